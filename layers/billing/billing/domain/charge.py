@@ -1,0 +1,178 @@
+"""The life of one charge (one contract, one month) as ONE table, which the ledger enforces.
+
+```
+            CLAIM            DONE
+ (none) ─────────▶ SENDING ─────────▶ BILLED   final
+ READY  ◀───────── │  │ REJECT ─────▶ PARKED   waits for a person ── REDRIVE ─▶ READY
+     NOT_EXECUTED, │  │
+     GIVE_UP       │  └ IN_DOUBT ───▶ UNKNOWN  settled only by reading Omie: ADOPT ─▶ BILLED,
+                   │                           RESEND ─▶ READY, PARK ─▶ PARKED
+ HELD: churn put its hand on it; RELEASE ─▶ READY
+```
+
+SENDING is written before the call. Only the writer whose attempt id is on it may say what became of the call
+(`WRITER_ONLY`); whoever else finds it may only doubt it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Self
+
+from billing.domain.month import BillingMonth
+
+MONTHLY = "mensalidade"
+"""The kind of the monthly charge."""
+
+
+class State(StrEnum):
+    READY = "READY"
+    SENDING = "SENDING"
+    UNKNOWN = "UNKNOWN"
+    BILLED = "BILLED"
+    PARKED = "PARKED"
+    HELD = "HELD"
+
+
+class Event(StrEnum):
+    CLAIM = "CLAIM"
+    GIVE_UP = "GIVE_UP"
+    DONE = "DONE"
+    NOT_EXECUTED = "NOT_EXECUTED"
+    REJECT = "REJECT"
+    IN_DOUBT = "IN_DOUBT"
+    ADOPT = "ADOPT"
+    RESEND = "RESEND"
+    PARK = "PARK"
+    HOLD = "HOLD"
+    RELEASE = "RELEASE"
+    REDRIVE = "REDRIVE"
+
+
+TRANSITIONS: Mapping[tuple[State | None, Event], State] = MappingProxyType(
+    {
+        # nobody has sent anything
+        (None, Event.CLAIM): State.SENDING,
+        (None, Event.HOLD): State.HELD,
+        (None, Event.PARK): State.PARKED,
+        (None, Event.ADOPT): State.BILLED,
+        (State.READY, Event.CLAIM): State.SENDING,
+        (State.READY, Event.HOLD): State.HELD,
+        (State.READY, Event.PARK): State.PARKED,
+        (State.READY, Event.ADOPT): State.BILLED,
+        # the call is out: the writer reports, others may only doubt
+        (State.SENDING, Event.DONE): State.BILLED,
+        (State.SENDING, Event.NOT_EXECUTED): State.READY,
+        (State.SENDING, Event.GIVE_UP): State.READY,
+        (State.SENDING, Event.REJECT): State.PARKED,
+        (State.SENDING, Event.IN_DOUBT): State.UNKNOWN,
+        # nobody knows: settled by reading Omie, or by the writer's own late reply
+        (State.UNKNOWN, Event.DONE): State.BILLED,
+        (State.UNKNOWN, Event.ADOPT): State.BILLED,
+        (State.UNKNOWN, Event.RESEND): State.READY,
+        (State.UNKNOWN, Event.PARK): State.PARKED,
+        # waiting for a person, who may have billed it in Omie
+        (State.PARKED, Event.REDRIVE): State.READY,
+        (State.PARKED, Event.ADOPT): State.BILLED,
+        (State.HELD, Event.RELEASE): State.READY,
+        (State.HELD, Event.PARK): State.PARKED,
+        (State.HELD, Event.ADOPT): State.BILLED,
+    }
+)
+
+WRITER_ONLY = frozenset({Event.DONE, Event.NOT_EXECUTED, Event.GIVE_UP, Event.REJECT})
+"""Accepted only from the attempt whose id is on the charge: only it knows what its call came to."""
+
+
+class ParkClass(StrEnum):
+    """What kind of trouble parked a contract, and so who can help."""
+
+    TRANSIENT = "transient"  # Omie kept failing: send again later
+    DATA = "data"  # the contract is wrong or incomplete: fix it in Jestor or Omie
+    FISCAL = "fiscal"  # service, tax or city settings: the accountant
+    IN_DOUBT = "in_doubt"  # nobody can tell whether it was billed: look in Omie first
+    MISSED_MONTH = "missed_month"  # its month is over: bill by service order, never through the contract
+    UNKNOWN = "unknown"
+
+
+class TransitionRefused(Exception):  # noqa: N818 - a refusal is an answer, not a failure
+    """The event is not allowed in the charge's state. `charge` is what the ledger holds, if it was read."""
+
+    def __init__(self, state: State | None, event: Event, charge: "Charge | None" = None) -> None:
+        super().__init__(f"{event} is not allowed when the charge is {state or 'not yet in the ledger'}")
+        self.state = state
+        self.event = event
+        self.charge = charge
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ChargeKey:
+    """What may be billed once: a contract, a month, a kind. The company is deliberately no part of it."""
+
+    contract: str
+    month: BillingMonth
+    kind: str = MONTHLY
+
+    def __str__(self) -> str:
+        return f"{self.contract}#{self.month}#{self.kind}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From "JST-12#2026-12#mensalidade". Raises ValueError."""
+        contract, month, kind = text.split("#") if text.count("#") == 2 else ("", "", "")
+        if not (contract and kind):
+            raise ValueError(f"not a charge key: {text!r}; it reads JST-12#2026-12#mensalidade")
+        return cls(contract, BillingMonth.parse(month), kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One entry of the ledger. `amount` in centavos; `attempt` is the id of the last writer to claim it."""
+
+    key: ChargeKey
+    state: State
+    company: str
+    amount: int
+    plan_hash: str = ""
+    attempt: str | None = None
+    claimed_at: datetime | None = None
+    nCodCtr: int | None = None
+    nCodOS: int | None = None
+    failures: int = 0
+    reason_code: str = ""
+    reason: str = ""
+    run: str = ""
+    updated_at: datetime | None = None
+    history: tuple[dict[str, Any], ...] = ()
+
+
+def next_state(state: State | None, event: Event) -> State:
+    """The state after `event`; `None` is a charge the ledger has never seen. Raises TransitionRefused."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise TransitionRefused(state, event) from None
+
+
+def sources(event: Event) -> frozenset[State | None]:
+    """The states in which `event` is allowed: the ledger's condition expression is built from them."""
+    return frozenset(state for state, known in TRANSITIONS if known is event)
+
+
+def target(event: Event) -> State:
+    """The one state `event` leads to, wherever it is allowed."""
+    return next(to for (_, known), to in TRANSITIONS.items() if known is event)
+
+
+def is_stale(charge: Charge, now: datetime, after: timedelta) -> bool:
+    """Whether a call was left without an answer for `after` or longer.
+
+    True for SENDING (its writer died: doubt it) and UNKNOWN (the in-doubt wait is over: Omie may be read),
+    counted from the claim.
+    """
+    if charge.state not in {State.SENDING, State.UNKNOWN}:
+        return False
+    since = charge.claimed_at or charge.updated_at
+    return since is None or now - since >= after

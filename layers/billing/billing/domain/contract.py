@@ -1,0 +1,123 @@
+"""A subscription contract as Jestor states it, once it can be trusted."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+ITEM_PREFIX = "JST-"
+"""Items of an Omie contract whose codIntItem starts with this are ours; people's own are kept as they are."""
+
+
+class ContractStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CHURNED = "churned"
+    DRAFT = "draft"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Who is billed. `document` is a normalised CPF or CNPJ; `estado` the two letters of the state."""
+
+    document: str
+    name: str
+    email: str | None = None
+    phone: str | None = None
+    cep: str | None = None
+    endereco: str | None = None
+    numero: str | None = None
+    complemento: str | None = None
+    bairro: str | None = None
+    cidade: str | None = None
+    estado: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One row of Jestor's contracts table. Amounts in centavos; `status_label` is Jestor's own word."""
+
+    jestor_id: int
+    company: str
+    name: str
+    customer: Customer
+    service: str
+    description: str
+    quantity: int
+    unit_amount: int
+    discount: int
+    due_day: int | None
+    start: date | None
+    end: date | None
+    status: ContractStatus
+    status_label: str
+    omie_id: int | None = None
+
+    @property
+    def amount(self) -> int:
+        """Centavos a month, without what people added in Omie."""
+        return self.quantity * self.unit_amount - self.discount
+
+    @property
+    def code(self) -> str:
+        return contract_code(self.jestor_id)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot become a `Contract`. `problems` are Portuguese: the Jestor field and what to fix."""
+
+    jestor_id: int
+    company: str | None
+    name: str
+    problems: tuple[str, ...]
+
+    @property
+    def code(self) -> str:
+        return contract_code(self.jestor_id)
+
+
+def contract_code(jestor_id: int) -> str:
+    """The contract's name on both sides, Omie's cCodIntCtr (20 characters). Jestor never reuses an id."""
+    return f"JST-{jestor_id}"
+
+
+class DocumentError(ValueError):
+    """No valid CPF or CNPJ. The text is Portuguese, for billing people, and never repeats the document."""
+
+
+_CPF_WEIGHTS = tuple(range(11, 1, -1))
+_CNPJ_WEIGHTS = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
+
+
+def normalise_document(text: str) -> str:
+    """The CPF (11 digits) or CNPJ (14) without punctuation, its check digits verified.
+
+    Since July 2026 the first 12 places of a CNPJ may be letters (Receita Federal, IN RFB 2.229/2024): each is
+    worth its ASCII code minus 48, which leaves digits as they were; the two check digits stay digits.
+
+    Raises:
+        DocumentError: wrong length or character, or check digits that do not match.
+    """
+    document = "".join(text.split()).translate(str.maketrans("", "", "./-")).upper()
+    if not document:
+        raise DocumentError("CPF/CNPJ vazio")
+    if len(document) not in {11, 14}:
+        raise DocumentError(f"CPF/CNPJ com {len(document)} posições: o CPF tem 11 e o CNPJ tem 14")
+    body, check = document[:-2], document[-2:]
+    kind, weights = ("CPF", _CPF_WEIGHTS) if len(document) == 11 else ("CNPJ", _CNPJ_WEIGHTS)
+    letters_allowed = kind == "CNPJ"
+    valid_body = body.isascii() and (body.isalnum() if letters_allowed else body.isdigit())
+    if not (valid_body and check.isascii() and check.isdigit()):
+        raise DocumentError(f"{kind} com caractere inválido")
+    if len(set(document)) == 1 or check != _check_digits(body, weights):
+        raise DocumentError(f"{kind} com dígito verificador errado: confira o número")
+    return document
+
+
+def _check_digits(body: str, weights: tuple[int, ...]) -> str:
+    for _ in range(2):
+        used = weights[-len(body) :] if len(body) < len(weights) else weights
+        rest = sum((ord(place) - 48) * weight for place, weight in zip(body, used, strict=True)) % 11
+        body += "0" if rest < 2 else str(11 - rest)
+    return body[-2:]
