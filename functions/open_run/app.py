@@ -1,0 +1,12 @@
+"""First step of the run: names it, and says which companies it is for."""
+
+from typing import Any
+
+from billing import bootstrap
+from billing.open_run import RunRequest, open_run
+
+deps = bootstrap.open_run()
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return open_run(RunRequest.from_event(event), deps)

@@ -1,0 +1,12 @@
+"""Reads both sides in bulk and writes what will be billed, to the cent, before anything is."""
+
+from typing import Any
+
+from billing import bootstrap
+from billing.plan_company import plan_company
+
+deps = bootstrap.plan_company()
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return plan_company(event, deps)
