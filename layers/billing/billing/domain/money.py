@@ -29,9 +29,9 @@ def parse_money(value: object) -> int:
     Accepts `int`, `float`, `Decimal` and text: "1200", "1200.50", "1200,5", "1.200,50", "1.200.000",
     "R$ 1.200,50", "-10,00". Decimals beyond the second must be zeros (a float's binary noise is forgiven).
 
-    One separator followed by exactly three digits ("1.200", "1,200") is refused: it is one thousand two hundred
-    to one reader and one real twenty to the other, and a wrong guess is a wrong invoice. The American "1,200.50"
-    is refused too.
+    One separator followed by exactly three digits ("1.200", "1,200") is refused: it is one thousand two
+    hundred to one reader and one real twenty to the other, and a wrong guess is a wrong invoice. The American
+    "1,200.50" is refused too.
 
     Raises:
         MoneyError: not a number, ambiguous, a fraction of a centavo, or `LIMIT` centavos and more.

@@ -1,0 +1,841 @@
+"""Planning one contract: bill it, skip it or park it, the amount to the cent, and why. Pure.
+
+`plan_contract` reads three sources that may disagree: Jestor (what the customer agreed to), Omie (what would
+be billed if someone pressed the button now) and the ledger (what this system has already done). The first of
+these that applies decides:
+
+| Found                                                        | Line                              |
+|--------------------------------------------------------------|-----------------------------------|
+| ledger BILLED; ledger SENDING or UNKNOWN                     | skip: billed, or will be settled  |
+| Omie's stage 30 (a person billed it)                         | skip: will be adopted             |
+| a Jestor row that cannot be read                             | park                              |
+| draft, suspended, churned, other status, not started, ended  | skip                              |
+| held                                                         | skip                              |
+| ledger PARKED                                                | park, with its reason             |
+| no amount, unknown service, no due day                       | park, all problems at once        |
+| the link between the two is missing, doubtful or contested   | park, or create                   |
+| suspended, cancelled or in preparation in Omie               | park                              |
+| the month is over                                            | park                              |
+| anything else                                                | bill, altering Omie where needed  |
+
+Reasons are Portuguese, for the billing team: what is wrong, where (Jestor or Omie), what to do.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import date, timedelta
+from enum import StrEnum
+from itertools import islice
+from typing import Any, Literal, NamedTuple, Self
+
+from billing.domain.charge import MONTHLY, ParkClass, State
+from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer
+from billing.domain.money import format_brl
+from billing.domain.month import BillingMonth
+
+OPEN_ENDED_YEARS = 5
+"""Omie wants an end of vigência: a contract without one in Jestor runs to 31 December this many years on."""
+
+Work = Literal["none", "alter", "create"]
+
+
+class Action(StrEnum):
+    BILL = "bill"
+    SKIP = "skip"
+    PARK = "park"
+
+
+class Reason(StrEnum):
+    """Reason codes of skip and park lines."""
+
+    ALREADY_BILLED = "already_billed"
+    IN_DOUBT = "in_doubt"
+    BILLED_IN_OMIE = "billed_in_omie"
+    DRAFT = "draft"
+    SUSPENDED = "suspended"
+    CHURNED = "churned"
+    OTHER_STATUS = "other_status"
+    NOT_STARTED = "not_started"
+    ENDED = "ended"
+    HELD = "held"
+
+    BAD_ROW = "bad_row"
+    PARKED_BEFORE = "parked_before"
+    NO_AMOUNT = "no_amount"
+    UNKNOWN_SERVICE = "unknown_service"
+    NO_DUE_DAY = "no_due_day"
+    SHARED_LINK = "shared_link"
+    LINKED_ELSEWHERE = "linked_elsewhere"
+    LINK_CONFLICT = "link_conflict"
+    LINK_NOT_FOUND = "link_not_found"
+    POSSIBLE_DUPLICATE = "possible_duplicate"
+    UNKNOWN_IN_OMIE = "unknown_in_omie"
+    SUSPENDED_IN_OMIE = "suspended_in_omie"
+    CANCELLED_IN_OMIE = "cancelled_in_omie"
+    DRAFT_IN_OMIE = "draft_in_omie"
+    NO_OWN_ITEM = "no_own_item"
+    DIFFERS = "differs"
+    MISSED_MONTH = "missed_month"
+
+
+_CLASS_OF = {Reason.UNKNOWN_SERVICE: ParkClass.FISCAL, Reason.MISSED_MONTH: ParkClass.MISSED_MONTH}
+
+
+def park_class(reason_code: str) -> ParkClass:
+    """The class of a code this module gives to park lines; UNKNOWN for any other."""
+    try:
+        return _CLASS_OF.get(Reason(reason_code), ParkClass.DATA)
+    except ValueError:
+        return ParkClass.UNKNOWN
+
+
+class OmieContract(NamedTuple):
+    """What planning needs of one Omie contract, small enough to hold 100,000 of them. Totals in centavos.
+
+    `own_total`, `own_items`: the items whose codIntItem carries `ITEM_PREFIX`; `foreign_total`: all others.
+    `fingerprint`: from `fingerprint()`, over the first own item and the contract's due rule and e-mail.
+    """
+
+    nCodCtr: int
+    cCodIntCtr: str
+    cNumCtr: str
+    cCodSit: str
+    nCodCli: int
+    nDiaFat: int
+    own_total: int
+    foreign_total: int
+    own_items: int
+    dVigInicial: date | None
+    dVigFinal: date | None
+    fingerprint: str
+
+    @property
+    def label(self) -> str:
+        """As a person finds it in Omie: the number on the screen, and the code the link command takes."""
+        return f"nº {self.cNumCtr} (código {self.nCodCtr})" if self.cNumCtr else f"código {self.nCodCtr}"
+
+
+class Service(NamedTuple):
+    """What a service label of Jestor stands for in Omie. `description` serves contracts that have none."""
+
+    key: str  # from `service_key`
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyPolicy:
+    """A company's rules, filled from the settings.
+
+    `services` by Jestor's label. `billing_day` 1-28 becomes nDiaFat. `default_due_day` serves contracts that
+    have none. `jump_percent`, `jump_amount` (centavos): a change against the last charge beyond either is
+    pointed out.
+    """
+
+    company: str
+    services: Mapping[str, Service]
+    billing_day: int = 1
+    due_month: Literal["same", "next"] = "same"
+    min_days_to_due: int = 0
+    default_due_day: int | None = None
+    jump_percent: int | None = None
+    jump_amount: int | None = None
+    create_unknown: bool = True
+    alter_differences: bool = True
+
+
+class Previous(NamedTuple):
+    """The contract's last charge: centavos, and the month as text ("2026-11")."""
+
+    amount: int
+    month: str
+
+
+class LedgerView(NamedTuple):
+    """What the ledger says about this month's charge."""
+
+    state: State
+    nCodOS: int | None = None
+    reason: str = ""
+    reason_code: str = ""
+
+
+def service_key(cod_servico: int, cod_lc116: str) -> str:
+    """One word for an item's service: Omie's own register (codServico) where used, else the LC 116 code."""
+    return str(cod_servico) if cod_servico else cod_lc116.strip()
+
+
+_PARTS = ("descrição", "serviço", "vencimento", "e-mail")
+
+
+def fingerprint(
+    *, description: str, service_key: str, cTpVenc: str, nDiaFixo: int, cProxMes: str, email: str
+) -> str:
+    """Four short hashes, joined by dots, of what we write into a contract beside its amount.
+
+    Spacing, line breaks, the order and case of e-mail addresses, and an empty cProxMes (Omie's "N") make no
+    difference. The e-mail's hash is empty when there is none.
+    """
+    addresses = sorted(filter(None, re.split(r"[,;\s]+", email.lower())))
+    due = f"{cTpVenc}/{nDiaFixo}/{cProxMes or 'N'}"
+    parts = (" ".join(description.split()), service_key, due, ",".join(addresses))
+    return ".".join(hashlib.sha256(part.encode()).hexdigest()[:8] if part else "" for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the Omie contract must be before it is billed. `amount` is our own item's; amounts in centavos.
+
+    The due rule (vencTextos: cTpVenc "002", a fixed day) is written for this month: nDiaFixo is the due date's
+    own day, already clamped to its month, and cProxMes "S" puts it in the month after the billing. So Omie's
+    due date is the planned one, whatever Omie makes of day 31 in February. No e-mail leaves Omie's as it is; so
+    does a vigência (ISO dates) of None.
+    """
+
+    nDiaFat: int
+    nDiaFixo: int
+    cProxMes: Literal["S", "N"]
+    description: str
+    service: str
+    service_key: str
+    amount: int
+    quantity: int
+    unit_amount: int
+    discount: int
+    email: str | None = None
+    dVigInicial: str | None = None
+    dVigFinal: str | None = None
+    cTpVenc: str = "002"
+
+    def fingerprint(self) -> str:
+        """Comparable with `OmieContract.fingerprint`, part by part."""
+        return fingerprint(
+            description=self.description,
+            service_key=self.service_key,
+            cTpVenc=self.cTpVenc,
+            nDiaFixo=self.nDiaFixo,
+            cProxMes=self.cProxMes,
+            email=self.email or "",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
+def differences(desired: Desired, omie: OmieContract) -> tuple[str, ...]:
+    """What must change in Omie, in Portuguese; empty when the contract already is as it must be."""
+    found = []
+    if desired.amount != omie.own_total:
+        found.append(f"valor {format_brl(omie.own_total)} → {format_brl(desired.amount)}")
+    if desired.nDiaFat != omie.nDiaFat:
+        found.append(f"dia de faturamento {omie.nDiaFat} → {desired.nDiaFat}")
+    if omie.own_items != 1:
+        found.append(f"itens nossos {omie.own_items} → 1")
+    ours, theirs = desired.fingerprint().split("."), omie.fingerprint.split(".")
+    for part, mine, seen in zip(_PARTS, ours, theirs, strict=True):
+        if mine and mine != seen:
+            found.append(part)
+    if desired.dVigInicial or desired.dVigFinal:
+        found.append("vigência")
+    return tuple(found)
+
+
+def due_date(month: BillingMonth, today: date, due_day: int, policy: CompanyPolicy) -> date:
+    """The due day in the billing month, or in the next one where policy or `min_days_to_due` asks for it.
+
+    Each month clamps the contract's own day (31 -> 28 February -> 31 March), never a clamped one. Omie's rule can
+    name only this month or the next, so it never goes further than that.
+    """
+    due = month.day(due_day)
+    if policy.due_month == "next" or due < today + timedelta(days=policy.min_days_to_due):
+        return month.next().day(due_day)
+    return due
+
+
+def _desired(contract: Contract, due: date, case: _Case) -> Desired:
+    month, today, policy, omie, _ = case
+    service = policy.services[contract.service]
+    day = max(today, month.first_day)
+    started = omie is not None and (omie.dVigInicial is None or omie.dVigInicial <= day)
+    lasting = omie is not None and (omie.dVigFinal is None or omie.dVigFinal >= day)
+    end = contract.end or date(month.year + OPEN_ENDED_YEARS, 12, 31)
+    return Desired(
+        nDiaFat=policy.billing_day,
+        nDiaFixo=due.day,
+        cProxMes="N" if BillingMonth.containing(due) == month else "S",
+        description=contract.description or service.description or contract.service,
+        service=contract.service,
+        service_key=service.key,
+        amount=contract.amount,
+        quantity=contract.quantity,
+        unit_amount=contract.unit_amount,
+        discount=contract.discount,
+        email=contract.customer.email,
+        dVigInicial=None if started else (contract.start or month.first_day).isoformat(),
+        dVigFinal=None if lasting else end.isoformat(),
+    )
+
+
+def find_omie(
+    row: Contract | BadRow, by_code: Mapping[str, OmieContract], by_id: Mapping[int, OmieContract]
+) -> OmieContract | None:
+    """The row's Omie contract: the one carrying its code, else the one whose nCodCtr the row names."""
+    linked = by_code.get(row.code)
+    if linked is None and isinstance(row, Contract) and row.omie_id is not None:
+        return by_id.get(row.omie_id)
+    return linked
+
+
+def shared_links(rows: Iterable[Contract | BadRow]) -> dict[int, tuple[str, ...]]:
+    """Codes of the active rows that name the same Omie contract, by its nCodCtr."""
+    named: dict[int, list[str]] = {}
+    for row in rows:
+        if isinstance(row, Contract) and row.omie_id is not None and row.status is ContractStatus.ACTIVE:
+            named.setdefault(row.omie_id, []).append(row.code)
+    return {omie_id: tuple(codes) for omie_id, codes in named.items() if len(codes) > 1}
+
+
+def unlinked(contracts: Iterable[OmieContract], taken: Container[int]) -> list[OmieContract]:
+    """Active contracts that are no row's: neither by code nor in `taken` (every nCodCtr a row names)."""
+    return [
+        found
+        for found in contracts
+        if found.cCodSit == "10"
+        and not found.cCodIntCtr.startswith(ITEM_PREFIX)
+        and found.nCodCtr not in taken
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """One contract of a plan. Amounts in centavos; reason, cause and warnings in Portuguese.
+
+    `amount` is what Omie must show and bill: ours plus `foreign_total` (items people added in Omie).
+    `work` says what must happen in Omie first. `desired` (see `Desired`) comes with every bill line but one kind:
+    without it the contract is billed exactly as it stands in Omie, or not at all. `customer` comes with "create".
+    """
+
+    contract: str
+    jestor_id: int
+    name: str
+    company: str
+    month: str
+    kind: str
+    action: Action
+    reason_code: str
+    reason: str
+    amount: int
+    due_date: str | None
+    previous_amount: int | None
+    difference: int | None
+    cause: str
+    nCodCtr: int | None
+    work: Work = "none"
+    desired: dict[str, Any] | None = None
+    customer: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    foreign_total: int = 0
+
+    def to_json(self) -> str:
+        """Canonical: sorted keys, no spaces, UTF-8. The plan's hash is taken over these lines."""
+        data = {name: getattr(self, name) for name in _LINE_FIELDS}
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        data = json.loads(text)
+        return cls(**data | {"action": Action(data["action"]), "warnings": tuple(data["warnings"])})
+
+
+_LINE_FIELDS = tuple(known.name for known in fields(PlanLine))
+
+
+class _Verdict(NamedTuple):
+    action: Literal[Action.SKIP, Action.PARK]
+    code: str
+    reason: str
+
+
+class _Case(NamedTuple):
+    month: BillingMonth
+    today: date
+    policy: CompanyPolicy
+    omie: OmieContract | None
+    previous: Previous | None
+
+
+def _skip(code: Reason, reason: str) -> _Verdict:
+    return _Verdict(Action.SKIP, code, reason)
+
+
+def _park(code: str, reason: str) -> _Verdict:
+    return _Verdict(Action.PARK, code, reason)
+
+
+def plan_contract(
+    row: Contract | BadRow,
+    *,
+    month: BillingMonth,
+    today: date,
+    policy: CompanyPolicy,
+    omie: OmieContract | None,
+    lookalikes: Sequence[OmieContract] = (),
+    omie_stage: Literal[20, 30] | None = None,
+    ledger: LedgerView | None = None,
+    previous: Previous | None = None,
+    held: bool = False,
+    rivals: Sequence[str] = (),
+) -> PlanLine:
+    """The line of one contract.
+
+    Args:
+        row: the contract as Jestor has it.
+        month: the month to bill.
+        today: São Paulo's date.
+        policy: the company's rules.
+        omie: its contract in Omie, from `find_omie`.
+        lookalikes: what its customer has in Omie that might be this one, from `unlinked`; without `omie` only.
+        omie_stage: Omie's own view of today's month: 20 waits to be billed, 30 is billed.
+        ledger: this month's charge.
+        previous: the last charge before this month.
+        held: whether a hold (churn) is on it.
+        rivals: codes of other rows that name the same Omie contract, from `shared_links`.
+    """
+    case = _Case(month, today, policy, omie, previous)
+    verdict = _already_billed(ledger, omie_stage if BillingMonth.containing(today) == month else None, omie)
+    if isinstance(row, BadRow):
+        verdict = verdict or _park(Reason.BAD_ROW, "Corrija no Jestor: " + "; ".join(row.problems))
+        return _line(row, case, verdict)
+    verdict = (
+        verdict
+        or _not_to_bill(row, month, policy, held=held, ledger=ledger)
+        or _parked_before(ledger)
+        or _wrong_data(row, policy)
+        or (_wrong_in_omie(row, omie, rivals) if omie else _wrong_outside_omie(row, lookalikes, policy))
+        or _missed_month(month, today)
+    )
+    if verdict:
+        return _line(row, case, verdict)
+    return _bill(row, case)
+
+
+def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
+    month, _, policy, omie, previous = case
+    amount, foreign_total = _amounts(row, omie)
+    warnings: tuple[str, ...] = ()
+    if omie and omie.cCodSit == "10" and verdict.code in _INACTIVE:
+        warnings = (f"O contrato {omie.label} continua ativo no Omie: confira se deve ser suspenso lá.",)
+    return PlanLine(
+        contract=row.code,
+        jestor_id=row.jestor_id,
+        name=row.name,
+        company=row.company or policy.company,
+        month=str(month),
+        kind=MONTHLY,
+        action=verdict.action,
+        reason_code=str(verdict.code),
+        reason=verdict.reason,
+        amount=amount,
+        due_date=None,
+        previous_amount=previous.amount if previous else None,
+        difference=None,
+        cause="",
+        nCodCtr=omie.nCodCtr if omie else None,
+        warnings=warnings,
+        foreign_total=foreign_total,
+    )
+
+
+def _bill(contract: Contract, case: _Case) -> PlanLine:
+    month, today, policy, omie, previous = case
+    due = due_date(month, today, _due_day(contract, policy), policy)
+    desired = _desired(contract, due, case)
+    as_it_stands = False
+    amount, foreign_total = _amounts(contract, omie)
+    work: Work = "none"
+    reason = ""
+    warnings = _warnings(contract, today, due, policy)
+    if omie is None:
+        work, reason = "create", "Criar o contrato no Omie antes de faturar."
+        warnings += _missing_address(contract.customer)
+    elif _made_by_hand(omie):
+        # The only items are a person's. Worth exactly our amount, they are the charge, not an addition to it.
+        as_ours = omie._replace(own_total=omie.foreign_total, own_items=1)
+        if changes := tuple(found for found in differences(desired, as_ours) if found not in _COSMETIC):
+            return _line(contract, case, _no_own_item(contract, omie, changes))
+        as_it_stands = True
+        warnings.append("Item feito à mão no Omie, com o mesmo valor: faturado como está lá.")
+    elif changes := differences(desired, omie):
+        if not policy.alter_differences:
+            return _line(contract, case, _differs(omie, changes))
+        work, reason = "alter", f"Corrigir no Omie antes de faturar: {'; '.join(changes)}."
+    if previous and is_jump(amount, previous.amount, policy.jump_percent, policy.jump_amount):
+        warnings.append(f"Mudança grande: {format_brl(previous.amount)} → {format_brl(amount)}.")
+    return PlanLine(
+        contract=contract.code,
+        jestor_id=contract.jestor_id,
+        name=contract.name,
+        company=contract.company,
+        month=str(month),
+        kind=MONTHLY,
+        action=Action.BILL,
+        reason_code="",
+        reason=reason,
+        amount=amount,
+        due_date=due.isoformat(),
+        previous_amount=previous.amount if previous else None,
+        difference=amount - previous.amount if previous else None,
+        cause=_cause(amount, foreign_total, previous, month),
+        nCodCtr=omie.nCodCtr if omie else None,
+        work=work,
+        desired=None if as_it_stands else desired.to_dict(),
+        customer=asdict(contract.customer) if work == "create" else None,
+        warnings=tuple(warnings),
+        foreign_total=foreign_total,
+    )
+
+
+_INACTIVE = frozenset({Reason.SUSPENDED, Reason.CHURNED, Reason.ENDED})
+_STATUS = {
+    ContractStatus.DRAFT: (Reason.DRAFT, "Rascunho no Jestor: só é faturado depois de publicado."),
+    ContractStatus.SUSPENDED: (Reason.SUSPENDED, 'Suspenso no Jestor (status "{}").'),
+    ContractStatus.CHURNED: (Reason.CHURNED, 'Cancelado no Jestor (status "{}").'),
+    ContractStatus.OTHER: (Reason.OTHER_STATUS, 'O status "{}" do Jestor não é faturado.'),
+}
+
+
+def _already_billed(
+    ledger: LedgerView | None, stage: int | None, omie: OmieContract | None
+) -> _Verdict | None:
+    if ledger and ledger.state is State.BILLED:
+        order = f" (OS {ledger.nCodOS})" if ledger.nCodOS else ""
+        return _skip(Reason.ALREADY_BILLED, f"Já faturado neste mês{order}.")
+    if ledger and ledger.state in {State.SENDING, State.UNKNOWN}:
+        return _skip(
+            Reason.IN_DOUBT, "Envio em dúvida: será resolvido lendo o Omie. Não fature à mão enquanto isso."
+        )
+    if stage == 30:
+        where = f" {omie.label}" if omie else ""
+        return _skip(
+            Reason.BILLED_IN_OMIE, f"O contrato{where} já foi faturado no Omie neste mês: será registrado."
+        )
+    return None
+
+
+def _not_to_bill(
+    contract: Contract, month: BillingMonth, policy: CompanyPolicy, *, held: bool, ledger: LedgerView | None
+) -> _Verdict | None:
+    billed_on = month.day(policy.billing_day)
+    if contract.status is not ContractStatus.ACTIVE:
+        code, reason = _STATUS[contract.status]
+        return _skip(code, reason.format(contract.status_label))
+    if contract.start and contract.start > billed_on:
+        first = BillingMonth.containing(contract.start)
+        first = first if contract.start <= first.day(policy.billing_day) else first.next()
+        return _skip(
+            Reason.NOT_STARTED, f"Começa em {contract.start:%d/%m/%Y}: o primeiro faturamento é o de {first}."
+        )
+    if contract.end and contract.end < billed_on:
+        return _skip(Reason.ENDED, f"Terminou em {contract.end:%d/%m/%Y} (data de fim no Jestor).")
+    if held or (ledger and ledger.state is State.HELD):
+        return _skip(
+            Reason.HELD,
+            "Faturamento retido por cancelamento (churn). Se o cliente continua, reative o contrato no Jestor.",
+        )
+    return None
+
+
+def _parked_before(ledger: LedgerView | None) -> _Verdict | None:
+    if ledger is None or ledger.state is not State.PARKED:
+        return None
+    reason = ledger.reason or "Parado nesta rodada, sem motivo registrado."
+    return _park(ledger.reason_code or Reason.PARKED_BEFORE, reason)
+
+
+def _wrong_data(contract: Contract, policy: CompanyPolicy) -> _Verdict | None:
+    problems: list[tuple[Reason, str]] = []
+    if contract.amount <= 0:
+        shown = format_brl(contract.amount)
+        problems.append(
+            (Reason.NO_AMOUNT, f"O valor mensal dá {shown}: corrija quantidade, valor ou desconto no Jestor.")
+        )
+    if contract.service not in policy.services:
+        problems.append(
+            (
+                Reason.UNKNOWN_SERVICE,
+                f'O serviço "{contract.service}" não tem dados fiscais na configuração de {policy.company}: '
+                "escolha outro serviço no Jestor ou peça que ele seja incluído na configuração.",
+            )
+        )
+    if not 1 <= _due_day(contract, policy) <= 31:
+        problems.append((Reason.NO_DUE_DAY, "Informe no Jestor o dia de vencimento, de 1 a 31."))
+    return _park(problems[0][0], " ".join(text for _, text in problems)) if problems else None
+
+
+def _wrong_in_omie(contract: Contract, omie: OmieContract, rivals: Sequence[str]) -> _Verdict | None:
+    others = ", ".join(code for code in rivals if code != contract.code)
+    if others and omie.cCodIntCtr != contract.code:
+        return _park(
+            Reason.SHARED_LINK,
+            f"O contrato {omie.label} do Omie também está em {others}: deixe-o em um só contrato do Jestor.",
+        )
+    if omie.cCodIntCtr.startswith(ITEM_PREFIX) and omie.cCodIntCtr != contract.code:
+        return _park(
+            Reason.LINKED_ELSEWHERE,
+            f"O contrato {omie.label} do Omie já é de {omie.cCodIntCtr}: corrija no Jestor o número do Omie.",
+        )
+    if contract.omie_id is not None and contract.omie_id != omie.nCodCtr:
+        return _park(
+            Reason.LINK_CONFLICT,
+            f"O Jestor aponta o código {contract.omie_id} do Omie, mas quem traz {contract.code} no Omie é "
+            f"o contrato {omie.label}: corrija no Jestor o número do Omie.",
+        )
+    if omie.cCodSit == "90":
+        return _park(
+            Reason.SUSPENDED_IN_OMIE,
+            f"Ativo no Jestor, mas suspenso no Omie ({omie.label}). Se deve ser faturado, reative-o no Omie; "
+            "se não, suspenda-o no Jestor.",
+        )
+    if omie.cCodSit == "99":
+        return _park(
+            Reason.CANCELLED_IN_OMIE,
+            f"Ativo no Jestor, mas cancelado no Omie ({omie.label}). Se deve ser faturado, reative-o no Omie; "
+            "se não, encerre-o no Jestor.",
+        )
+    if omie.cCodSit != "10":
+        return _park(
+            Reason.DRAFT_IN_OMIE,
+            f"Ativo no Jestor, mas ainda em elaboração no Omie ({omie.label}): confira-o e ative-o no Omie.",
+        )
+    return None
+
+
+def _wrong_outside_omie(
+    contract: Contract, lookalikes: Sequence[OmieContract], policy: CompanyPolicy
+) -> _Verdict | None:
+    if contract.omie_id is not None:
+        return _park(
+            Reason.LINK_NOT_FOUND,
+            f"O Jestor aponta o código {contract.omie_id} do Omie, que não existe na empresa {contract.company}: "
+            "confira no Jestor o número do Omie e a empresa.",
+        )
+    if lookalikes:
+        links = " ou ".join(
+            f"billing-ops link --contract {contract.code} --omie {x.nCodCtr}" for x in lookalikes
+        )
+        return _park(
+            Reason.POSSIBLE_DUPLICATE,
+            f"O cliente já tem contrato ativo no Omie sem vínculo com o Jestor: "
+            f"{', '.join(x.label for x in lookalikes)}. Se for este, vincule: {links}. "
+            "Se for outro, crie este contrato no Omie e vincule-o do mesmo modo.",
+        )
+    if not policy.create_unknown:
+        return _park(
+            Reason.UNKNOWN_IN_OMIE,
+            "Não existe no Omie, e a configuração não deixa criar: crie-o no Omie e vincule com "
+            f"billing-ops link --contract {contract.code} --omie CÓDIGO.",
+        )
+    return None
+
+
+def _missed_month(month: BillingMonth, today: date) -> _Verdict | None:
+    if month >= BillingMonth.containing(today):
+        return None
+    return _park(
+        Reason.MISSED_MONTH,
+        f"O mês {month} já passou, e o Omie só fatura o contrato no mês corrente: cobre este mês por uma ordem "
+        "de serviço avulsa.",
+    )
+
+
+def _no_own_item(contract: Contract, omie: OmieContract, changes: Sequence[str]) -> _Verdict:
+    return _park(
+        Reason.NO_OWN_ITEM,
+        f"Os itens do contrato {omie.label} foram feitos à mão no Omie e não conferem com o Jestor "
+        f"({'; '.join(changes)}). Corrija no Omie ou no Jestor, ou entregue o item a este sistema: "
+        f"billing-ops link --contract {contract.code} --omie {omie.nCodCtr}",
+    )
+
+
+def _differs(omie: OmieContract, changes: Sequence[str]) -> _Verdict:
+    return _park(
+        Reason.DIFFERS,
+        f"O contrato {omie.label} do Omie difere do Jestor ({'; '.join(changes)}), e a configuração não deixa "
+        "corrigir: acerte-o no Omie.",
+    )
+
+
+_COSMETIC = frozenset({"descrição", "serviço", "e-mail"})
+
+
+def _made_by_hand(omie: OmieContract) -> bool:
+    return omie.own_items == 0 and omie.foreign_total != 0
+
+
+def _amounts(row: Contract | BadRow, omie: OmieContract | None) -> tuple[int, int]:
+    """What will be billed in all, and what of it are additions people made in Omie."""
+    if isinstance(row, BadRow):
+        return 0, 0
+    foreign_total = omie.foreign_total if omie and not _made_by_hand(omie) else 0
+    return row.amount + foreign_total, foreign_total
+
+
+def _due_day(contract: Contract, policy: CompanyPolicy) -> int:
+    return contract.due_day or policy.default_due_day or 0
+
+
+def _warnings(contract: Contract, today: date, due: date, policy: CompanyPolicy) -> list[str]:
+    found = []
+    if not contract.customer.email:
+        found.append("Sem e-mail no Jestor: o cliente só recebe se o cadastro dele no Omie tiver um.")
+    if due < today + timedelta(days=policy.min_days_to_due):
+        found.append(f"Vence em {due:%d/%m/%Y}, com menos de {policy.min_days_to_due} dias de prazo.")
+    return found
+
+
+def _missing_address(customer: Customer) -> list[str]:
+    needed = {
+        "CEP": customer.cep,
+        "endereço": customer.endereco,
+        "cidade": customer.cidade,
+        "estado": customer.estado,
+    }
+    missing = ", ".join(name for name, value in needed.items() if not value)
+    return [f"Sem {missing} no Jestor: a prefeitura pode rejeitar a NFS-e."] if missing else []
+
+
+def is_jump(amount: int, before: int, percent: int | None, centavos: int | None) -> bool:
+    """Whether the change against the last charge exceeds either limit; a limit of None is none."""
+    change = abs(amount - before)
+    return (centavos is not None and change > centavos) or (
+        percent is not None and change * 100 > percent * abs(before)
+    )
+
+
+def _cause(amount: int, foreign_total: int, previous: Previous | None, month: BillingMonth) -> str:
+    additions = f"Itens adicionados no Omie: {format_brl(foreign_total)}" if foreign_total else ""
+    if previous is None:
+        return "; ".join(filter(None, ("Primeiro faturamento", additions)))
+    change = amount - previous.amount
+    if change == 0:
+        cause = "Sem mudança"
+    elif change == foreign_total:
+        cause = ""
+    else:
+        word = "Upsell" if change > 0 else "Downgrade"
+        cause = f"{word}: {format_brl(previous.amount)} → {format_brl(amount)}"
+    gap = "" if previous.month == str(month.previous()) else f"último faturamento em {previous.month}"
+    return "; ".join(filter(None, (cause, additions, gap)))
+
+
+def plan_hash(lines: Iterable[str]) -> str:
+    """SHA-256 (hex) over canonical lines in order of jestor_id: what was approved is what is billed."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def batches(lines: Iterable[PlanLine], size: int = 25) -> Iterator[list[PlanLine]]:
+    """The bill lines, in order, in lists of `size` (the last may be shorter)."""
+    bills = (line for line in lines if line.action is Action.BILL)
+    while batch := list(islice(bills, size)):
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """Limits beyond which a plan waits for a person. Amounts in centavos; None is no limit.
+
+    A jump is a contract whose change against its last charge exceeds either of the two jump limits.
+    """
+
+    max_total: int | None = None
+    max_count: int | None = None
+    max_jump_percent: int | None = None
+    max_jump_amount: int | None = None
+    approval_required: bool = False
+
+
+@dataclass(slots=True)
+class PlanSummary:
+    """Counts and sums of a plan, line by line; memory does not grow with it. Sums in centavos."""
+
+    guardrail: Guardrail = field(default_factory=Guardrail)
+    counts: Counter[str] = field(default_factory=Counter)
+    sums: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    work: Counter[str] = field(default_factory=Counter)
+    previous_total: int = 0
+    warnings: int = 0
+    jumps: int = 0
+    first_jumps: list[str] = field(default_factory=list)
+
+    def add(self, line: PlanLine) -> None:
+        self.counts[line.action] += 1
+        self.sums[line.action] += line.amount
+        self.warnings += len(line.warnings)
+        if line.action is not Action.BILL:
+            self.reasons[f"{line.action}/{line.reason_code}"] += 1
+            return
+        self.work[line.work] += 1
+        self.previous_total += line.previous_amount or 0
+        if line.previous_amount is not None and is_jump(
+            line.amount, line.previous_amount, self.guardrail.max_jump_percent, self.guardrail.max_jump_amount
+        ):
+            self.jumps += 1
+            if len(self.first_jumps) < _JUMPS_SHOWN:
+                self.first_jumps.append(line.contract)
+
+    @property
+    def count(self) -> int:
+        """How many contracts would be billed."""
+        return self.counts[Action.BILL]
+
+    @property
+    def total(self) -> int:
+        """What would be billed, in centavos."""
+        return self.sums[Action.BILL]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, keys sorted within each group."""
+        return {
+            "counts": {str(action): self.counts[action] for action in Action},
+            "sums": {str(action): self.sums[action] for action in Action},
+            "reasons": dict(sorted(self.reasons.items())),
+            "work": dict(sorted(self.work.items())),
+            "previous_total": self.previous_total,
+            "warnings": self.warnings,
+            "jumps": self.jumps,
+            "first_jumps": list(self.first_jumps),
+        }
+
+
+_JUMPS_SHOWN = 10
+
+
+def check_guardrail(summary: PlanSummary, guardrail: Guardrail) -> tuple[str, ...]:
+    """Why this plan needs a person's approval, in Portuguese; empty when it may go. `summary` counted the jumps."""
+    reasons = []
+    if guardrail.approval_required:
+        reasons.append("A configuração pede aprovação em toda rodada.")
+    if guardrail.max_total is not None and summary.total > guardrail.max_total:
+        reasons.append(
+            f"O total de {format_brl(summary.total)} passa do limite de {format_brl(guardrail.max_total)}."
+        )
+    if guardrail.max_count is not None and summary.count > guardrail.max_count:
+        reasons.append(f"São {summary.count} contratos, mais que o limite de {guardrail.max_count}.")
+    if summary.jumps:
+        more = ", …" if summary.jumps > len(summary.first_jumps) else ""
+        reasons.append(
+            f"Mudança de valor acima do limite em {summary.jumps} contrato(s): {', '.join(summary.first_jumps)}{more}."
+        )
+    return tuple(reasons)
