@@ -250,13 +250,21 @@ def differences(desired: Desired, omie: OmieContract) -> tuple[str, ...]:
 def due_date(month: BillingMonth, today: date, due_day: int, policy: CompanyPolicy) -> date:
     """The due day in the billing month, or in the next one where policy or `min_days_to_due` asks for it.
 
-    Each month clamps the contract's own day (31 -> 28 February -> 31 March), never a clamped one. Omie's rule can
-    name only this month or the next, so it never goes further than that.
+    Each month clamps the contract's own day (31 -> 28 February -> 31 March), never a clamped one. Omie's rule
+    can name only this month or the next, so it never goes further than that.
     """
     due = month.day(due_day)
     if policy.due_month == "next" or due < today + timedelta(days=policy.min_days_to_due):
         return month.next().day(due_day)
     return due
+
+
+class _Case(NamedTuple):
+    month: BillingMonth
+    today: date
+    policy: CompanyPolicy
+    omie: OmieContract | None
+    previous: Previous | None
 
 
 def _desired(contract: Contract, due: date, case: _Case) -> Desired:
@@ -318,8 +326,9 @@ class PlanLine:
     """One contract of a plan. Amounts in centavos; reason, cause and warnings in Portuguese.
 
     `amount` is what Omie must show and bill: ours plus `foreign_total` (items people added in Omie).
-    `work` says what must happen in Omie first. `desired` (see `Desired`) comes with every bill line but one kind:
-    without it the contract is billed exactly as it stands in Omie, or not at all. `customer` comes with "create".
+    `work` says what must happen in Omie first. `desired` (see `Desired`) comes with every bill line but one
+    kind: without it the contract is billed exactly as it stands in Omie, or not at all. `customer` comes with
+    "create".
     """
 
     contract: str
@@ -363,14 +372,6 @@ class _Verdict(NamedTuple):
     reason: str
 
 
-class _Case(NamedTuple):
-    month: BillingMonth
-    today: date
-    policy: CompanyPolicy
-    omie: OmieContract | None
-    previous: Previous | None
-
-
 def _skip(code: Reason, reason: str) -> _Verdict:
     return _Verdict(Action.SKIP, code, reason)
 
@@ -387,7 +388,7 @@ def plan_contract(
     policy: CompanyPolicy,
     omie: OmieContract | None,
     lookalikes: Sequence[OmieContract] = (),
-    omie_stage: Literal[20, 30] | None = None,
+    omie_stage: int | None = None,
     ledger: LedgerView | None = None,
     previous: Previous | None = None,
     held: bool = False,
@@ -409,7 +410,8 @@ def plan_contract(
         rivals: codes of other rows that name the same Omie contract, from `shared_links`.
     """
     case = _Case(month, today, policy, omie, previous)
-    verdict = _already_billed(ledger, omie_stage if BillingMonth.containing(today) == month else None, omie)
+    stage = omie_stage if BillingMonth.containing(today) == month else None
+    verdict = _already_billed(month, ledger, stage, omie)
     if isinstance(row, BadRow):
         verdict = verdict or _park(Reason.BAD_ROW, "Corrija no Jestor: " + "; ".join(row.problems))
         return _line(row, case, verdict)
@@ -512,11 +514,11 @@ _STATUS = {
 
 
 def _already_billed(
-    ledger: LedgerView | None, stage: int | None, omie: OmieContract | None
+    month: BillingMonth, ledger: LedgerView | None, stage: int | None, omie: OmieContract | None
 ) -> _Verdict | None:
     if ledger and ledger.state is State.BILLED:
         order = f" (OS {ledger.nCodOS})" if ledger.nCodOS else ""
-        return _skip(Reason.ALREADY_BILLED, f"Já faturado neste mês{order}.")
+        return _skip(Reason.ALREADY_BILLED, f"Já faturado em {month}{order}.")
     if ledger and ledger.state in {State.SENDING, State.UNKNOWN}:
         return _skip(
             Reason.IN_DOUBT, "Envio em dúvida: será resolvido lendo o Omie. Não fature à mão enquanto isso."
@@ -524,7 +526,7 @@ def _already_billed(
     if stage == 30:
         where = f" {omie.label}" if omie else ""
         return _skip(
-            Reason.BILLED_IN_OMIE, f"O contrato{where} já foi faturado no Omie neste mês: será registrado."
+            Reason.BILLED_IN_OMIE, f"O contrato{where} já foi faturado no Omie em {month}: será registrado."
         )
     return None
 
