@@ -1,0 +1,122 @@
+"""Plans, batches and reports in S3. A plan of 100,000 contracts never sits in memory: it goes through a file.
+
+```
+runs/<month>/<generation>/<company>/plan.jsonl               one line per contract
+runs/<month>/<generation>/<company>/batches-<round>.jsonl    25 contracts a line, read by the distributed Map
+reports/<month>/<name>                                       report.html, report.csv, report.json
+```
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class ObjectMissing(LookupError):  # noqa: N818
+    """There is no such object."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no object {key}")
+
+
+def plan_key(month: object, generation: int, company: str) -> str:
+    return f"runs/{month}/{generation}/{company}/plan.jsonl"
+
+
+def batches_key(month: object, generation: int, company: str, round_: int) -> str:
+    return f"runs/{month}/{generation}/{company}/batches-{round_}.jsonl"
+
+
+def report_key(month: object, name: str) -> str:
+    return f"reports/{month}/{name}"
+
+
+class PlanWriter:
+    """Lines into one S3 object: `with objects.plan_writer(key) as plan: plan.write(line)`.
+
+    The lines wait in an unnamed temporary file; the object appears, whole, when the block ends well, and not
+    at all when it ends with an exception.
+    """
+
+    def __init__(self, s3: "S3Client", bucket: str, key: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self.key = key
+        self.lines = 0
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+
+    def write(self, line: str) -> None:
+        """One line, without its end."""
+        self._file.write(line.encode() + b"\n")
+        self.lines += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._file.seek(0)
+                self._s3.upload_fileobj(
+                    self._file,
+                    self._bucket,
+                    self.key,
+                    ExtraArgs={"ContentType": "application/x-ndjson; charset=utf-8"},
+                )
+
+
+class ObjectStore:
+    def __init__(self, s3: "S3Client", bucket: str) -> None:
+        self._s3 = s3
+        self.bucket = bucket
+
+    def plan_writer(self, key: str) -> PlanWriter:
+        return PlanWriter(self._s3, self.bucket, key)
+
+    def read_lines(self, key: str) -> Iterator[str]:
+        """The object's lines without their ends, one at a time. Raises ObjectMissing at the first.
+
+        The object is copied to an unnamed temporary file first: the reader may take minutes between two
+        lines, which S3's connection would not survive.
+        """
+        with tempfile.TemporaryFile() as file:
+            try:
+                self._s3.download_fileobj(self.bucket, key, file)
+            except ClientError as error:
+                raise _missing(error, key) from None
+            file.seek(0)
+            for line in file:
+                yield line.rstrip(b"\n").decode()
+
+    def put_json(self, key: str, value: Mapping[str, Any] | list[Any]) -> None:
+        self.put_text(key, json.dumps(value, ensure_ascii=False, sort_keys=True), "application/json")
+
+    def get_json(self, key: str) -> Any:
+        """The stored value. Raises ObjectMissing."""
+        return json.loads(self.get_text(key))
+
+    def put_text(self, key: str, text: str, content_type: str = "text/plain; charset=utf-8") -> None:
+        self._s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType=content_type)
+
+    def get_text(self, key: str) -> str:
+        """The stored text. Raises ObjectMissing."""
+        try:
+            body = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"]
+        except ClientError as error:
+            raise _missing(error, key) from None
+        with body:
+            return body.read().decode()
+
+
+def _missing(error: ClientError, key: str) -> Exception:
+    gone = error.response.get("Error", {}).get("Code") in {"404", "NoSuchKey"}
+    return ObjectMissing(key) if gone else error

@@ -1,0 +1,156 @@
+"""What the use cases ask of a store. DynamoDB, S3 and SQS answer in this package; memory in the simulation.
+
+The type checker holds both to these signatures, the contract tests to the same behaviour.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
+
+from billing.domain.charge import Charge, ChargeKey, Event
+from billing.omie.governor import LaneState, Slots
+from billing.store.lanes import BlockedUntil
+from billing.store.ledger import Claim, Facts
+from billing.store.runs import Approval, Opening, Run, Trigger
+
+if TYPE_CHECKING:
+    from billing.omie.client import Credentials
+    from billing.store import lanes, ledger, objects, queues, runs, secrets, task
+
+
+class Charges(Protocol):
+    """`ledger.Ledger`"""
+
+    def claim(
+        self,
+        key: ChargeKey,
+        *,
+        attempt: str,
+        now: datetime,
+        company: str,
+        amount: int,
+        plan_hash: str,
+        run: str,
+        nCodCtr: int | None,
+        who: str,
+    ) -> Claim: ...
+    def apply(
+        self,
+        key: ChargeKey,
+        event: Event,
+        *,
+        now: datetime,
+        who: str,
+        why: str,
+        attempt: str | None = None,
+        company: str = "",
+        amount: int = 0,
+        plan_hash: str = "",
+        run: str = "",
+        **facts: Unpack[Facts],
+    ) -> Charge: ...
+    def get(self, key: ChargeKey) -> Charge | None: ...
+    def iter_many(self, keys: Iterable[ChargeKey]) -> Iterator[Charge]: ...
+    def get_many(self, keys: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]: ...
+    def by_month(self, company: str, month: object) -> Iterator[Charge]: ...
+    def put_hold(self, contract: str, reason: str, now: datetime) -> None: ...
+    def lift_hold(self, contract: str) -> None: ...
+    def hold(self, contract: str) -> str | None: ...
+    def held_many(self, contracts: Iterable[str]) -> set[str]: ...
+
+
+class Lanes(Protocol):
+    """`lanes.LaneStore`"""
+
+    def get(self, company: str) -> LaneState: ...
+    def reserve(self, company: str, n: int, now: float, interval: float) -> Slots | BlockedUntil: ...
+    def block(self, company: str, until: float, reason: str) -> LaneState: ...
+    def note_error(self, company: str, method: str, now: float) -> LaneState: ...
+
+
+class Runs(Protocol):
+    """`runs.RunStore`"""
+
+    def open(
+        self,
+        month: object,
+        kind: str,
+        *,
+        trigger: Trigger,
+        execution: str,
+        now: datetime,
+        replaces: str | None = None,
+    ) -> Opening: ...
+    def close(self, run: str, *, execution: str, summary: Mapping[str, Any], now: datetime) -> None: ...
+    def add_progress(self, run: str, company: str, **counts: int) -> None: ...
+    def get(self, run: str) -> Run | None: ...
+    def list_recent(self, limit: int = 12) -> list[Run]: ...
+    def put_approval(
+        self, run: str, company: str, *, token: str, plan_hash: str, reasons: tuple[str, ...], now: datetime
+    ) -> None: ...
+    def get_approval(self, run: str, company: str) -> Approval | None: ...
+    def decide_approval(
+        self, run: str, company: str, *, token: str, approved: bool, who: str, now: datetime
+    ) -> bool: ...
+
+
+class Lines(Protocol):
+    """`objects.PlanWriter`"""
+
+    @property
+    def lines(self) -> int: ...
+    def write(self, line: str) -> None: ...
+
+
+class Objects(Protocol):
+    """`objects.ObjectStore`"""
+
+    def plan_writer(self, key: str) -> AbstractContextManager[Lines]: ...
+    def read_lines(self, key: str) -> Iterator[str]: ...
+    def put_json(self, key: str, value: Mapping[str, Any] | list[Any]) -> None: ...
+    def get_json(self, key: str) -> Any: ...
+    def put_text(self, key: str, text: str, content_type: str = "text/plain; charset=utf-8") -> None: ...
+    def get_text(self, key: str) -> str: ...
+
+
+class Secrets(Protocol):
+    """`secrets.SecretStore`"""
+
+    def omie(self, company: str) -> "Credentials": ...
+    def jestor(self) -> str: ...
+
+
+class Messages(Protocol):
+    """`queues.Queues`"""
+
+    def park(self, message: Mapping[str, Any], group: str, dedup: str) -> None: ...
+    def send(self, url: str, message: Mapping[str, Any], group: str, dedup: str) -> None: ...
+
+
+class Tasks(Protocol):
+    """`task.TaskCallbacks`"""
+
+    def success(self, token: str, output: Mapping[str, Any]) -> bool: ...
+    def failure(self, token: str, error: str, cause: str) -> bool: ...
+    def heartbeat(self, token: str) -> bool: ...
+
+
+if TYPE_CHECKING:
+    _same_interface: tuple[
+        type[Charges],
+        type[Lanes],
+        type[Runs],
+        type[Objects],
+        type[Secrets],
+        type[Messages],
+        type[Tasks],
+    ] = (
+        ledger.Ledger,
+        lanes.LaneStore,
+        runs.RunStore,
+        objects.ObjectStore,
+        secrets.SecretStore,
+        queues.Queues,
+        task.TaskCallbacks,
+    )

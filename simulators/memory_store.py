@@ -1,0 +1,377 @@
+"""The stores in memory, for the deterministic simulation: same answers, no threads, no clock.
+
+Every decision is the real store's own pure function; only the table is a dict. The contract tests run one
+suite over these, over moto and over the emulator.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Unpack
+
+from billing.domain.charge import Charge, ChargeKey, Event, TransitionRefused
+from billing.omie import governor
+from billing.omie.client import Credentials
+from billing.omie.governor import LaneState, Slots
+from billing.store import ports
+from billing.store.lanes import BlockedUntil, take_slots
+from billing.store.ledger import (
+    Claim,
+    Claimed,
+    Facts,
+    Held,
+    NotClaimed,
+    Write,
+    claim_write,
+    company_month,
+    event_write,
+    is_claimed,
+    is_ours,
+    stamp,
+    to_charge,
+)
+from billing.store.objects import ObjectMissing
+from billing.store.runs import (
+    Approval,
+    NotTheRunner,
+    Opened,
+    Opening,
+    Run,
+    Trigger,
+    head,
+    opening,
+    run_name,
+    to_approval,
+    to_run,
+)
+from billing.store.secrets import SecretError, jestor_name, omie_name, read_fields
+
+
+DEDUP_SECONDS = 300.0
+
+
+class MemoryLedger:
+    def __init__(self) -> None:
+        self._charges: dict[ChargeKey, Item] = {}
+        self._holds: dict[str, str] = {}
+
+    def claim(
+        self,
+        key: ChargeKey,
+        *,
+        attempt: str,
+        now: datetime,
+        company: str,
+        amount: int,
+        plan_hash: str,
+        run: str,
+        nCodCtr: int | None,
+        who: str,
+    ) -> Claim:
+        write = claim_write(
+            key,
+            attempt=attempt,
+            now=now,
+            company=company,
+            amount=amount,
+            plan_hash=plan_hash,
+            run=run,
+            nCodCtr=nCodCtr,
+            who=who,
+        )
+        charge = self.get(key)
+        if charge is not None and charge.state not in write.sources:
+            return Claimed(charge) if is_claimed(charge, attempt) else NotClaimed(charge)
+        if key.contract in self._holds:
+            return Held(self._holds[key.contract])
+        return Claimed(self._write(key, write))
+
+    def apply(
+        self,
+        key: ChargeKey,
+        event: Event,
+        *,
+        now: datetime,
+        who: str,
+        why: str,
+        attempt: str | None = None,
+        company: str = "",
+        amount: int = 0,
+        plan_hash: str = "",
+        run: str = "",
+        **facts: Unpack[Facts],
+    ) -> Charge:
+        write = event_write(
+            key,
+            event,
+            now=now,
+            who=who,
+            why=why,
+            attempt=attempt,
+            company=company,
+            amount=amount,
+            plan_hash=plan_hash,
+            run=run,
+            facts=facts,
+        )
+        charge = self.get(key)
+        state = charge.state if charge else None
+        of_this_attempt = write.attempt is None or (charge is not None and charge.attempt == write.attempt)
+        if state in write.sources and of_this_attempt:
+            return self._write(key, write)
+        if charge is not None and is_ours(charge, write):
+            return charge
+        raise TransitionRefused(state, event, charge)
+
+    def get(self, key: ChargeKey) -> Charge | None:
+        item = self._charges.get(key)
+        return to_charge(item) if item else None
+
+    def iter_many(self, keys: Iterable[ChargeKey]) -> Iterator[Charge]:
+        return (to_charge(self._charges[key]) for key in dict.fromkeys(keys) if key in self._charges)
+
+    def get_many(self, keys: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
+        return {charge.key: charge for charge in self.iter_many(keys)}
+
+    def by_month(self, company: str, month: object) -> Iterator[Charge]:
+        wanted = company_month(company, month)
+        items = [item for item in self._charges.values() if item["company_month"] == wanted]
+        return map(to_charge, sorted(items, key=lambda item: str(item["charge"])))
+
+    def put_hold(self, contract: str, reason: str, now: datetime) -> None:
+        del now
+        self._holds[contract] = reason
+
+    def lift_hold(self, contract: str) -> None:
+        self._holds.pop(contract, None)
+
+    def hold(self, contract: str) -> str | None:
+        return self._holds.get(contract)
+
+    def held_many(self, contracts: Iterable[str]) -> set[str]:
+        return self._holds.keys() & contracts
+
+    def _write(self, key: ChargeKey, write: Write) -> Charge:
+        old = self._charges.get(key, {})
+        history = (*old.get("history", ()), write.line)
+        item = {**write.first, **old, **write.sets, "charge": str(key), "history": history}
+        self._charges[key] = item
+        return to_charge(item)
+
+
+class MemoryLanes:
+    def __init__(self) -> None:
+        self._lanes: dict[str, LaneState] = {}
+
+    def get(self, company: str) -> LaneState:
+        return self._lanes.get(company, LaneState())
+
+    def reserve(self, company: str, n: int, now: float, interval: float) -> Slots | BlockedUntil:
+        self._lanes[company], answer = take_slots(self.get(company), n, now, interval)
+        return answer
+
+    def block(self, company: str, until: float, reason: str) -> LaneState:
+        self._lanes[company] = state = governor.note_block(self.get(company), until, reason)
+        return state
+
+    def note_error(self, company: str, method: str, now: float) -> LaneState:
+        self._lanes[company] = state = governor.note_error(self.get(company), method, now)
+        return state
+
+
+class MemoryRuns:
+    def __init__(self) -> None:
+        self._heads: dict[str, Item] = {}
+        self._companies: dict[str, dict[str, dict[str, int]]] = {}
+        self._approvals: dict[tuple[str, str], Item] = {}
+
+    def open(
+        self,
+        month: object,
+        kind: str,
+        *,
+        trigger: Trigger,
+        execution: str,
+        now: datetime,
+        replaces: str | None = None,
+    ) -> Opening:
+        run = run_name(month, kind)
+        current = self._heads.get(run)
+        answer = opening(current, run=run, trigger=trigger, execution=execution, replaces=replaces)
+        if isinstance(answer, Opened) and (current is None or current["execution"] != execution):
+            self._heads[run] = head(answer, month, kind, trigger=trigger, execution=execution, now=now)
+        return answer
+
+    def close(self, run: str, *, execution: str, summary: Mapping[str, Any], now: datetime) -> None:
+        item = self._heads.get(run)
+        if item is None or item["execution"] != execution:
+            raise NotTheRunner(f"run {run} is not open by {execution}")
+        item |= {"status": "closed", "closed_at": stamp(now), "summary": json.dumps(summary)}
+
+    def add_progress(self, run: str, company: str, **counts: int) -> None:
+        if not counts:
+            return
+        totals = self._companies.setdefault(run, {}).setdefault(company, {})
+        for name, count in counts.items():
+            totals[name] = totals.get(name, 0) + count
+
+    def get(self, run: str) -> Run | None:
+        item = self._heads.get(run)
+        return to_run(run, item, self._companies.get(run, {})) if item else None
+
+    def list_recent(self, limit: int = 12) -> list[Run]:
+        return [to_run(run, self._heads[run], {}) for run in sorted(self._heads, reverse=True)[:limit]]
+
+    def put_approval(
+        self, run: str, company: str, *, token: str, plan_hash: str, reasons: tuple[str, ...], now: datetime
+    ) -> None:
+        item = {"token": token, "plan_hash": plan_hash, "reasons": reasons, "asked_at": stamp(now)}
+        self._approvals[run, company] = item
+
+    def get_approval(self, run: str, company: str) -> Approval | None:
+        item = self._approvals.get((run, company))
+        return to_approval(company, item) if item else None
+
+    def decide_approval(
+        self, run: str, company: str, *, token: str, approved: bool, who: str, now: datetime
+    ) -> bool:
+        item = self._approvals.get((run, company))
+        if item is None or item["token"] != token or "decision" in item:
+            return False
+        decision = "approved" if approved else "rejected"
+        item |= {"decision": decision, "decided_by": who, "decided_at": stamp(now)}
+        return True
+
+
+class MemoryLines:
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    @property
+    def lines(self) -> int:
+        return len(self.written)
+
+    def write(self, line: str) -> None:
+        self.written.append(line)
+
+
+class MemoryObjects:
+    """`texts` is the bucket: key -> text."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    @contextmanager
+    def plan_writer(self, key: str) -> Iterator[MemoryLines]:
+        lines = MemoryLines()
+        yield lines
+        self.texts[key] = "".join(f"{line}\n" for line in lines.written)
+
+    def read_lines(self, key: str) -> Iterator[str]:
+        for line in io.StringIO(self.get_text(key), newline="\n"):
+            yield line.removesuffix("\n")
+
+    def put_json(self, key: str, value: Mapping[str, Any] | list[Any]) -> None:
+        self.put_text(key, json.dumps(value, ensure_ascii=False, sort_keys=True))
+
+    def get_json(self, key: str) -> Any:
+        return json.loads(self.get_text(key))
+
+    def put_text(self, key: str, text: str, content_type: str = "text/plain; charset=utf-8") -> None:
+        del content_type
+        self.texts[key] = text
+
+    def get_text(self, key: str) -> str:
+        try:
+            return self.texts[key]
+        except KeyError:
+            raise ObjectMissing(key) from None
+
+
+class MemorySecrets:
+    """`texts`: secret name -> its text, as Secrets Manager would hold it."""
+
+    def __init__(self, texts: Mapping[str, str], prefix: str) -> None:
+        self._texts = texts
+        self._prefix = prefix
+
+    def omie(self, company: str) -> Credentials:
+        return Credentials(*self._fields(omie_name(self._prefix, company), "app_key", "app_secret"))
+
+    def jestor(self) -> str:
+        (token,) = self._fields(jestor_name(self._prefix), "token")
+        return token
+
+    def _fields(self, name: str, *fields: str) -> tuple[str, ...]:
+        if name not in self._texts:
+            raise SecretError(f"secret {name} does not exist: create it in this account and region")
+        return read_fields(name, self._texts[name], fields)
+
+
+class MemoryQueues:
+    """`sent`: queue -> (group, message), in order. Like SQS, drops a `dedup` repeated within five minutes.
+
+    Args:
+        dlq_url: any name.
+        now: seconds; without it the five minutes never pass.
+    """
+
+    def __init__(self, dlq_url: str = "dlq", *, now: Callable[[], float] = lambda: 0.0) -> None:
+        self._dlq_url = dlq_url
+        self._now = now
+        self._last: dict[tuple[str, str], float] = {}
+        self.sent: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+
+    @property
+    def parked(self) -> list[dict[str, Any]]:
+        return [message for _, message in self.sent.get(self._dlq_url, [])]
+
+    def park(self, message: Mapping[str, Any], group: str, dedup: str) -> None:
+        self.send(self._dlq_url, message, group, dedup)
+
+    def send(self, url: str, message: Mapping[str, Any], group: str, dedup: str) -> None:
+        now = self._now()
+        if now - self._last.get((url, dedup), -DEDUP_SECONDS) < DEDUP_SECONDS:
+            return
+        self._last[url, dedup] = now
+        self.sent.setdefault(url, []).append((group, json.loads(json.dumps(message))))
+
+
+class MemoryTasks:
+    """Whoever starts a task adds its token to `waiting`; `ended` keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.waiting: set[str] = set()
+        self.ended: dict[str, dict[str, Any]] = {}
+
+    def success(self, token: str, output: Mapping[str, Any]) -> bool:
+        return self._end(token, {"output": dict(output)})
+
+    def failure(self, token: str, error: str, cause: str) -> bool:
+        return self._end(token, {"error": error, "cause": cause})
+
+    def heartbeat(self, token: str) -> bool:
+        return token in self.waiting
+
+    def _end(self, token: str, told: dict[str, Any]) -> bool:
+        if token not in self.waiting:
+            return False
+        self.waiting.discard(token)
+        self.ended[token] = told
+        return True
+
+
+if TYPE_CHECKING:
+    from billing.store.dynamo import Item
+
+    _same_interface: tuple[
+        type[ports.Charges],
+        type[ports.Lanes],
+        type[ports.Runs],
+        type[ports.Objects],
+        type[ports.Secrets],
+        type[ports.Messages],
+        type[ports.Tasks],
+    ] = (MemoryLedger, MemoryLanes, MemoryRuns, MemoryObjects, MemorySecrets, MemoryQueues, MemoryTasks)
