@@ -1,0 +1,299 @@
+"""A Jestor row becomes a `Contract`, or says in Portuguese which field a person must put right.
+
+Jestor's fields are typed by the people who build the table, so a value may come as a number or as text, a
+date with or without a time, an option as its label or as its id. All of these are read; nothing is guessed:
+what can be understood in two ways is a problem of the row.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final
+
+from billing.domain.contract import (
+    BadRow,
+    Contract,
+    ContractStatus,
+    Customer,
+    DocumentError,
+    normalise_document,
+)
+from billing.domain.money import MoneyError, parse_money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from billing.settings import FieldMap, TableMap
+
+Row = dict[str, Any]
+Options = dict[str, dict[str, str]]
+"""Field -> option id -> label."""
+
+_YES: Final = frozenset({"1", "true", "sim", "yes"})
+_NOT_THERE: Final = object()
+_DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:$|[ T])")
+
+
+def to_contract(
+    row: Row,
+    table_map: TableMap,
+    company_by_label: Mapping[str, str],
+    options: Mapping[str, Mapping[str, str]] | None = None,
+) -> Contract | BadRow:
+    """The row as a contract, amounts in centavos.
+
+    Args:
+        row: one item of `/object/list`, connected records nested.
+        table_map: settings; `fields` may be dotted ("cliente.cnpj_cpf").
+        company_by_label: Jestor's company label -> company key.
+        options: from `option_labels`, for tables whose option fields hold ids.
+
+    What a company sells and how it treats a missing due day are its own rules: planning looks at those.
+
+    A row that bills nothing (draft, churned, suspended...) is never a BadRow: what cannot be read of it stays
+    empty, `company` too, for nobody needs to repair a contract that ended.
+    """
+    read = _Reader(row, table_map.fields, options or {})
+    row_id = int(row[f"id_{table_map.table}"])
+    status_label = read.text("status") or ""
+    status = ContractStatus.DRAFT if read.flag("draft") else _status(status_label, table_map, read)
+    company = read.known("company", company_by_label, "não é uma empresa da configuração")
+    name = read.text("name") or ""
+    start, end = read.day("start"), read.day("end")
+    if start and end and end < start:
+        read.problem("end", "é anterior ao início do contrato")
+    contract = Contract(
+        jestor_id=row_id,
+        company=company or "",
+        name=name or f"Contrato {row_id}",
+        customer=_customer(read, name),
+        service=read.text("service") or "",
+        description=read.text("description") or "",
+        quantity=read.whole("quantity", empty=1),
+        unit_amount=read.money("unit_amount", empty=None),
+        discount=read.money("discount", empty=0),
+        due_day=read.due_day(),
+        start=start,
+        end=end,
+        status=status or ContractStatus.OTHER,
+        status_label=status_label,
+        omie_id=read.whole("omie_id", empty=0) or None,
+    )
+    bills = status is None or status is ContractStatus.ACTIVE
+    if bills and read.problems:
+        return BadRow(row_id, company, contract.name, tuple(dict.fromkeys(read.problems)))
+    return contract
+
+
+def option_labels(properties: Iterable[Mapping[str, Any]]) -> Options:
+    """Field -> option id -> label, from `JestorClient.properties`. Fields without options are left out."""
+    found: Options = {}
+    for field in properties:
+        configs = [field.get("radio_select_config"), field.get("multiple_select_config")]
+        lists = [
+            field.get("tags"),
+            *(config.get("options") for config in configs if isinstance(config, dict)),
+        ]
+        options = [option for each in lists if isinstance(each, list) for option in each]
+        labels = {
+            str(option["id"]): str(option["label"])
+            for option in options
+            if "id" in option and "label" in option
+        }
+        if labels:
+            found[str(field["key"])] = labels
+    return found
+
+
+def check_fields(
+    properties: Sequence[Mapping[str, Any]],
+    table_map: TableMap,
+    company_labels: Iterable[str] = (),
+    service_labels: Iterable[str] = (),
+) -> list[str]:
+    """What in the settings no longer fits the table: one Portuguese line each, nothing when all fits.
+
+    Run it before a table is read: a field that somebody deleted and made again has another API name, and
+    every row would come without it. Of a connected record only the connection itself is looked at.
+    """
+    keys = {str(field["key"]) for field in properties}
+    lines = []
+    for word, path in table_map.fields:
+        root = path.partition(".")[0] if path else None
+        if root is None or root in keys or word == "draft":
+            continue
+        near = difflib.get_close_matches(root, sorted(keys), n=3, cutoff=0.6)
+        hint = f" Parecidos: {', '.join(near)}." if near else ""
+        lines.append(
+            f"jestor.contracts.fields.{word}: o campo {root} não existe mais na tabela {table_map.table}."
+            f"{hint} Corrija o nome de API na configuração."
+        )
+    options = option_labels(properties)
+    lines += _label_lines(
+        table_map.fields.status, table_map.status_labels, "jestor.contracts.status_labels", options
+    )
+    lines += _label_lines(table_map.fields.company, company_labels, "companies.*.jestor_label", options)
+    lines += _label_lines(table_map.fields.service, service_labels, "companies.*.omie.services", options)
+    known = {_plain(label) for label in table_map.status_labels}
+    lines += [
+        f'jestor.contracts.status_labels: falta a opção "{label}" do campo {table_map.fields.status}. '
+        "Diga na configuração o que ela significa."
+        for label in options.get(table_map.fields.status, {}).values()
+        if _plain(label) not in known
+    ]
+    return lines
+
+
+def _label_lines(field: str, labels: Iterable[str], setting: str, options: Options) -> list[str]:
+    existing = {_plain(label) for label in options.get(field, {}).values()}
+    return [
+        f'{setting}: "{label}" não é mais uma opção do campo {field}. Use o texto que o Jestor mostra hoje.'
+        for label in labels
+        if existing and _plain(label) not in existing
+    ]
+
+
+def _status(label: str, table_map: TableMap, read: _Reader) -> ContractStatus | None:
+    found = read.known("status", table_map.status_labels, "não está em jestor.contracts.status_labels")
+    return ContractStatus(found) if label and found else None
+
+
+def _customer(read: _Reader, title: str) -> Customer:
+    document = ""
+    try:
+        document = normalise_document(read.text("document") or "")
+    except DocumentError as error:
+        read.problem("document", str(error))
+    name = read.text("customer_name") or title
+    if not name:
+        read.problem("customer_name", "está vazio: informe o nome do cliente")
+    email = read.text("email")
+    estado = (read.text("estado") or "").upper()
+    return Customer(
+        document=document,
+        name=name,
+        email=email if email and "@" in email else None,
+        phone=read.text("phone"),
+        cep=read.text("cep"),
+        endereco=read.text("endereco"),
+        numero=read.text("numero"),
+        complemento=read.text("complemento"),
+        bairro=read.text("bairro"),
+        cidade=read.text("cidade"),
+        estado=estado if len(estado) == 2 else None,
+    )
+
+
+class _Reader:
+    """One row, read field by field; what cannot be read is noted once and comes back empty."""
+
+    def __init__(self, row: Row, fields: FieldMap, options: Mapping[str, Mapping[str, str]]) -> None:
+        self._row = row
+        self._fields = fields
+        self._options = options
+        self.problems: list[str] = []
+
+    def problem(self, word: str, what: str) -> None:
+        self.problems.append(f"{getattr(self._fields, word) or self._fields.name}: {what}")
+
+    def value(self, word: str) -> Any:
+        """The raw value; None when the field is not mapped, empty or not there."""
+        path: str | None = getattr(self._fields, word)
+        if path is None:
+            return None
+        root, _, inner = path.partition(".")
+        found = self._row.get(root, _NOT_THERE)
+        if found is _NOT_THERE:
+            if word != "draft":
+                self.problem(word, "o campo não veio do Jestor; confira o nome de API na configuração")
+            return None
+        if isinstance(found, list) and len(found) == 1:
+            found = found[0]
+        if inner and found not in (None, ""):
+            if not isinstance(found, dict):
+                self.problem(
+                    word, f"o registro de {root} não veio aberto: um só registro conectado era esperado"
+                )
+                return None
+            found = found.get(inner, _NOT_THERE)
+            if found is _NOT_THERE:
+                self.problem(word, f"o campo não veio no registro conectado {root}; confira o nome de API")
+                return None
+        if isinstance(found, dict | list):
+            self.problem(word, "é uma lista ou um registro conectado: aponte para um campo simples dele")
+            return None
+        return self._options.get(path, {}).get(str(found), found)
+
+    def text(self, word: str) -> str | None:
+        value = self.value(word)
+        return (" ".join(str(value).split()) or None) if value is not None else None
+
+    def flag(self, word: str) -> bool:
+        return str(self.value(word)).casefold() in _YES
+
+    def known(self, word: str, labels: Mapping[str, str], unknown: str) -> str | None:
+        """What the field's label stands for; capitals and repeated blanks do not matter."""
+        label = self.text(word)
+        if label is None:
+            self.problem(word, "está vazio")
+            return None
+        exact = labels.get(label)
+        if exact is not None:
+            return exact
+        for known, meaning in labels.items():
+            if _plain(known) == _plain(label):
+                return meaning
+        self.problem(word, f'"{label}" {unknown}')
+        return None
+
+    def money(self, word: str, *, empty: int | None) -> int:
+        value = self.value(word)
+        if value in (None, "") and empty is not None:
+            return empty
+        try:
+            centavos = parse_money(value)
+        except MoneyError as error:
+            self.problem(word, str(error))
+            return 0
+        if centavos < 0:
+            self.problem(word, "não pode ser negativo")
+        return centavos
+
+    def whole(self, word: str, *, empty: int) -> int:
+        text = self.text(word)
+        if text is None:
+            return empty
+        try:
+            number = Decimal(text)
+        except InvalidOperation:
+            number = Decimal(-1)
+        if not number.is_finite() or number < 0 or number != number.to_integral_value():
+            self.problem(word, f'"{text}" não é um número inteiro')
+            return empty
+        return int(number)
+
+    def due_day(self) -> int | None:
+        day = self.whole("due_day", empty=0)
+        if day > 31:
+            self.problem("due_day", f"{day} não é um dia do mês")
+        return day if 1 <= day <= 31 else None
+
+    def day(self, word: str) -> date | None:
+        """From "2026-12-01" or "2026-12-01 09:30"."""
+        text = self.text(word)
+        if text is None:
+            return None
+        match = _DATE.match(text)
+        if match:
+            with suppress(ValueError):
+                return date(int(match[1]), int(match[2]), int(match[3]))
+        self.problem(word, f'"{text}" não é uma data; o Jestor escreve 2026-12-01')
+        return None
+
+
+def _plain(label: str) -> str:
+    return " ".join(label.split()).casefold()

@@ -1,0 +1,545 @@
+"""What a person decides about Jestor, each company and its limits: one TOML file, checked once, completely.
+
+`load_settings` either gives a frozen `Settings` or raises `SettingsError` with one line per problem: where in
+the file, what is wrong, how to put it right. Nothing in the file is secret: keys and tokens live in Secrets
+Manager. `settings_reference` writes the tables of docs/configuration.md from the descriptions below.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from billing.domain.money import parse_money, reais
+from billing.domain.plan import CompanyPolicy, Service, service_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+# The time-out that the template gives the function that bills a batch.
+FUNCTION_TIMEOUT_SECONDS: Final = 120
+
+
+class SettingsError(ValueError):
+    """`problems`: one clear line each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def _said(description: str, where: str = "", **rules: Any) -> Any:
+    """A setting's description and, for the person who must fill it in, where its value is found."""
+    return Field(description=description, json_schema_extra={"where": where}, **rules)
+
+
+def _no_blank_edges(text: str) -> str:
+    if text != text.strip():
+        raise PydanticCustomError("blank_edges", "has blanks at an end; remove them")
+    return text
+
+
+def _positive_money(value: object) -> int:
+    if isinstance(value, bool):
+        raise PydanticCustomError("money", "is not an amount in reais; write it as 250000 or 250000.00")
+    try:
+        centavos = parse_money(value)
+    except ValueError as error:
+        raise PydanticCustomError(
+            "money", "is not an amount in reais ({why})", {"why": str(error)}
+        ) from error
+    if centavos <= 0:
+        raise PydanticCustomError("money", "must be more than zero")
+    return centavos
+
+
+def _label(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_no_blank_edges)]
+Centavos = Annotated[int, BeforeValidator(_positive_money)]
+Path = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?$")]
+TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
+CompanyKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
+StatusName = Literal["active", "suspended", "churned", "draft", "other"]
+
+_API_NAME: Final = "copy the API name from Jestor > Developer Area > Objects and record types"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class FieldMap(_Model):
+    """Which Jestor field holds what, by API name, never by label.
+
+    API names: Jestor > Developer Area > Objects and record types. A dotted path reads a connected record:
+    `cliente.cnpj_cpf`.
+    """
+
+    name: Path = _said("the contract's title", _API_NAME)
+    company: Path = _said("which company bills it; its labels are `jestor_label` below", _API_NAME)
+    document: Path = _said("the customer's CNPJ or CPF, formatted or not", _API_NAME)
+    service: Path = _said("what is sold; its labels are `omie.services` below", _API_NAME)
+    unit_amount: Path = _said("price of one unit per month, in reais", _API_NAME)
+    due_day: Path = _said("the day of the month on which the boleto falls due", _API_NAME)
+    start: Path = _said("first day of the contract", _API_NAME)
+    status: Path = _said("the stage; its labels are `status_labels` below", _API_NAME)
+    customer_name: Path | None = _said(
+        "the customer's name; without it the title is used", _API_NAME, default=None
+    )
+    email: Path | None = _said("where boleto and NFS-e go", _API_NAME, default=None)
+    phone: Path | None = _said("WhatsApp number, in any form", _API_NAME, default=None)
+    cep: Path | None = _said("address: CEP", _API_NAME, default=None)
+    endereco: Path | None = _said("address: street", _API_NAME, default=None)
+    numero: Path | None = _said("address: number", _API_NAME, default=None)
+    complemento: Path | None = _said("address: complement", _API_NAME, default=None)
+    bairro: Path | None = _said("address: district", _API_NAME, default=None)
+    cidade: Path | None = _said("address: city", _API_NAME, default=None)
+    estado: Path | None = _said("address: state, two letters", _API_NAME, default=None)
+    description: Path | None = _said(
+        "text of the invoice; without it the service's own description is used", _API_NAME, default=None
+    )
+    quantity: Path | None = _said("how many units; without it one", _API_NAME, default=None)
+    discount: Path | None = _said("reais off per month; without it none", _API_NAME, default=None)
+    end: Path | None = _said("last day of the contract; empty means open-ended", _API_NAME, default=None)
+    omie_id: Path | None = _said("Omie's `nCodCtr`, when the two are already linked", _API_NAME, default=None)
+    draft: Path = _said("Jestor's own draft flag", _API_NAME, default="jestor_is_draft")
+
+    @model_validator(mode="after")
+    def _each_field_once(self) -> Self:
+        used = Counter(path for key, path in self if path is not None and key != "customer_name")
+        twice = [path for path, times in used.items() if times > 1]
+        if twice:
+            keys = ", ".join(key for key, path in self if path == twice[0] and key != "customer_name")
+            raise PydanticCustomError(
+                "twice",
+                "{path} is given to {keys}; each needs its own field",
+                {"path": twice[0], "keys": keys},
+            )
+        return self
+
+
+class TableMap(_Model):
+    """A Jestor table and the meaning of its fields and stages."""
+
+    table: TableName = _said("the contracts table", _API_NAME)
+    fields: FieldMap = _said("which field holds what")
+    status_labels: dict[Text, StatusName] = _said(
+        "every label of the status field and what it means; a label that is not here parks the contract",
+        'the options of the field in Jestor, e.g. "Ativo" = "active"',
+        min_length=1,
+    )
+
+    @property
+    def select(self) -> tuple[str, ...]:
+        """The fields to ask Jestor for; a connected record is asked for whole."""
+        return tuple(sorted({path.partition(".")[0] for _, path in self.fields if path is not None}))
+
+    @model_validator(mode="after")
+    def _labels_once(self) -> Self:
+        _once(self.status_labels, "status_labels")
+        if "active" not in self.status_labels.values():
+            raise PydanticCustomError(
+                "no_active", 'status_labels has no label that means "active": nobody would be billed'
+            )
+        return self
+
+
+class JestorSettings(_Model):
+    """The Jestor account; its token is in Secrets Manager."""
+
+    org: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")] = _said(
+        "the account's name in its API address", "the first word of https://ORG.api.jestor.com"
+    )
+    contracts: TableMap = _said("the contracts table")
+
+    @property
+    def base_url(self) -> str:
+        return f"https://{self.org}.api.jestor.com"
+
+
+class ServiceSettings(_Model):
+    """How a service that Jestor names is invoiced: by Omie's service register, or by its codes."""
+
+    codServico: int | None = _said(
+        "the service's id in Omie's register; it brings the codes below with it",
+        "Omie > Serviços > Cadastro de Serviços",
+        default=None,
+        gt=0,
+    )
+    codLC116: Annotated[str, StringConstraints(min_length=1, max_length=10)] | None = _said(
+        "the service's code in the LC 116 list, e.g. 1.07", "the company's accountant", default=None
+    )
+    codServMunic: Annotated[str, StringConstraints(min_length=1, max_length=20)] | None = _said(
+        "the city's own service code", "the company's accountant", default=None
+    )
+    natOperacao: Annotated[str, StringConstraints(pattern=r"^\d{2}$")] | None = _said(
+        "nature of the operation, two digits", "the company's accountant", default=None
+    )
+    aliqISS: Decimal | None = _said(
+        "ISS rate in percent", "the company's accountant", default=None, ge=0, le=5
+    )
+    retISS: Literal["S", "N"] | None = _said(
+        'whether the customer withholds the ISS, "S" or "N"', "the company's accountant", default=None
+    )
+    description: Text | None = _said("text of the invoice when the contract has none", default=None)
+
+    @model_validator(mode="after")
+    def _register_or_codes(self) -> Self:
+        codes = {key: getattr(self, key) for key in ("codLC116", "codServMunic", "natOperacao")}
+        missing = [key for key, value in codes.items() if value is None]
+        if self.codServico is None and missing:
+            raise PydanticCustomError(
+                "service", "give codServico, or else {missing} as well", {"missing": ", ".join(missing)}
+            )
+        return self
+
+
+class OmieSettings(_Model):
+    """The company's codes in Omie; its app key and secret are in Secrets Manager."""
+
+    nCodCC: int = _said("the bank account code", "copy it from Omie > Finanças > Contas Correntes", gt=0)
+    cCodCateg: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$", max_length=20)] = _said(
+        "the revenue category's code, e.g. 1.01.02", "copy it from Omie > Finanças > Categorias"
+    )
+    cCidPrestServ: Annotated[str, StringConstraints(pattern=r"^.+ \([A-Z]{2}\)$", max_length=40)] = _said(
+        "the city where the service is rendered, as Omie writes it: SAO PAULO (SP)",
+        "copy it from any contract of the company in Omie",
+    )
+    services: dict[Text, ServiceSettings] = _said(
+        "one table per service label of Jestor", "the options of the service field in Jestor", min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _labels_once(self) -> Self:
+        _once(self.services, "services")
+        return self
+
+
+class EmailSettings(_Model):
+    """What Omie e-mails to the customer when a contract is billed."""
+
+    cEnviarRecibo: bool = _said("the receipt", default=False)
+    cEnviarLinkNfse: bool = _said("the link to the NFS-e", default=True)
+    cEnviarBoleto: bool = _said("the boleto", default=True)
+    cEnviarPix: bool = _said("the Pix code", default=False)
+
+
+class GuardrailSettings(_Model):
+    """Limits beyond which a person must approve a run before anything is billed."""
+
+    max_total: Centavos = _said("largest total of one run, in reais")
+    max_count: int = _said("most contracts in one run", gt=0)
+    max_jump_percent: int | None = _said(
+        "largest change of one contract since last month, in percent", default=50, gt=0
+    )
+    max_jump_amount: Centavos | None = _said(
+        "largest change of one contract since last month, in reais; beyond either limit is beyond",
+        default=None,
+    )
+    approval: Literal["auto", "required"] = _said(
+        '"auto": a run inside the limits goes on by itself; "required": every run waits for a person',
+        default="auto",
+    )
+
+
+def _once(labels: Iterable[str], setting: str) -> None:
+    times = Counter(map(_label, labels))
+    twice = [label for label in labels if times[_label(label)] > 1]
+    if twice:
+        raise PydanticCustomError(
+            "twice",
+            "{setting} has the label {labels} more than once, up to blanks and capitals; keep one",
+            {"setting": setting, "labels": " and ".join(f'"{label}"' for label in twice)},
+        )
+
+
+class CompanySettings(_Model):
+    """One Omie account and how it is billed."""
+
+    name: Text = _said("the company's name, as reports show it")
+    jestor_label: Text = _said("its label in Jestor's company field", "the options of the field in Jestor")
+    omie: OmieSettings = _said("the company's codes in Omie")
+    guardrail: GuardrailSettings = _said("limits of a run")
+    send_email: EmailSettings = _said("what Omie sends to the customer", default=EmailSettings())
+    billing_day: int = _said("Omie's `nDiaFat` of every contract, 1 to 28", default=1, ge=1, le=28)
+    default_due_day: int | None = _said(
+        "due day of contracts that have none; without it they are parked", default=None, ge=1, le=31
+    )
+    due_month: Literal["same", "next"] = _said(
+        "whether the due day lies in the billing month or in the next one", default="same"
+    )
+    min_days_to_due: int = _said("fewest days between billing and due date", default=3, ge=0, le=60)
+    schedule_policy: Literal["calendar_day", "first_business_day"] = _said(
+        "on which day the monthly run starts", default="calendar_day"
+    )
+    in_doubt_wait_seconds: int = _said(
+        "how long a charge in doubt rests before it is looked up in Omie; at least the function's time-out "
+        "plus `longest_abandoned_call_seconds`",
+        default=600,
+        gt=0,
+    )
+    longest_abandoned_call_seconds: int = _said(
+        "how long Omie may still finish a call nobody waits for; the exactly-once claim rests on it",
+        default=300,
+        gt=0,
+    )
+    max_failures: int = _said(
+        "failures after which a contract is parked; throttling is none", default=3, ge=1, le=20
+    )
+    create_unknown: bool = _said("create in Omie what only Jestor knows; otherwise park it", default=True)
+    alter_differences: bool = _said("make Omie's contract agree with Jestor; otherwise park it", default=True)
+
+    def policy(self, key: str) -> CompanyPolicy:
+        """The rules that planning goes by; `key` is the company's key in the file."""
+        services = {
+            label: Service(
+                service_key(service.codServico or 0, service.codLC116 or ""), service.description or ""
+            )
+            for label, service in self.omie.services.items()
+        }
+        return CompanyPolicy(
+            company=key,
+            services=services,
+            billing_day=self.billing_day,
+            due_month=self.due_month,
+            min_days_to_due=self.min_days_to_due,
+            default_due_day=self.default_due_day,
+            jump_percent=self.guardrail.max_jump_percent,
+            jump_amount=self.guardrail.max_jump_amount,
+            create_unknown=self.create_unknown,
+            alter_differences=self.alter_differences,
+        )
+
+    @model_validator(mode="after")
+    def _waits_long_enough(self, info: ValidationInfo) -> Self:
+        timeout = (info.context or {}).get("function_timeout_seconds", FUNCTION_TIMEOUT_SECONDS)
+        least = timeout + self.longest_abandoned_call_seconds
+        if self.in_doubt_wait_seconds < least:
+            raise PydanticCustomError(
+                "in_doubt",
+                "in_doubt_wait_seconds is {given}; write {least} or more: the function's time-out "
+                "({timeout}) plus longest_abandoned_call_seconds ({call})",
+                {
+                    "given": self.in_doubt_wait_seconds,
+                    "least": least,
+                    "timeout": timeout,
+                    "call": self.longest_abandoned_call_seconds,
+                },
+            )
+        return self
+
+
+class Settings(_Model):
+    """The whole file."""
+
+    jestor: JestorSettings = _said("where the contracts are")
+    companies: dict[CompanyKey, CompanySettings] = _said(
+        "one table per Omie company; the key names its secret and queue group, so it never changes",
+        min_length=1,
+    )
+
+    @model_validator(mode="after")
+    def _companies_once(self) -> Self:
+        owner: dict[str, str] = {}
+        for key, company in self.companies.items():
+            other = owner.setdefault(_label(company.jestor_label), key)
+            if other != key:
+                raise PydanticCustomError(
+                    "twice",
+                    "companies.{one} and companies.{two} have the same jestor_label; give each its own",
+                    {"one": other, "two": key},
+                )
+        return self
+
+    @property
+    def company_by_label(self) -> dict[str, str]:
+        """Jestor's company label -> company key."""
+        return {company.jestor_label: key for key, company in self.companies.items()}
+
+
+def load_settings(text: str, *, function_timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS) -> Settings:
+    """Check a whole settings file. Raises SettingsError naming every problem, not only the first.
+
+    `function_timeout_seconds`: the billing function's time-out, which the in-doubt wait must outlast.
+    """
+    try:
+        # Decimal, not float: 1234.10 reais must stay what was written.
+        content = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            [f"not a TOML file: {error}; put text in quotes and dotted labels too"]
+        ) from error
+    try:
+        return Settings.model_validate(
+            content, context={"function_timeout_seconds": function_timeout_seconds}
+        )
+    except ValidationError as error:
+        raise SettingsError(map(_line, error.errors(include_url=False))) from error
+
+
+def settings_reference() -> str:
+    """The settings as Markdown: one section and table per TOML table."""
+    return "\n".join(_sections(Settings, ""))
+
+
+def _sections(model: type[_Model], path: str) -> Iterator[str]:
+    rows: list[str] = []
+    inner: list[tuple[type[_Model], str]] = []
+    for name, info in model.model_fields.items():
+        below = _model_below(info)
+        if below is None:
+            rows.append(f"| `{name}` | {_kind(info)} | {_default(info)} | {_meaning(info)} |")
+        else:
+            inner.append((below, f"{path}.{name}{_TABLE_NAMES.get(below, '')}".removeprefix(".")))
+    if path:
+        yield f"### `[{path}]`\n\n{' '.join((model.__doc__ or '').split())}\n"
+    if rows:
+        yield "| Setting | Value | Default | Meaning |\n|---|---|---|---|"
+        yield from rows
+        yield ""
+    for below, below_path in inner:
+        yield from _sections(below, below_path)
+
+
+_TABLE_NAMES: Final[dict[type[_Model], str]] = {CompanySettings: ".KEY", ServiceSettings: '."LABEL"'}
+_KINDS: Final[dict[object, str]] = {
+    int: "whole number",
+    Decimal: "number",
+    bool: "`true` or `false`",
+    str: "text",
+}
+
+
+def _model_below(info: FieldInfo) -> type[_Model] | None:
+    kinds = [kind for kind in _leaves(info.annotation) if isinstance(kind, type) and issubclass(kind, _Model)]
+    return kinds[0] if kinds else None
+
+
+def _leaves(kind: object) -> Iterator[object]:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is None:
+        yield kind
+    for inner in get_args(kind):
+        yield from _leaves(inner)
+
+
+def _kind(info: FieldInfo) -> str:
+    leaves = [leaf for leaf in _leaves(info.annotation) if leaf is not type(None)]
+    choices = " or ".join(f'`"{leaf}"`' for leaf in leaves if isinstance(leaf, str))
+    if get_origin(info.annotation) is dict:
+        return f'`"LABEL" =` {choices}'
+    if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
+        return "reais"
+    return choices or _KINDS[leaves[0]]
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    if info.default is None:
+        return "none"
+    if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
+        return f"`{reais(info.default)}`"
+    if isinstance(info.default, bool):
+        return f"`{str(info.default).lower()}`"
+    return f'`"{info.default}"`' if isinstance(info.default, str) else f"`{info.default}`"
+
+
+def _meaning(info: FieldInfo) -> str:
+    where = _where(info)
+    # The same words on every field of a table say nothing; its heading has them once.
+    return f"{info.description} ({where})" if where and where != _API_NAME else f"{info.description}"
+
+
+def _where(info: FieldInfo) -> str:
+    extra = info.json_schema_extra
+    return str(extra.get("where", "")) if isinstance(extra, dict) else ""
+
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_WORDS: Final = {
+    "missing": "missing",
+    "string_pattern_mismatch": "has not the form {pattern}",
+    "string_too_short": "is empty",
+    "string_too_long": "is longer than {max_length} characters",
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number, without quotes",
+    "int_parsing": "must be a whole number, without quotes",
+    "int_from_float": "must be a whole number",
+    "decimal_type": "must be a number, without quotes",
+    "decimal_parsing": "must be a number, without quotes",
+    "bool_type": "must be true or false, without quotes",
+    "bool_parsing": "must be true or false, without quotes",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be {expected}",
+    "too_short": "is empty",
+    "model_type": "must be a table, under its own [heading]",
+    "dict_type": "must be a table, under its own [heading]",
+}
+_COMPLETE: Final = frozenset({"twice", "no_active", "service", "in_doubt"})
+"""Our own checks of several settings at once: their text says everything."""
+
+
+def _line(problem: ErrorDetails) -> str:
+    """One problem as one line: path in the file, what is wrong, how to put it right."""
+    kind = problem["type"]
+    loc = [str(step) for step in problem["loc"] if step != "[key]"]
+    parent, info = _find(loc)
+    what = _WORDS[kind].format(**problem.get("ctx", {})) if kind in _WORDS else problem["msg"]
+    if problem["loc"][-1:] == ("[key]",):
+        what = f"this name cannot be used, it {what}"
+    if kind == "extra_forbidden" and parent:
+        near = difflib.get_close_matches(loc[-1], parent.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(parent.model_fields)}"
+        what = f"no such setting; {hint}"
+    elif info and kind not in _COMPLETE:
+        where = _where(info)
+        what = f"{what} - {info.description}" + (f"; {where}" if where else "")
+    path = ".".join(step if _BARE_KEY.fullmatch(step) else f'"{step}"' for step in loc)
+    return f"{path}: {what}" if path else what
+
+
+def _find(loc: Sequence[str]) -> tuple[type[_Model] | None, FieldInfo | None]:
+    """The model that holds a place of the file, and the setting that place belongs to."""
+    model: type[_Model] | None = Settings
+    info: FieldInfo | None = None
+    key_next = False
+    for depth, step in enumerate(loc):
+        if key_next:
+            key_next = False
+            continue
+        found = model.model_fields.get(step) if model else None
+        if found is None:
+            return model, None if depth == len(loc) - 1 else info
+        info, below = found, _model_below(found)
+        key_next = get_origin(found.annotation) is dict
+        if below is None:
+            return model, info
+        model = below
+    return model, info
