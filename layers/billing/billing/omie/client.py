@@ -1,0 +1,426 @@
+"""Omie's API, one typed method per call this system makes.
+
+Reads wait for their turn at the gate and are repeated a few times when nothing came of them. A write is sent
+once and never repeated here: whoever calls it decides by the outcome (see `billing.omie.replies`). Decimals
+arrive as Decimal; dates travel as dd/mm/yyyy.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import httpx
+import tenacity
+
+from billing.clock import Clock
+from billing.omie.governor import ReadGate
+from billing.omie.replies import (
+    EmptyPage,
+    IncompleteRead,
+    InDoubt,
+    NotExecuted,
+    OmieError,
+    read_reply,
+    seconds_until,
+    transport_error,
+    was_sent,
+)
+
+Json = dict[str, Any]
+
+READ_ATTEMPTS = 5
+PAGE_SIZE = 100
+"""Records per page: the documented maximum (Omie help 8112984); bigger ones break live."""
+
+_PATHS = {
+    "servicos/contrato/": (
+        "ListarContratos ConsultarContrato IncluirContrato AlterarContrato UpsertContrato ExcluirItem"
+    ),
+    "servicos/contratofat/": (
+        "FaturarContrato ObterContratos SuspenderContrato AtivarContrato ReativarContrato CancelarContrato"
+    ),
+    "servicos/contratolote/": "FaturarLoteContrato StatusLoteContrato ListarLotesContrato",
+    "geral/clientes/": "ListarClientes UpsertClienteCpfCnpj",
+    "servicos/os/": "ListarOS ConsultarOS StatusOS",
+    "servicos/nfse/": "ListarNFSEs",
+    "financas/mf/": "ListarMovimentos",
+}
+PATHS = {method: path for path, methods in _PATHS.items() for method in methods.split()}
+_READS = ("Listar", "Consultar", "Obter", "Status")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An Omie application's keys; neither is ever shown."""
+
+    app_key: str = field(repr=False)
+    app_secret: str = field(repr=False)
+
+    def hide(self, text: str) -> str:
+        for secret in (self.app_secret, self.app_key):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+
+class FaturarReply(NamedTuple):
+    nCodCtr: int
+    nCodOS: int
+    cCodStatus: str
+    cDescStatus: str
+
+
+class LoteReply(NamedTuple):
+    nIdLoteFat: int
+    nQtdeFat: int
+    cCodStatus: str
+    cDesStatus: str
+
+
+class _Dialect(NamedTuple):
+    """One of Omie's ways to page: names in the request (page, size) and in the reply (pages, records)."""
+
+    page: str
+    size: str
+    pages: str
+    records: str
+
+
+_CADASTRO = _Dialect("pagina", "registros_por_pagina", "total_de_paginas", "total_de_registros")
+_MOVIMENTO = _Dialect("nPagina", "nRegPorPagina", "nTotPaginas", "nTotRegistros")
+_LOTE = _Dialect("nPagina", "nRegistros", "nTotPaginas", "nTotRegistros")
+
+
+class OmieClient:
+    """One company's door to Omie.
+
+    Args:
+        credentials: of the company's application.
+        base_url: up to and including `/api/v1`.
+        http: carries the time-outs; it must not follow redirects or retry.
+        clock: what waits between the attempts of a read.
+        gate: paces the reads; None paces nothing.
+        on_error: told of every error reply before it is raised or retried (for the lane's error budget).
+
+    Every method raises OmieError and nothing else. No request or key travels with the error.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        base_url: str,
+        http: httpx.Client,
+        clock: Clock,
+        gate: ReadGate | None = None,
+        on_error: Callable[[str, OmieError], None] | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._base_url = base_url.rstrip("/") + "/"
+        self._http = http
+        self._clock = clock
+        self._gate = gate
+        self._on_error = on_error
+
+    def __repr__(self) -> str:
+        return f"OmieClient({self._base_url!r})"
+
+    # Contracts
+
+    def listar_contratos(self, pagina: int, registros_por_pagina: int = PAGE_SIZE, **filters: Any) -> Json:
+        """One raw page. Beyond the end Omie answers with an error: see EmptyPage."""
+        pages = {"pagina": pagina, "registros_por_pagina": registros_por_pagina}
+        return self._read("ListarContratos", pages | filters)
+
+    def iter_contratos(self, **filters: Any) -> Iterator[Json]:
+        """Every contratoCadastro once, page by page.
+
+        Raises:
+            IncompleteRead: at the end, when Omie announced another number of contracts than it gave.
+        """
+        identity = ("cabecalho", "nCodCtr")
+        return self._pages("ListarContratos", _CADASTRO, "contratoCadastro", filters, identity)
+
+    def consultar_contrato(self, nCodCtr: int) -> Json:
+        """The contratoCadastro. Omie refuses the same contract again within 60 s."""
+        reply = self._read("ConsultarContrato", {"contratoChave": {"nCodCtr": nCodCtr}})
+        cadastro: Json = _part(reply, "contratoCadastro", dict, "ConsultarContrato")
+        return cadastro
+
+    def contrato_do_cliente(self, nCodCli: int, nCodCtr: int) -> Json:
+        """The contratoCadastro, read from its customer's list: for reading back what was just written."""
+        for cadastro in self.iter_contratos(filtrar_cliente=nCodCli):
+            if _dig(cadastro, "cabecalho", "nCodCtr") == nCodCtr:
+                return cadastro
+        raise _odd(NotExecuted, "ListarContratos", f"Contract {nCodCtr} is not in its customer's list.")
+
+    def incluir_contrato(self, cadastro: Json) -> int:
+        """Create; returns nCodCtr. AlreadyRegistered when cCodIntCtr exists."""
+        return self._write_for_id("IncluirContrato", cadastro, "nCodCtr")
+
+    def alterar_contrato(self, cadastro: Json) -> int:
+        """Change; returns nCodCtr. Send every item: Omie does not say whether it merges or replaces."""
+        return self._write_for_id("AlterarContrato", cadastro, "nCodCtr")
+
+    def upsert_contrato(self, cadastro: Json) -> int:
+        """Create or change by key; returns nCodCtr."""
+        return self._write_for_id("UpsertContrato", cadastro, "nCodCtr")
+
+    def excluir_item(self, nCodCtr: int, codItem: int) -> Json:
+        """Take one item out of a contract."""
+        return self._write(
+            "ExcluirItem", {"contratoChave": {"nCodCtr": nCodCtr}, "ItensExclusao": [{"codItem": codItem}]}
+        )
+
+    # Billing of contracts
+
+    def faturar_contrato(self, nCodCtr: int) -> FaturarReply:
+        """Bill the contract for the current month. Takes no key and no month: only the ledger guards it.
+
+        Raises:
+            InDoubt: also when the reply names no OS or another contract.
+        """
+        reply = self._write("FaturarContrato", {"nCodCtr": nCodCtr})
+        os, contract = reply.get("nCodOS"), reply.get("nCodCtr", nCodCtr)
+        if not isinstance(os, int) or os <= 0 or contract != nCodCtr:
+            raise _odd(InDoubt, "FaturarContrato", f"Reply names OS {os!r} of contract {contract!r}.")
+        return FaturarReply(nCodCtr, os, str(reply["cCodStatus"]), str(reply.get("cDescStatus", "")))
+
+    def obter_contratos(self, cEtapa: int | str) -> list[tuple[int, str]]:
+        """(nCodCtr, cNumCtr) of a stage: 20 = to bill today, 30 = billed this month. Not paged."""
+        try:
+            reply = self._read("ObterContratos", {"cEtapa": str(cEtapa)})
+        except EmptyPage:
+            return []
+        lines = reply.get("listaContratos", [] if "cEtapa" in reply else None)
+        if not isinstance(lines, list) or not all(_dig(line, "nCodCtr") for line in lines):
+            raise _odd(NotExecuted, "ObterContratos", "Reply without listaContratos.")
+        return [(line["nCodCtr"], str(line.get("cNumCtr") or "")) for line in lines]
+
+    def suspender_contrato(self, nCodCtr: int) -> Json:
+        return self._write("SuspenderContrato", {"nCodCtr": nCodCtr})
+
+    def ativar_contrato(self, nCodCtr: int) -> Json:
+        return self._write("AtivarContrato", {"nCodCtr": nCodCtr})
+
+    def reativar_contrato(self, nCodCtr: int) -> Json:
+        return self._write("ReativarContrato", {"nCodCtr": nCodCtr})
+
+    def cancelar_contrato(self, nCodCtr: int) -> Json:
+        return self._write("CancelarContrato", {"nCodCtr": nCodCtr})
+
+    # The bulk lot
+
+    def faturar_lote_contrato(self, cCodIntLote: str = "") -> LoteReply:
+        """Bill *every* contract in stage 20."""
+        reply = self._write("FaturarLoteContrato", {"cCodIntLote": cCodIntLote} if cCodIntLote else {})
+        lot = reply.get("nIdLoteFat")
+        if not isinstance(lot, int) or lot <= 0:
+            raise _odd(InDoubt, "FaturarLoteContrato", f"Reply names lot {lot!r}.")
+        return LoteReply(
+            lot, reply.get("nQtdeFat", 0), str(reply["cCodStatus"]), str(reply.get("cDesStatus", ""))
+        )
+
+    def status_lote_contrato(self, nIdLoteFat: int) -> Json:
+        """`cStatus` RUNNING, DONE or ERROR, with `nQtdeTotal` and `nQtdeProcessadas`."""
+        return self._read("StatusLoteContrato", {"nIdLoteFat": nIdLoteFat})
+
+    def listar_lotes_contrato(self, nIdLoteFat: int) -> list[Json]:
+        """The lot's lines {nIdPedido (the OS), nIdContrato, cStatus, cMensagem}, of all its pages."""
+        lots = self._pages(
+            "ListarLotesContrato", _LOTE, "lotes", {"nIdLoteFat": nIdLoteFat, "cExibirDetalhes": "S"}
+        )
+        lines: list[Json] = []
+        for lot in lots:
+            details = lot.get("detalhes") or []
+            lines += details if isinstance(details, list) else [details]  # one object in the 2024 schema
+        return lines
+
+    # Customers
+
+    def iter_clientes(self, **filters: Any) -> Iterator[Json]:
+        """Every clientes_cadastro once; `clientesFiltro={"cnpj_cpf": ...}` narrows it."""
+        identity = ("codigo_cliente_omie",)
+        return self._pages("ListarClientes", _CADASTRO, "clientes_cadastro", filters, identity)
+
+    def upsert_cliente_cpf_cnpj(self, cliente: Json) -> int:
+        """Create or change the customer by cnpj_cpf; returns codigo_cliente_omie."""
+        return self._write_for_id("UpsertClienteCpfCnpj", cliente, "codigo_cliente_omie")
+
+    # What billing produced
+
+    def iter_os(self, de: date, ate: date, **filters: Any) -> Iterator[Json]:
+        """Every osCadastro billed between two days, both included."""
+        billed = {
+            "filtrar_por_data_faturamento_de": omie_date(de),
+            "filtrar_por_data_faturamento_ate": omie_date(ate),
+        }
+        identity = ("Cabecalho", "nCodOS")
+        return self._pages("ListarOS", _CADASTRO, "osCadastro", billed | filters, identity)
+
+    def consultar_os(self, nCodOS: int) -> Json:
+        return self._read("ConsultarOS", {"nCodOS": nCodOS})
+
+    def status_os(self, nCodOS: int) -> Json:
+        """With `ListaRpsNfse` and its messages."""
+        return self._read("StatusOS", {"nCodOS": nCodOS, "lRps": True})
+
+    def listar_nfses(self, de: date, ate: date, **filters: Any) -> Iterator[Json]:
+        """Every nfseEncontradas issued between two days, both included."""
+        issued = {"dEmiInicial": omie_date(de), "dEmiFinal": omie_date(ate)}
+        return self._pages("ListarNFSEs", _MOVIMENTO, "nfseEncontradas", issued | filters)
+
+    def iter_movimentos(self, vencimento_de: date, vencimento_ate: date, **filters: Any) -> Iterator[Json]:
+        """Every movimento due between two days. Both bounds: dDtVencDe alone silently drops rows."""
+        due = {"dDtVencDe": omie_date(vencimento_de), "dDtVencAte": omie_date(vencimento_ate)}
+        return self._pages("ListarMovimentos", _MOVIMENTO, "movimentos", due | filters)
+
+    # How it is done
+
+    def _write(self, method: str, param: Json) -> Json:
+        return self._send(method, param, write=True)
+
+    def _write_for_id(self, method: str, param: Json, key: str) -> int:
+        found = self._write(method, param).get(key)
+        if not isinstance(found, int) or found <= 0:
+            raise _odd(InDoubt, method, f"Reply names {key} {found!r}.")
+        return found
+
+    def _read(self, method: str, param: Json, *, smaller_page: bool = False) -> Json:
+        """`smaller_page`: a Broken response is not repeated, the caller asks for less."""
+
+        def again(error: BaseException) -> bool:
+            broken = isinstance(error, OmieError) and error.rule == "broken_response"
+            return isinstance(error, NotExecuted) and not (broken and smaller_page)
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(again),
+            wait=lambda state: read_delay(_error_of(state), state.attempt_number, self._clock),
+            stop=tenacity.stop_after_attempt(READ_ATTEMPTS),
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        reply: Json = retrying(self._send, method, param, write=False)
+        return reply
+
+    def _send(self, method: str, param: Json, *, write: bool) -> Json:
+        try:
+            answer = self._post(method, param, write=write)
+            if isinstance(answer, httpx.Response):
+                return read_reply(method, write=write, status=answer.status_code, body=answer.content)
+            error = answer
+        except OmieError as refusal:
+            error = refusal
+            error.text = self._credentials.hide(error.text)
+        if self._gate is not None and not write and error.retry_after is not None:
+            self._gate.hold(method, error.retry_after)
+        if self._on_error is not None:
+            self._on_error(method, error)
+        raise error
+
+    def _post(self, method: str, param: Json, *, write: bool) -> httpx.Response | OmieError:
+        """The answer, or why there is none.
+
+        The error is returned, not raised: the keys stay in this frame, out of every traceback, and httpx's
+        exception, which holds the request, ends here.
+        """
+        keys = {"app_key": self._credentials.app_key, "app_secret": self._credentials.app_secret}
+        body = json.dumps({"call": method, **keys, "param": [param]}, default=_number)
+        headers = {"Content-Type": "application/json"}
+        try:
+            with nullcontext() if write or self._gate is None else self._gate.call(method):
+                return self._http.post(self._base_url + PATHS[method], content=body, headers=headers)
+        except httpx.HTTPError as exc:
+            return transport_error(method, write=write, exc=exc, sent=was_sent(exc))
+
+    def _pages(
+        self,
+        method: str,
+        dialect: _Dialect,
+        key: str,
+        filters: Mapping[str, Any],
+        identity: tuple[str, ...] = (),
+    ) -> Iterator[Json]:
+        """Records of all pages, each identity once, never asking beyond the last page (an error).
+
+        A page too big for Omie (Broken response) is asked for in smaller ones from the same record on.
+        """
+        read = given = announced = 0
+        size, last = PAGE_SIZE, False
+        seen: set[Any] = set()
+        while not last:
+            page = read // size + 1
+            try:
+                reply = self._read(
+                    method, {dialect.page: page, dialect.size: size, **filters}, smaller_page=size > 1
+                )
+            except EmptyPage:
+                break
+            except NotExecuted as error:
+                if error.rule != "broken_response" or size == 1:
+                    raise
+                size = _smaller(size)
+                continue
+            records = _part(reply, key, list, method)
+            announced = _part(reply, dialect.records, int, method)
+            for record in records:
+                identified = _dig(record, *identity) if identity else None
+                if identified is None or identified not in seen:
+                    seen.add(identified)
+                    given += 1
+                    yield record
+            read += size
+            last = not records or page >= _part(reply, dialect.pages, int, method)
+        if given != announced:
+            raise _odd(IncompleteRead, method, f"Read {given} of {announced} records announced.")
+
+
+def omie_date(day: date) -> str:
+    return f"{day:%d/%m/%Y}"
+
+
+def read_delay(error: OmieError, attempt: int, clock: Clock) -> float:
+    """Seconds before attempt + 1: what Omie asks for, else 2 s and then past its 60 s redundancy window."""
+    if error.retry_at is not None:
+        return seconds_until(error.retry_at, clock.now())
+    if attempt > 1:
+        return max(61.0, error.retry_after or 0.0)
+    return error.retry_after if error.retry_after is not None else 2.0
+
+
+def _error_of(state: tenacity.RetryCallState) -> OmieError:
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, OmieError)  # noqa: S101 - tenacity's types allow anything
+    return error
+
+
+def _odd(kind: type[OmieError], method: str, text: str) -> OmieError:
+    return kind(method, text, rule="odd_reply", http_status=HTTPStatus.OK)
+
+
+def _part(reply: Json, key: str, kind: type[Any], method: str) -> Any:
+    part = reply.get(key)
+    if not isinstance(part, kind):
+        raise _odd(NotExecuted, method, f"Reply without {key}.")
+    return part
+
+
+def _dig(record: Any, *path: str) -> Any:
+    for key in path:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+def _smaller(size: int) -> int:
+    """The greatest proper divisor: pages of it still begin where pages of `size` did."""
+    return next(divisor for divisor in range(size // 2, 0, -1) if size % divisor == 0)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} cannot be sent to Omie")

@@ -1,0 +1,152 @@
+"""How fast Omie may be called: rate slots shared by a company's writers, an error budget, a gate for reads.
+
+Omie counts at most 240 calls a minute per method (help 8112984). Whoever wants to call reserves slots from
+the lane's shared `next_free`; slots lie `interval` seconds apart, and a call may leave only while its slot is
+valid:
+
+    slots     t0        t1        t2        t3        t(k+1) - t(k) >= interval, across all reservations
+    valid     [t0 ... t0+LATENESS]                    later than that: take the next slot, or reserve anew
+    interval  (60 + LATENESS + JITTER) / limit        240 a minute: one each 0.2604 s, 96 % of the ceiling
+
+Proof that no 60 s hold more than `limit` calls, whatever the writers' pauses. Let the way to Omie take between
+d and d + JITTER. A call that arrives in [w, w + 60) left in [w - d - JITTER, w + 60 - d), and its slot
+began at most LATENESS before that. So all slots involved begin inside one half-open interval of
+60 + LATENESS + JITTER seconds, which is `limit` intervals long, and points that are at least one interval
+apart fall into it at most `limit` times. A slot lets one call of each method leave, so the bound holds for
+every method.
+
+A reservation starts at max(next_free, now - LATENESS): a lane idle between two batches catches up at most
+LATENESS seconds of slots, which the proof already allows for.
+"""
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from billing.clock import Clock
+
+LIMIT_PER_MINUTE = 240
+"""Calls per minute, key and method (Omie help 8112984)."""
+LATENESS = 2.0
+"""Seconds a slot stays valid."""
+JITTER = 0.5
+"""Seconds by which the way to Omie may vary between two calls."""
+WINDOW = 60.0
+
+ERROR_BUDGET = 5
+"""Error responses of one method after which the lane stops itself; Omie blocks the whole key at 10."""
+ERROR_WINDOW = 600.0
+"""Seconds over which they are counted. Omie does not document its own window."""
+
+
+def interval_for(limit_per_minute: float = LIMIT_PER_MINUTE) -> float:
+    """Seconds between two slots."""
+    return (WINDOW + LATENESS + JITTER) / limit_per_minute
+
+
+class LaneState(NamedTuple):
+    """What the writers of one company share. Times are epoch seconds."""
+
+    next_free: float = 0.0
+    blocked_until: float = 0.0
+    blocked_reason: str = ""
+    errors: dict[str, tuple[float, ...]] = {}  # noqa: RUF012 - never changed in place
+
+
+class Slots(NamedTuple):
+    """`n` slots at start, start + interval, ..."""
+
+    start: float
+    interval: float
+    n: int
+
+    def take(self, now: float) -> tuple[float, "Slots"] | None:
+        """The first slot not late at `now`, and those after it; None when the reservation is used up."""
+        for index in range(self.n):
+            slot = self.start + index * self.interval
+            if now <= slot + LATENESS:
+                return slot, Slots(slot + self.interval, self.interval, self.n - index - 1)
+        return None
+
+
+def in_time(slot: float, now: float) -> bool:
+    """Whether a call may leave now on this slot."""
+    return slot <= now <= slot + LATENESS
+
+
+def reserve(state: LaneState, now: float, n: int, interval: float) -> tuple[LaneState, Slots]:
+    """The next `n` slots; never before the end of a block. The caller writes the state back conditionally."""
+    start = max(state.next_free, now - LATENESS, state.blocked_until)
+    return state._replace(next_free=start + n * interval), Slots(start, interval, n)
+
+
+def wait_turn(slots: Slots, *, clock: Clock, reserve: Callable[[], Slots]) -> Slots:
+    """Wait for a valid slot, reserving anew when all are late; returns the slots that are left.
+
+    The call must leave at once: nothing slow may stand between this and the request.
+    """
+    while True:
+        taken = slots.take(clock.now().timestamp())
+        if taken is None:
+            slots = reserve()
+            continue
+        slot, slots = taken
+        if (early := slot - clock.now().timestamp()) > 0:
+            clock.sleep(early + 0.001)  # a clock of microseconds must not wake just before the slot
+        if in_time(slot, clock.now().timestamp()):
+            return slots
+
+
+def blocked(state: LaneState, now: float) -> bool:
+    return now < state.blocked_until
+
+
+def note_block(state: LaneState, until: float, reason: str) -> LaneState:
+    """Stop the lane until then. A longer block already standing stays, with its reason."""
+    if until <= state.blocked_until:
+        return state
+    return state._replace(blocked_until=until, blocked_reason=reason)
+
+
+def note_error(state: LaneState, method: str, now: float) -> LaneState:
+    """Count an error response; with the budget spent, the lane stops until the oldest leaves the window.
+
+    So no ERROR_WINDOW seconds hold more than ERROR_BUDGET errors of a method, save those already under way.
+    """
+    errors = {**state.errors, method: (*state.errors.get(method, ()), now)}
+    recent = {name: tuple(at for at in times if at > now - ERROR_WINDOW) for name, times in errors.items()}
+    state = state._replace(errors={name: times for name, times in recent.items() if times})
+    times = recent[method]
+    if len(times) < ERROR_BUDGET:
+        return state
+    reason = f"{len(times)} erros de {method} em 10 minutos: pausa antes que a Omie bloqueie a chave"
+    return note_block(state, times[-ERROR_BUDGET] + ERROR_WINDOW, reason)
+
+
+class ReadGate:
+    """Paces the reads of one process: one call in flight, at most `per_minute` of a method in any 60 s."""
+
+    def __init__(self, clock: Clock, per_minute: int = 230) -> None:
+        self._clock = clock
+        self._per_minute = per_minute
+        self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._held_until: defaultdict[str, float] = defaultdict(float)
+        self._one_in_flight = threading.Lock()
+
+    @contextmanager
+    def call(self, method: str) -> Iterator[None]:
+        """Wait for this method's turn; the call in the body is the only one in flight."""
+        with self._one_in_flight:
+            sent = self._sent[method]
+            earliest = self._held_until[method]
+            if len(sent) == self._per_minute:
+                earliest = max(earliest, sent.popleft() + WINDOW)
+            self._clock.sleep(earliest - self._clock.now().timestamp())
+            sent.append(self._clock.now().timestamp())
+            yield
+
+    def hold(self, method: str, seconds: float) -> None:
+        """Send no call of this method for so long."""
+        self._held_until[method] = max(self._held_until[method], self._clock.now().timestamp() + seconds)
