@@ -189,10 +189,10 @@ def fingerprint(
 class Desired:
     """What the Omie contract must be before it is billed. `amount` is our own item's; amounts in centavos.
 
-    The due rule (vencTextos: cTpVenc "002", a fixed day) is written for this month: nDiaFixo is the due date's
-    own day, already clamped to its month, and cProxMes "S" puts it in the month after the billing. So Omie's
-    due date is the planned one, whatever Omie makes of day 31 in February. No e-mail leaves Omie's as it is; so
-    does a vigência (ISO dates) of None.
+    The due rule (vencTextos: cTpVenc "002", a fixed day) is written for this month: nDiaFixo is the due
+    date's own day, already clamped to its month, and cProxMes "S" puts it in the month after the billing. So Omie's
+    due date is the planned one, whatever Omie makes of day 31 in February. No e-mail leaves Omie's as it is;
+    so does a vigência (ISO dates) of None.
     """
 
     nDiaFat: int
@@ -352,15 +352,21 @@ class PlanLine:
     warnings: tuple[str, ...] = ()
     foreign_total: int = 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {name: getattr(self, name) for name in _LINE_FIELDS} | {"warnings": list(self.warnings)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "action": Action(data["action"]), "warnings": tuple(data["warnings"])})
+
     def to_json(self) -> str:
         """Canonical: sorted keys, no spaces, UTF-8. The plan's hash is taken over these lines."""
-        data = {name: getattr(self, name) for name in _LINE_FIELDS}
-        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        data = json.loads(text)
-        return cls(**data | {"action": Action(data["action"]), "warnings": tuple(data["warnings"])})
+        return cls.from_dict(json.loads(text))
 
 
 _LINE_FIELDS = tuple(known.name for known in fields(PlanLine))
@@ -402,7 +408,7 @@ def plan_contract(
         today: São Paulo's date.
         policy: the company's rules.
         omie: its contract in Omie, from `find_omie`.
-        lookalikes: what its customer has in Omie that might be this one, from `unlinked`; without `omie` only.
+        lookalikes: what its customer has in Omie that might be this one, from `unlinked`; unread with `omie`.
         omie_stage: Omie's own view of today's month: 20 waits to be billed, 30 is billed.
         ledger: this month's charge.
         previous: the last charge before this month.
@@ -549,7 +555,7 @@ def _not_to_bill(
     if held or (ledger and ledger.state is State.HELD):
         return _skip(
             Reason.HELD,
-            "Faturamento retido por cancelamento (churn). Se o cliente continua, reative o contrato no Jestor.",
+            "Retido por pedido de cancelamento (churn). Se o cliente continua, reative o contrato no Jestor.",
         )
     return None
 
@@ -569,13 +575,11 @@ def _wrong_data(contract: Contract, policy: CompanyPolicy) -> _Verdict | None:
             (Reason.NO_AMOUNT, f"O valor mensal dá {shown}: corrija quantidade, valor ou desconto no Jestor.")
         )
     if contract.service not in policy.services:
-        problems.append(
-            (
-                Reason.UNKNOWN_SERVICE,
-                f'O serviço "{contract.service}" não tem dados fiscais na configuração de {policy.company}: '
-                "escolha outro serviço no Jestor ou peça que ele seja incluído na configuração.",
-            )
+        text = (
+            f'O serviço "{contract.service}" não tem dados fiscais na configuração de {policy.company}: '
+            "escolha outro serviço no Jestor ou peça que ele seja incluído na configuração."
         )
+        problems.append((Reason.UNKNOWN_SERVICE, text))
     if not 1 <= _due_day(contract, policy) <= 31:
         problems.append((Reason.NO_DUE_DAY, "Informe no Jestor o dia de vencimento, de 1 a 31."))
     return _park(problems[0][0], " ".join(text for _, text in problems)) if problems else None
@@ -608,8 +612,8 @@ def _wrong_in_omie(contract: Contract, omie: OmieContract, rivals: Sequence[str]
     if omie.cCodSit == "99":
         return _park(
             Reason.CANCELLED_IN_OMIE,
-            f"Ativo no Jestor, mas cancelado no Omie ({omie.label}). Se deve ser faturado, reative-o no Omie; "
-            "se não, encerre-o no Jestor.",
+            f"Ativo no Jestor, mas cancelado no Omie ({omie.label}). Se deve ser faturado, reative-o no "
+            "Omie; se não, encerre-o no Jestor.",
         )
     if omie.cCodSit != "10":
         return _park(
@@ -625,8 +629,8 @@ def _wrong_outside_omie(
     if contract.omie_id is not None:
         return _park(
             Reason.LINK_NOT_FOUND,
-            f"O Jestor aponta o código {contract.omie_id} do Omie, que não existe na empresa {contract.company}: "
-            "confira no Jestor o número do Omie e a empresa.",
+            f"O Jestor aponta o código {contract.omie_id} do Omie, que não existe na empresa "
+            f"{contract.company}: confira no Jestor o número do Omie e a empresa.",
         )
     if lookalikes:
         links = " ou ".join(
@@ -652,8 +656,8 @@ def _missed_month(month: BillingMonth, today: date) -> _Verdict | None:
         return None
     return _park(
         Reason.MISSED_MONTH,
-        f"O mês {month} já passou, e o Omie só fatura o contrato no mês corrente: cobre este mês por uma ordem "
-        "de serviço avulsa.",
+        f"O mês {month} já passou, e o Omie só fatura o contrato no mês corrente: cobre este mês por uma "
+        "ordem de serviço avulsa.",
     )
 
 
@@ -669,8 +673,8 @@ def _no_own_item(contract: Contract, omie: OmieContract, changes: Sequence[str])
 def _differs(omie: OmieContract, changes: Sequence[str]) -> _Verdict:
     return _park(
         Reason.DIFFERS,
-        f"O contrato {omie.label} do Omie difere do Jestor ({'; '.join(changes)}), e a configuração não deixa "
-        "corrigir: acerte-o no Omie.",
+        f"O contrato {omie.label} do Omie difere do Jestor ({'; '.join(changes)}), e a configuração não "
+        "deixa corrigir: acerte-o no Omie.",
     )
 
 
@@ -825,7 +829,10 @@ _JUMPS_SHOWN = 10
 
 
 def check_guardrail(summary: PlanSummary, guardrail: Guardrail) -> tuple[str, ...]:
-    """Why this plan needs a person's approval, in Portuguese; empty when it may go. `summary` counted the jumps."""
+    """Why this plan needs a person's approval, in Portuguese; empty when it may go.
+
+    The jumps are those `summary` counted by its own guardrail.
+    """
     reasons = []
     if guardrail.approval_required:
         reasons.append("A configuração pede aprovação em toda rodada.")
@@ -836,8 +843,6 @@ def check_guardrail(summary: PlanSummary, guardrail: Guardrail) -> tuple[str, ..
     if guardrail.max_count is not None and summary.count > guardrail.max_count:
         reasons.append(f"São {summary.count} contratos, mais que o limite de {guardrail.max_count}.")
     if summary.jumps:
-        more = ", …" if summary.jumps > len(summary.first_jumps) else ""
-        reasons.append(
-            f"Mudança de valor acima do limite em {summary.jumps} contrato(s): {', '.join(summary.first_jumps)}{more}."
-        )
+        shown = ", ".join(summary.first_jumps) + (", …" if summary.jumps > len(summary.first_jumps) else "")
+        reasons.append(f"Mudança de valor acima do limite em {summary.jumps} contrato(s): {shown}.")
     return tuple(reasons)
