@@ -189,10 +189,10 @@ def fingerprint(
 class Desired:
     """What the Omie contract must be before it is billed. `amount` is our own item's; amounts in centavos.
 
-    The due rule (vencTextos: cTpVenc "002", a fixed day) is written for this month: nDiaFixo is the due
-    date's own day, already clamped to its month, and cProxMes "S" puts it in the month after the billing. So Omie's
-    due date is the planned one, whatever Omie makes of day 31 in February. No e-mail leaves Omie's as it is;
-    so does a vigência (ISO dates) of None.
+    The due rule (vencTextos: cTpVenc "002", a fixed day) is written for this month: nDiaFixo is the day of
+    the due date, already clamped to its month, and cProxMes "S" puts it in the month after the billing. So
+    Omie's due date is the planned one, whatever Omie makes of day 31 in February. No e-mail leaves Omie's as
+    it is; so does a vigência (ISO dates) of None.
     """
 
     nDiaFat: int

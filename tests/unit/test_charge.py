@@ -1,0 +1,155 @@
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.domain.charge import (
+    TRANSITIONS,
+    WRITER_ONLY,
+    Charge,
+    ChargeKey,
+    Event,
+    State,
+    TransitionRefused,
+    is_stale,
+    next_state,
+    sources,
+    target,
+)
+from billing.domain.month import BillingMonth, MonthError
+
+KEY = ChargeKey("JST-12", BillingMonth(2026, 12))
+NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+histories = st.lists(st.sampled_from(Event), max_size=30)
+
+
+def lived(events):
+    """The states a charge passes through, refused events changing nothing."""
+    state = None
+    for event in events:
+        before, state = state, TRANSITIONS.get((state, event), state)
+        yield before, event, state
+
+
+def test_billed_is_final():
+    assert not [event for state, event in TRANSITIONS if state is State.BILLED]
+
+
+def test_every_state_can_be_reached_and_every_state_but_billed_can_be_left():
+    reached, todo = {None}, [None]
+    while todo:
+        here = todo.pop()
+        for (state, _), to in TRANSITIONS.items():
+            if state is here and to not in reached:
+                reached.add(to)
+                todo.append(to)
+    assert reached == {None, *State}
+    assert {state for state, _ in TRANSITIONS} == {None, *State} - {State.BILLED}
+
+
+def test_every_state_can_still_end_billed():
+    ending = {State.BILLED}
+    while more := {state for (state, _), to in TRANSITIONS.items() if to in ending} - ending:
+        ending |= more
+    assert ending == {None, *State}
+
+
+def test_every_event_is_used_and_leads_to_one_state_only():
+    assert {event for _, event in TRANSITIONS} == set(Event)
+    for event in Event:
+        assert {to for (_, known), to in TRANSITIONS.items() if known is event} == {target(event)}
+        assert sources(event) == {state for state in (None, *State) if (state, event) in TRANSITIONS}
+
+
+def test_a_call_goes_out_only_from_a_claim_and_only_where_nothing_is_known_to_be_out():
+    assert {event for (_, event), to in TRANSITIONS.items() if to is State.SENDING} == {Event.CLAIM}
+    assert sources(Event.CLAIM) == {None, State.READY}
+
+
+def test_only_the_writer_says_what_became_of_its_call():
+    assert {Event.DONE, Event.NOT_EXECUTED, Event.GIVE_UP, Event.REJECT} == WRITER_ONLY
+    leaving = {event for state, event in TRANSITIONS if state is State.SENDING}
+    assert leaving - WRITER_ONLY == {Event.IN_DOUBT}
+
+
+def test_doubt_ends_only_by_reading_omie_or_by_the_writers_late_reply():
+    assert {event for state, event in TRANSITIONS if state is State.UNKNOWN} == {
+        Event.ADOPT,
+        Event.RESEND,
+        Event.PARK,
+        Event.DONE,
+    }
+
+
+@pytest.mark.parametrize(("state", "event"), list(product((None, *State), Event)))
+def test_the_table_is_all_there_is(state, event):
+    if (state, event) in TRANSITIONS:
+        assert next_state(state, event) is TRANSITIONS[state, event]
+    else:
+        with pytest.raises(TransitionRefused) as refused:
+            next_state(state, event)
+        assert (refused.value.state, refused.value.event) == (state, event)
+
+
+@given(histories)
+def test_nothing_happens_to_a_charge_after_it_is_billed(events):
+    steps = list(lived(events))
+    after = [state for before, _, state in steps if before is State.BILLED]
+    assert set(after) <= {State.BILLED}
+
+
+@given(histories)
+def test_between_two_claims_someone_always_ruled_the_first_call_out(events):
+    """A second call needs proof, or a person, that the first was not executed."""
+    out = False
+    for before, event, state in lived(events):
+        if state is before:
+            continue
+        if event is Event.CLAIM:
+            assert not out
+            out = True
+        elif event in {Event.NOT_EXECUTED, Event.GIVE_UP, Event.RESEND, Event.REJECT, Event.PARK}:
+            out = False
+
+
+@given(
+    st.integers(1, 10**9),
+    st.integers(2000, 2099),
+    st.integers(1, 12),
+    st.sampled_from(["mensalidade", "cadastro"]),
+)
+def test_a_key_reads_back_as_it_is_written(number, year, month, kind):
+    key = ChargeKey(f"JST-{number}", BillingMonth(year, month), kind)
+    assert ChargeKey.parse(str(key)) == key
+
+
+def test_a_key_is_contract_month_and_kind():
+    assert str(KEY) == "JST-12#2026-12#mensalidade"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "JST-12", "JST-12#2026-12", "#2026-12#x", "JST-12#2026-12#", "a#2026-12#b#c"]
+)
+def test_other_texts_are_no_key(text):
+    with pytest.raises(ValueError, match="not a charge key"):
+        ChargeKey.parse(text)
+
+
+def test_a_key_of_no_month_is_refused():
+    with pytest.raises(MonthError):
+        ChargeKey.parse("JST-12#2026-13#mensalidade")
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_a_call_without_an_answer_grows_stale(state):
+    charge = Charge(KEY, state, "acme", 1000, claimed_at=NOW)
+    assert not is_stale(charge, NOW + MINUTE - timedelta(microseconds=1), MINUTE)
+    assert is_stale(charge, NOW + MINUTE, MINUTE) == (state in {State.SENDING, State.UNKNOWN})
+
+
+def test_a_call_of_unknown_age_is_stale():
+    assert is_stale(Charge(KEY, State.SENDING, "acme", 1000), NOW, MINUTE)
+    assert not is_stale(Charge(KEY, State.UNKNOWN, "acme", 1000, updated_at=NOW), NOW, MINUTE)
