@@ -1,0 +1,797 @@
+"""The report of a billing run: what a finance person opens on the 1st of the month.
+
+One self-contained HTML page, the same as JSON for machines, and a CSV of every contract for Excel. All three are
+functions of plain values; nothing here reads a clock, a store or a setting. Amounts are `int` centavos.
+
+`summarise` folds the contracts of a run into a `RunReport` in one pass and flat memory; `csv_tee` lets the same
+pass write the CSV:
+
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        report = summarise(run, planned, csv_tee(run, lines, file))
+    page = render_html(report)
+
+The books balance when, for each company, the plan's own count and sum equal the sum over what became of every
+contract: planned = billed + skipped + parked + in doubt, with nothing left unexplained.
+"""
+
+import csv
+import hashlib
+import heapq
+import json
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from itertools import count
+from typing import Any, Generic, Literal, NamedTuple, Self, TextIO, TypeVar
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+from billing.domain.money import format_brl, reais
+from billing.domain.month import SAO_PAULO, BillingMonth
+
+LIMIT = 500
+"""Rows a table shows at most; the CSV has them all."""
+
+_MONTHS = (
+    "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro"  # one to twelve
+).split()
+
+Row = TypeVar("Row")
+
+
+# --- what the use case hands in -------------------------------------------------------------------------------------
+
+
+class Situation(StrEnum):
+    """What became of a planned contract."""
+
+    BILLED = "faturado"
+    SKIPPED = "pulado"
+    PARKED = "parado"
+    IN_DOUBT = "em dúvida"
+    UNEXPLAINED = "sem explicação"
+
+
+class Where(StrEnum):
+    """Where a person settles the matter."""
+
+    JESTOR = "Jestor"
+    OMIE = "Omie"
+    COMMAND = "Comando"
+    NOWHERE = "Aguarde"
+
+
+@dataclass(frozen=True, slots=True)
+class ContractLine:
+    """One contract of the month, one row of the CSV.
+
+    `situation` is about the month, not about this execution: what an earlier generation of the run billed is
+    BILLED here too. `amount`: what was billed, else what the plan says. `reason_code` is the plan's or the ledger's
+    and picks the title and the advice (see `ADVICE`); `todo` and `where` override that advice.
+    """
+
+    company: str
+    contract: str
+    customer: str
+    situation: Situation
+    amount: int
+    reason_code: str = ""
+    reason: str = ""
+    todo: str = ""
+    where: Where | None = None
+    previous_amount: int | None = None
+    cause: str = ""
+    due_date: date | None = None
+    nCodCtr: int | None = None
+    nCodOS: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many contracts, and how many centavos."""
+
+    count: int = 0
+    amount: int = 0
+
+    def __add__(self, other: Self) -> "Tally":
+        return Tally(self.count + other.count, self.amount + other.amount)
+
+    def __sub__(self, other: Self) -> "Tally":
+        return Tally(self.count - other.count, self.amount - other.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyReport:
+    """A company's month. `planned` is counted by the plan itself, the others over what became of its contracts.
+
+    In a preview `billed` is what would be billed. `stopped`: why the company was not billed, or not to the end
+    (plan failed, not approved, Omie blocked); a Portuguese sentence.
+    """
+
+    key: str
+    name: str
+    planned: Tally = Tally()
+    billed: Tally = Tally()
+    skipped: Tally = Tally()
+    parked: Tally = Tally()
+    in_doubt: Tally = Tally()
+    unexplained: Tally = Tally()
+    plan_hash: str = ""
+    approval: str = ""
+    stopped: str = ""
+
+    @property
+    def gap(self) -> Tally:
+        """What the plan holds and nothing explains. Its parts are negative when more came out than went in."""
+        return self.planned - (self.billed + self.skipped + self.parked + self.in_doubt)
+
+    @property
+    def balanced(self) -> bool:
+        return self.gap == Tally() and self.unexplained.count == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Row]):
+    """The rows a table shows, best first, and how many there are in all."""
+
+    rows: tuple[Row, ...] = ()
+    count: int = 0
+
+    @property
+    def more(self) -> int:
+        return self.count - len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsPerson:
+    """A contract that someone must look at: what happened, what to do and where."""
+
+    company: str
+    contract: str
+    customer: str
+    amount: int
+    title: str
+    reason: str
+    todo: str
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A contract whose bill differs from last month's. `before` None: it had none; `now` None: it has none.
+
+    `cause` reads "Upsell: R$ 1.000,00 → R$ 1.500,00"; what stands before the colon is its group.
+    """
+
+    company: str
+    contract: str
+    customer: str
+    before: int | None
+    now: int | None
+    cause: str
+
+    @property
+    def difference(self) -> int:
+        return (self.now or 0) - (self.before or 0)
+
+    @property
+    def group(self) -> str:
+        return self.cause.partition(":")[0].strip() or "Sem causa conhecida"
+
+
+@dataclass(frozen=True, slots=True)
+class CauseTotal:
+    cause: str
+    count: int
+    difference: int
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedReason:
+    code: str
+    title: str
+    count: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning about a contract that was billed, or will be, all the same."""
+
+    company: str
+    contract: str
+    customer: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is known of the run before its contracts are counted.
+
+    `companies`: key -> name, in the order of the report. `plan_hash`, `approval` and `stopped` by company key.
+    `vanished`: contracts billed last month that the plan does not know any more. `versions`: what -> version.
+    """
+
+    month: BillingMonth
+    run: str
+    generation: int
+    execution: str
+    started_at: datetime
+    finished_at: datetime
+    companies: Mapping[str, str]
+    preview: bool = False
+    plan_hash: Mapping[str, str] = field(default_factory=dict)
+    approval: Mapping[str, str] = field(default_factory=dict)
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    vanished: tuple[Difference, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    csv_name: str = "report.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that the page shows. `previous`: last month's bills of these contracts, None when there are none."""
+
+    run: Run
+    companies: tuple[CompanyReport, ...]
+    needs_person: Listing[NeedsPerson] = Listing()
+    in_doubt: Listing[NeedsPerson] = Listing()
+    unexplained: Listing[NeedsPerson] = Listing()
+    differences: Listing[Difference] = Listing()
+    causes: tuple[CauseTotal, ...] = ()
+    previous: Tally | None = None
+    skipped: tuple[SkippedReason, ...] = ()
+    notices: Listing[Notice] = Listing()
+
+    @property
+    def total(self) -> CompanyReport:
+        """All companies as one."""
+        sums = {
+            name: sum((getattr(company, name) for company in self.companies), Tally())
+            for name in ("planned", "billed", "skipped", "parked", "in_doubt", "unexplained")
+        }
+        return CompanyReport("", "Todas as empresas", **sums)
+
+    @property
+    def balanced(self) -> bool:
+        """Company by company: two errors that cancel out do not make a balance."""
+        return all(company.balanced for company in self.companies)
+
+
+# --- what each reason means to a person -----------------------------------------------------------------------------
+
+
+class Advice(NamedTuple):
+    title: str
+    todo: str = ""
+    where: Where = Where.JESTOR
+
+
+_AGAIN = "Depois, mande de novo: `billing-ops redrive`."
+
+ADVICE: Mapping[str, Advice] = {
+    # skipped
+    "already_billed": Advice("Já faturado neste mês"),
+    "billed_in_omie": Advice("Faturado à mão no Omie"),
+    "draft": Advice("Rascunho no Jestor"),
+    "suspended": Advice("Suspenso no Jestor"),
+    "churned": Advice("Cancelado no Jestor"),
+    "other_status": Advice("Status que não é faturado"),
+    "not_started": Advice("Ainda não começou"),
+    "ended": Advice("Já terminou"),
+    "held": Advice("Retido por cancelamento (churn)"),
+    # parked by the plan
+    "bad_row": Advice("Cadastro incompleto", f"Corrija os campos do contrato. {_AGAIN}"),
+    "parked_before": Advice("Parado numa tentativa anterior", f"Resolva o motivo. {_AGAIN}", Where.COMMAND),
+    "no_amount": Advice("Sem valor a cobrar", f"Preencha o valor do contrato, ou encerre-o. {_AGAIN}"),
+    "unknown_service": Advice(
+        "Serviço desconhecido", "Escolha um serviço cadastrado, ou peça para cadastrar este na configuração."
+    ),
+    "no_due_day": Advice("Sem dia de vencimento", f"Preencha o dia de vencimento. {_AGAIN}"),
+    "shared_link": Advice("Dois contratos, um só no Omie", "Deixe o código do Omie em um dos dois contratos só."),
+    "linked_elsewhere": Advice(
+        "Contrato do Omie é de outro", "Corrija o código do Omie no contrato, ou ligue-o ao certo.", Where.COMMAND
+    ),
+    "link_conflict": Advice(
+        "Ligação com o Omie em conflito", "Confira qual contrato é o certo e ligue-o.", Where.COMMAND
+    ),
+    "link_not_found": Advice("Código do Omie não existe", "Corrija ou apague o código do Omie no contrato."),
+    "possible_duplicate": Advice(
+        "Pode já existir no Omie", "Confira se é o mesmo contrato; se for, ligue os dois.", Where.COMMAND
+    ),
+    "unknown_in_omie": Advice("Não existe no Omie", "Cadastre o contrato no Omie e ligue os dois.", Where.OMIE),
+    "suspended_in_omie": Advice(
+        "Suspenso no Omie, ativo no Jestor", "Reative no Omie, ou suspenda no Jestor.", Where.OMIE
+    ),
+    "cancelled_in_omie": Advice(
+        "Cancelado no Omie, ativo no Jestor", "Cancele no Jestor, ou ligue a um contrato novo.", Where.OMIE
+    ),
+    "draft_in_omie": Advice("Em elaboração no Omie", "Ative o contrato no Omie.", Where.OMIE),
+    "no_own_item": Advice("Itens feitos à mão no Omie", "Confira os itens e ligue o contrato.", Where.OMIE),
+    "differs": Advice("Omie diferente do Jestor", "Deixe os dois iguais e mande de novo.", Where.OMIE),
+    "missed_month": Advice(
+        "O mês passou", "Fature por ordem de serviço (recuperação do mês), nunca pelo contrato.", Where.COMMAND
+    ),
+    # parked while billing
+    "omie_rejected": Advice("O Omie recusou", f"Corrija o que o Omie aponta. {_AGAIN}", Where.OMIE),
+    # neither
+    "in_doubt": Advice(
+        "Resposta do Omie se perdeu",
+        "Nada, por enquanto: o sistema lê o Omie e resolve. Não fature à mão.",
+        Where.NOWHERE,
+    ),
+    "unexplained": Advice(
+        "Planejado, mas ninguém sabe dele",
+        "Não fature à mão. Confira o contrato no Omie e avise quem cuida do sistema.",
+        Where.OMIE,
+    ),
+}
+"""Reason code -> short title, what to do, where. A code that is not here shows its own reason."""
+
+_UNKNOWN = Advice("Precisa ser conferido", "Leia o motivo, confira no Omie e só então mande de novo.", Where.OMIE)
+
+
+def _needs(line: ContractLine) -> NeedsPerson:
+    fallback = ADVICE.get(
+        {Situation.IN_DOUBT: "in_doubt", Situation.UNEXPLAINED: "unexplained"}.get(line.situation, ""), _UNKNOWN
+    )
+    advice = ADVICE.get(line.reason_code, fallback)
+    return NeedsPerson(
+        company=line.company,
+        contract=line.contract,
+        customer=line.customer,
+        amount=line.amount,
+        title=advice.title,
+        reason=line.reason,
+        todo=line.todo or advice.todo,
+        where=line.where or advice.where,
+    )
+
+
+def _difference(line: ContractLine) -> Difference | None:
+    """None when the contract bills what it billed last month, or nothing in both."""
+    now = line.amount if line.situation is Situation.BILLED else None
+    if (now or 0) == (line.previous_amount or 0):
+        return None
+    cause = line.cause
+    if now is None:
+        title = ADVICE[line.reason_code].title if line.reason_code in ADVICE else line.reason or line.situation
+        cause = f"Não faturado: {title}"
+    return Difference(line.company, line.contract, line.customer, line.previous_amount, now, cause)
+
+
+# --- from contracts to the report -----------------------------------------------------------------------------------
+
+
+class _Largest(Generic[Row]):
+    """Keeps the `LIMIT` rows of the largest `size`, earlier ones first among equals, and counts all."""
+
+    def __init__(self, size: Callable[[Row], int]) -> None:
+        self._size = size
+        self._order = count()
+        self._heap: list[tuple[int, int, Row]] = []
+        self.count = 0
+
+    def add(self, row: Row) -> None:
+        self.count += 1
+        entry = (self._size(row), -next(self._order), row)
+        if len(self._heap) < LIMIT:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def listing(self) -> Listing[Row]:
+        return Listing(tuple(row for _, _, row in sorted(self._heap, reverse=True)), self.count)
+
+
+_TALLY = {
+    Situation.BILLED: "billed",
+    Situation.SKIPPED: "skipped",
+    Situation.PARKED: "parked",
+    Situation.IN_DOUBT: "in_doubt",
+    Situation.UNEXPLAINED: "unexplained",
+}
+
+
+def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLine]) -> RunReport:
+    """The report of a run, from one pass over its contracts; holds at most `LIMIT` rows of each table.
+
+    Args:
+        run: what is known beforehand.
+        planned: company key -> count and sum of its plan, as the plan itself counted them. It must not be counted
+            from `lines`, or the balance would prove nothing.
+        lines: every contract of every company; KeyError for a company that is not in `run.companies`.
+    """
+    tallies = {key: dict.fromkeys(_TALLY.values(), Tally()) for key in run.companies}
+    matters = {
+        situation: _Largest[NeedsPerson](lambda row: row.amount)
+        for situation in (Situation.PARKED, Situation.IN_DOUBT, Situation.UNEXPLAINED)
+    }
+    differences = _Largest[Difference](lambda row: abs(row.difference))
+    notices = _Largest[Notice](lambda _: 0)
+    causes: dict[str, Tally] = {}
+    skipped: dict[tuple[str, str], Tally] = {}
+    previous = Tally()
+
+    def differs(row: Difference) -> None:
+        differences.add(row)
+        causes[row.group] = causes.get(row.group, Tally()) + Tally(1, row.difference)
+
+    for line in lines:
+        of_company, name = tallies[line.company], _TALLY[line.situation]
+        of_company[name] += Tally(1, line.amount)
+        if line.situation in matters:
+            matters[line.situation].add(_needs(line))
+        if line.situation is Situation.SKIPPED:
+            title = ADVICE[line.reason_code].title if line.reason_code in ADVICE else line.reason
+            skipped[line.reason_code, title] = skipped.get((line.reason_code, title), Tally()) + Tally(1, line.amount)
+        if line.previous_amount is not None:
+            previous += Tally(1, line.previous_amount)
+        if difference := _difference(line):
+            differs(difference)
+        for text in line.warnings:
+            notices.add(Notice(line.company, line.contract, line.customer, text))
+    for gone in run.vanished:
+        previous += Tally(1, gone.before or 0)
+        differs(gone)
+
+    return RunReport(
+        run=run,
+        companies=tuple(
+            CompanyReport(
+                key,
+                name,
+                planned=planned.get(key, Tally()),
+                plan_hash=run.plan_hash.get(key, ""),
+                approval=run.approval.get(key, ""),
+                stopped=run.stopped.get(key, ""),
+                **tallies[key],
+            )
+            for key, name in run.companies.items()
+        ),
+        needs_person=matters[Situation.PARKED].listing(),
+        in_doubt=matters[Situation.IN_DOUBT].listing(),
+        unexplained=matters[Situation.UNEXPLAINED].listing(),
+        differences=differences.listing(),
+        causes=tuple(
+            CauseTotal(cause, tally.count, tally.amount)
+            for cause, tally in sorted(causes.items(), key=lambda item: (-abs(item[1].amount), item[0]))
+        ),
+        previous=previous if previous.count else None,
+        skipped=tuple(
+            SkippedReason(code, title, tally.count, tally.amount)
+            for (code, title), tally in sorted(skipped.items(), key=lambda item: (-item[1].count, item[0]))
+        ),
+        notices=notices.listing(),
+    )
+
+
+# --- the verdict ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The report in a sentence or two, also for the notification. `str()` is the plain text."""
+
+    tone: Literal["ok", "open", "bad"]
+    headline: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.headline} {self.text}".strip()
+
+
+def verdict(report: RunReport) -> Verdict:
+    """Bad: the books do not balance, a company stopped or the plan is empty. Open: something is still in doubt."""
+    total, preview = report.total, report.run.preview
+    done = f"{_contracts(total.billed.count)} {_agree(total.billed.count, preview=preview)}, {format_brl(total.billed.amount)}."
+    stopped = [f"{company.name}: {company.stopped.rstrip('.')}." for company in report.companies if company.stopped]
+    gaps = [_gap(company) for company in report.companies if not company.balanced]
+    if gaps:
+        return Verdict("bad", "Atenção: as contas não fecham.", " ".join([*gaps, *stopped, done]))
+    if stopped:
+        which = "A prévia está incompleta" if preview else "nem todas as empresas foram faturadas"
+        headline = f"Atenção: {which[0].lower()}{which[1:]}."
+        return Verdict("bad", headline, " ".join([*stopped, done, _people(report)]))
+    if total.planned.count == 0:
+        return Verdict("bad", "Atenção: o plano está vazio.", "Nenhum contrato foi lido do Jestor para este mês.")
+    if total.in_doubt.count:
+        doubt = f"{_contracts(total.in_doubt.count)} em dúvida: o sistema confere no Omie; não fature à mão."
+        return Verdict("open", "Quase pronto.", " ".join([done, doubt, _people(report)]))
+    if preview:
+        return Verdict("ok", "Prévia pronta:", f"{done} {_people(report)}")
+    return Verdict("ok", "Tudo certo:", f"{done} {_people(report)}")
+
+
+def _contracts(number: int) -> str:
+    return f"{_integer(number)} {'contrato' if number == 1 else 'contratos'}"
+
+
+def _agree(number: int, *, preview: bool) -> str:
+    if preview:
+        return "seria faturado" if number == 1 else "seriam faturados"
+    return "faturado" if number == 1 else "faturados"
+
+
+def _people(report: RunReport) -> str:
+    number = report.total.parked.count
+    if number == 0:
+        return "Nada precisa de você."
+    return "1 precisa de você." if number == 1 else f"{_integer(number)} precisam de você."
+
+
+def _gap(company: CompanyReport) -> str:
+    gap = company.gap
+    if gap.count > 0:
+        one = gap.count == 1
+        fate = "não está faturado nem explicado" if one else "não estão faturados nem explicados"
+        return f"{company.name}: {_contracts(gap.count)} do plano ({format_brl(gap.amount)}) {fate}."
+    if gap.count < 0:
+        return f"{company.name}: {_contracts(-gap.count)} a mais do que o plano previa ({format_brl(-gap.amount)})."
+    if gap.amount:
+        less = "menos" if gap.amount > 0 else "mais"
+        return f"{company.name}: {format_brl(abs(gap.amount))} a {less} do que o plano previa."
+    return f"{company.name}: {_contracts(company.unexplained.count)} fora do plano e sem explicação."
+
+
+# --- HTML -----------------------------------------------------------------------------------------------------------
+
+
+class Bar(NamedTuple):
+    """`share` of the longest bar of its chart, 0 to 100."""
+
+    kind: str
+    label: str
+    text: str
+    share: float
+
+
+class Chart(NamedTuple):
+    key: str
+    title: str
+    description: str
+    groups: tuple[tuple[str, tuple[Bar, ...]], ...]
+
+
+def charts(report: RunReport) -> tuple[Chart, ...]:
+    """One chart of contracts and one of reais, with a group of bars for each company."""
+    billed = "A faturar" if report.run.preview else "Faturado"
+    kinds = [("billed", billed), ("skipped", "Não faturado, com motivo"), ("parked", "Precisa de você")]
+    kinds += [("in_doubt", "Em dúvida")] * bool(report.total.in_doubt.count)
+    kinds += [("unexplained", "Sem explicação")] * bool(report.total.unexplained.count)
+
+    def chart(key: str, title: str, measure: Callable[[Tally], int], show: Callable[[int], str]) -> Chart:
+        values = [[measure(getattr(company, kind)) for kind, _ in kinds] for company in report.companies]
+        longest = max((value for of_company in values for value in of_company), default=0) or 1
+        groups = tuple(
+            (
+                company.name,
+                tuple(
+                    Bar(kind, label, show(value), round(100 * max(value, 0) / longest, 2))
+                    for (kind, label), value in zip(kinds, of_company, strict=True)
+                ),
+            )
+            for company, of_company in zip(report.companies, values, strict=True)
+        )
+        description = " ".join(
+            f"{name}: " + ", ".join(f"{bar.label.lower()} {bar.text}" for bar in bars) + "." for name, bars in groups
+        )
+        return Chart(key, title, description, groups)
+
+    return (
+        chart("count", "Contratos", lambda tally: tally.count, _integer),
+        chart("amount", "Valor", lambda tally: tally.amount, format_brl),
+    )
+
+
+def _integer(number: int) -> str:
+    return f"{number:,}".replace(",", ".")
+
+
+def _brl(centavos: int | None) -> str:
+    """On one line whatever the width of the screen; a dash for no bill."""
+    return "–" if centavos is None else format_brl(centavos).replace(" ", "\N{NO-BREAK SPACE}").replace("-", "−")
+
+
+def _signed(centavos: int) -> str:
+    return f"+{_brl(centavos)}" if centavos > 0 else _brl(centavos)
+
+
+def month_name(month: BillingMonth) -> str:
+    """ "dezembro de 2026"."""
+    return f"{_MONTHS[month.month - 1]} de {month.year}"
+
+
+def _when(moment: datetime) -> str:
+    local = moment.astimezone(SAO_PAULO)
+    day = "1º" if local.day == 1 else local.day
+    return f"{day} de {_MONTHS[local.month - 1]} de {local.year}, {local:%H:%M}"
+
+
+_COMMAND = re.compile(r"`([^`]+)`|(billing-ops [\w-]+(?: --[\w-]+(?: [\w#/-]+)?)*)")
+
+
+def _commands(text: str) -> Markup:
+    """Escaped text with its commands (between backticks, or starting with billing-ops) set as code."""
+    parts, end = [], 0
+    for match in _COMMAND.finditer(text):
+        parts += [escape(text[end : match.start()]), Markup("<code>{}</code>").format(match[1] or match[2])]
+        end = match.end()
+    return Markup("").join([*parts, escape(text[end:])])
+
+
+def _script_hash(script: str) -> str:
+    """The Content-Security-Policy source that allows this one script and no other."""
+    return f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _together(notices: Listing[Notice]) -> list[tuple[str, list[Notice]]]:
+    """Notices by text, the most frequent first."""
+    groups: dict[str, list[Notice]] = {}
+    for notice in notices.rows:
+        groups.setdefault(notice.text, []).append(notice)
+    return sorted(groups.items(), key=lambda item: -len(item[1]))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "brl": _brl,
+        "signed": _signed,
+        "integer": _integer,
+        "contracts": _contracts,
+        "month": month_name,
+        "when": _when,
+        "commands": _commands,
+        "script_hash": _script_hash,
+        "together": _together,
+    }
+    return environment.from_string(files("billing").joinpath("report.html.j2").read_text("utf-8"))
+
+
+def _shown(listing: Listing[Row]) -> Listing[Row]:
+    return Listing(listing.rows[:LIMIT], listing.count)
+
+
+def render_html(report: RunReport) -> str:
+    """The whole page: no external resource, readable without its script, everything from data escaped."""
+    return _template().render(
+        report=report,
+        run=report.run,
+        total=report.total,
+        verdict=verdict(report),
+        charts=charts(report),
+        names={company.key: company.name for company in report.companies},
+        needs_person=_shown(report.needs_person),
+        in_doubt=_shown(report.in_doubt),
+        unexplained=_shown(report.unexplained),
+        differences=_shown(report.differences),
+        notices=_shown(report.notices),
+    )
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+SCHEMA = "billing-ops/report/1"
+
+
+def _money(centavos: int | None) -> dict[str, Any] | None:
+    return None if centavos is None else {"centavos": centavos, "reais": f"{reais(centavos):.2f}"}
+
+
+_MONEY = {"amount", "before", "now", "difference"}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Listing():
+            return {"count": value.count, "rows": [_plain(row) for row in value.rows[:LIMIT]]}
+        case Tally():
+            return {"count": value.count, "amount": _money(value.amount)}
+        case Difference():
+            return _fields(value) | {"difference": _money(value.difference)}
+        case CompanyReport():
+            return _fields(value) | {"balanced": value.balanced, "gap": _plain(value.gap)}
+        case tuple():
+            return [_plain(item) for item in value]
+        case datetime():
+            return value.isoformat()
+        case BillingMonth():
+            return str(value)
+        case Run() | NeedsPerson() | CauseTotal() | SkippedReason() | Notice():
+            return _fields(value)
+        case Mapping():
+            return dict(value)
+        case _:
+            return value
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {
+        known.name: (_money if known.name in _MONEY else _plain)(getattr(row, known.name)) for known in fields(row)
+    }
+
+
+def render_json(report: RunReport) -> str:
+    """The report for machines: sorted keys, amounts as {"centavos": 120050, "reais": "1200.50"}, `SCHEMA` inside.
+
+    Fields are added within a schema number, never renamed or removed.
+    """
+    said = verdict(report)
+    data = {
+        "schema": SCHEMA,
+        "balanced": report.balanced,
+        "verdict": {"tone": said.tone, "text": str(said)},
+        "total": {name: _plain(getattr(report.total, name)) for name in ("planned", *_TALLY.values())},
+        **{known.name: _plain(getattr(report, known.name)) for known in fields(report)},
+    }
+    return json.dumps(data, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+_COLUMNS = (
+    "Competência;Empresa;Contrato;Cliente;Situação;Valor;Mês anterior;Diferença;Causa;Vencimento;Motivo;O que fazer;"
+    "Onde;Avisos;Código Omie;OS"
+).split(";")
+
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
+
+
+def _text(value: str) -> str:
+    """Text that Excel shows and never runs: an apostrophe before what it would take for a formula."""
+    return f"'{value}" if _FORMULA.match(value) or value[:1] in "\t\r\n" and value else value
+
+
+def _decimal(centavos: int | None) -> str:
+    return "" if centavos is None else f"{reais(centavos):.2f}".replace(".", ",")
+
+
+def _csv_row(run: Run, line: ContractLine) -> list[str]:
+    matter = _needs(line) if line.situation not in {Situation.BILLED, Situation.SKIPPED} else None
+    change = _difference(line)
+    return [
+        f"{run.month.month:02d}/{run.month.year}",
+        _text(line.company),
+        _text(line.contract),
+        _text(line.customer),
+        "a faturar" if run.preview and line.situation is Situation.BILLED else str(line.situation),
+        _decimal(line.amount),
+        _decimal(line.previous_amount),
+        _decimal(change.difference if change else 0),
+        _text(change.cause if change else ""),
+        f"{line.due_date:%d/%m/%Y}" if line.due_date else "",
+        _text(line.reason),
+        _text(matter.todo.replace("`", "") if matter else ""),
+        str(matter.where) if matter else "",
+        _text(" | ".join(line.warnings)),
+        str(line.nCodCtr or ""),
+        str(line.nCodOS or ""),
+    ]
+
+
+def csv_tee(run: Run, lines: Iterable[ContractLine], file: TextIO) -> Iterator[ContractLine]:
+    """Writes each line as it passes by. The file is complete when the iterator is exhausted.
+
+    For Excel in Brazil: byte order mark, semicolons, decimal comma, CRLF. Open the file with encoding="utf-8" and
+    newline="".
+    """
+    file.write("\N{ZERO WIDTH NO-BREAK SPACE}")
+    writer = csv.writer(file, delimiter=";", lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    for line in lines:
+        writer.writerow(_csv_row(run, line))
+        yield line
+
+
+def write_csv(run: Run, lines: Iterable[ContractLine], file: TextIO) -> int:
+    """All of it at once; returns the number of contracts. See `csv_tee`."""
+    return sum(1 for _ in csv_tee(run, lines, file))
