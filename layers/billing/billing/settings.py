@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from billing.domain.money import parse_money, reais
-from billing.domain.plan import CompanyPolicy, Service, service_key
+from billing.domain.plan import CompanyPolicy, Guardrail, Service, service_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -264,6 +264,15 @@ class GuardrailSettings(_Model):
         default="auto",
     )
 
+    def limits(self) -> Guardrail:
+        return Guardrail(
+            max_total=self.max_total,
+            max_count=self.max_count,
+            max_jump_percent=self.max_jump_percent,
+            max_jump_amount=self.max_jump_amount,
+            approval_required=self.approval == "required",
+        )
+
 
 def _once(labels: Iterable[str], setting: str) -> None:
     times = Counter(map(_label, labels))
@@ -294,6 +303,13 @@ class CompanySettings(_Model):
     min_days_to_due: int = _said("fewest days between billing and due date", default=3, ge=0, le=60)
     schedule_policy: Literal["calendar_day", "first_business_day"] = _said(
         "on which day the monthly run starts", default="calendar_day"
+    )
+    catch_up_days: int = _said(
+        "days after its billing day on which the schedule still starts a run that never happened; later than "
+        "that only a person does",
+        default=3,
+        ge=0,
+        le=15,
     )
     in_doubt_wait_seconds: int = _said(
         "how long a charge in doubt rests before it is looked up in Omie; at least the function's time-out "

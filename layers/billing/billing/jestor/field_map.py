@@ -115,10 +115,17 @@ def check_fields(
     company_labels: Iterable[str] = (),
     service_labels: Iterable[str] = (),
 ) -> list[str]:
-    """What in the settings no longer fits the table: one Portuguese line each, nothing when all fits.
+    """What makes reading this table pointless: one Portuguese line each, nothing when it fits the settings.
 
     Run it before a table is read: a field that somebody deleted and made again has another API name, and
-    every row would come without it. Of a connected record only the connection itself is looked at.
+    every row would come without it. Of a connected record only the connection itself is looked at. Labels
+    matter when none of them is left: a single one that came or went concerns its own rows, which park.
+
+    Args:
+        properties: from `JestorClient.properties`.
+        table_map: settings.
+        company_labels: of the company that is about to be planned.
+        service_labels: what that company sells.
     """
     keys = {str(field["key"]) for field in properties}
     lines = []
@@ -133,28 +140,28 @@ def check_fields(
             f"{hint} Corrija o nome de API na configuração."
         )
     options = option_labels(properties)
-    lines += _label_lines(
-        table_map.fields.status, table_map.status_labels, "jestor.contracts.status_labels", options
-    )
-    lines += _label_lines(table_map.fields.company, company_labels, "companies.*.jestor_label", options)
-    lines += _label_lines(table_map.fields.service, service_labels, "companies.*.omie.services", options)
-    known = {_plain(label) for label in table_map.status_labels}
-    lines += [
-        f'jestor.contracts.status_labels: falta a opção "{label}" do campo {table_map.fields.status}. '
-        "Diga na configuração o que ela significa."
-        for label in options.get(table_map.fields.status, {}).values()
-        if _plain(label) not in known
-    ]
+    active = [label for label, meaning in table_map.status_labels.items() if meaning == "active"]
+    for setting, field, labels in (
+        ("jestor.contracts.status_labels", table_map.fields.status, active),
+        ("companies.*.jestor_label", table_map.fields.company, company_labels),
+        ("companies.*.omie.services", table_map.fields.service, service_labels),
+    ):
+        existing = list(options.get(field, {}).values())
+        wanted = list(labels)
+        if (
+            existing
+            and wanted
+            and not {_plain(label) for label in wanted} & {_plain(label) for label in existing}
+        ):
+            lines.append(
+                f"{setting}: o campo {field} não tem mais a opção {_quoted(wanted)}. "
+                f"No Jestor há {_quoted(existing[:20])}. Use na configuração o texto que o Jestor mostra."
+            )
     return lines
 
 
-def _label_lines(field: str, labels: Iterable[str], setting: str, options: Options) -> list[str]:
-    existing = {_plain(label) for label in options.get(field, {}).values()}
-    return [
-        f'{setting}: "{label}" não é mais uma opção do campo {field}. Use o texto que o Jestor mostra hoje.'
-        for label in labels
-        if existing and _plain(label) not in existing
-    ]
+def _quoted(labels: Iterable[str]) -> str:
+    return ", ".join(f'"{label}"' for label in labels)
 
 
 def _status(label: str, table_map: TableMap, read: _Reader) -> ContractStatus | None:
@@ -230,7 +237,7 @@ class _Reader:
 
     def text(self, word: str) -> str | None:
         value = self.value(word)
-        return (" ".join(str(value).split()) or None) if value is not None else None
+        return (str(value).strip() or None) if value is not None else None
 
     def flag(self, word: str) -> bool:
         return str(self.value(word)).casefold() in _YES

@@ -1,0 +1,264 @@
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from billing.domain.contract import BadRow, Contract, ContractStatus
+from billing.jestor.field_map import check_fields, option_labels, to_contract
+from billing.settings import load_settings
+from simulators import world
+
+SETTINGS = load_settings((Path(__file__).parents[2] / "config" / "demo.toml").read_text(encoding="utf-8"))
+TABLE = SETTINGS.jestor.contracts
+
+
+def row(customer=None, **changes):
+    return {
+        world.CONTRACT_ID: 12,
+        "name": "Padaria Pão & Cia - Plataforma Pro",
+        "jestor_is_draft": 0,
+        "empresa_faturadora": "Acme Tecnologia Ltda",
+        "servico_contratado": "Plataforma Pro",
+        "descricao_nf_1": "Plataforma Pro - mensal",
+        "quantidade": 2,
+        "valor_mensal_2": Decimal("750.25"),
+        "desconto": "R$ 100,50",
+        "dia_vencimento": 10,
+        "inicio_vigencia": "2025-03-01",
+        "fim_vigencia": None,
+        "status_1": "Ativo",
+        "id_omie": 2310000001,
+        "cliente": {
+            "cnpj_cpf": " 11.222.333/0001-81 ",
+            "razao_social_1": "Padaria Pão & Cia Ltda",
+            "email_faturamento": "financeiro@padaria.example",
+            "whatsapp": "(85) 99262-5840",
+            "cep": "60170-001",
+            "endereco": "Av. Beira Mar",
+            "numero": 100,
+            "complemento": "",
+            "bairro": "Meireles",
+            "cidade": "Fortaleza",
+            "estado": "ce",
+        }
+        | (customer or {}),
+    } | changes
+
+
+def read(given, **options):
+    return to_contract(given, TABLE, SETTINGS.company_by_label, **options)
+
+
+def problems(given):
+    bad = read(given)
+    assert isinstance(bad, BadRow), bad
+    return bad.problems
+
+
+def test_a_row_becomes_a_contract():
+    contract = read(row())
+    assert isinstance(contract, Contract)
+    assert (contract.code, contract.company, contract.status) == ("JST-12", "acme", ContractStatus.ACTIVE)
+    assert contract.amount == 2 * 75025 - 10050
+    assert (contract.due_day, contract.start, contract.end) == (10, date(2025, 3, 1), None)
+    assert contract.omie_id == 2310000001
+    customer = contract.customer
+    assert (customer.document, customer.name) == ("11222333000181", "Padaria Pão & Cia Ltda")
+    assert (customer.numero, customer.complemento, customer.estado) == ("100", None, "CE")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "expected"),
+    [
+        ("valor_mensal_2", "1.200,50", "unit_amount", 120050),
+        ("valor_mensal_2", 1500, "unit_amount", 150000),
+        ("desconto", None, "discount", 0),
+        ("desconto", "", "discount", 0),
+        ("quantidade", None, "quantity", 1),
+        ("quantidade", "3", "quantity", 3),
+        ("quantidade", Decimal("3.0"), "quantity", 3),
+        ("dia_vencimento", "31", "due_day", 31),
+        ("dia_vencimento", None, "due_day", None),
+        ("inicio_vigencia", "2025-03-01 09:30", "start", date(2025, 3, 1)),
+        ("inicio_vigencia", None, "start", None),
+        ("id_omie", "2310000001", "omie_id", 2310000001),
+        ("id_omie", "", "omie_id", None),
+        ("id_omie", 0, "omie_id", None),
+        ("empresa_faturadora", " acme tecnologia  LTDA", "company", "acme"),
+        ("status_1", "ATIVO", "status", ContractStatus.ACTIVE),
+        ("descricao_nf_1", None, "description", ""),
+        ("name", None, "name", "Contrato 12"),
+    ],
+)
+def test_every_form_in_which_jestor_gives_a_value_is_read(field, value, attribute, expected):
+    assert getattr(read(row(**{field: value})), attribute) == expected
+
+
+@pytest.mark.parametrize("flag", [1, "1", True, "true", "Sim"])
+def test_a_draft_is_a_draft_whatever_its_stage_says(flag):
+    assert read(row(jestor_is_draft=flag)).status is ContractStatus.DRAFT
+
+
+@pytest.mark.parametrize("flag", [0, "0", False, None, ""])
+def test_what_is_not_a_draft_keeps_its_stage(flag):
+    assert read(row(jestor_is_draft=flag)).status is ContractStatus.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("valor_mensal_2", "a combinar", "valor_mensal_2: "),
+        ("valor_mensal_2", "1.200", "ambíguo"),
+        ("valor_mensal_2", None, "valor_mensal_2: valor vazio"),
+        ("valor_mensal_2", -10, "valor_mensal_2: não pode ser negativo"),
+        ("desconto", -10, "desconto: não pode ser negativo"),
+        ("quantidade", "1.5", 'quantidade: "1.5" não é um número inteiro'),
+        ("quantidade", -1, 'quantidade: "-1" não é um número inteiro'),
+        ("quantidade", "NaN", 'quantidade: "NaN" não é um número inteiro'),
+        ("dia_vencimento", 32, "dia_vencimento: 32 não é um dia do mês"),
+        ("dia_vencimento", "dia 10", 'dia_vencimento: "dia 10" não é um número inteiro'),
+        ("inicio_vigencia", "01/03/2025", 'inicio_vigencia: "01/03/2025" não é uma data'),
+        ("inicio_vigencia", "2025-02-30", 'inicio_vigencia: "2025-02-30" não é uma data'),
+        ("fim_vigencia", "2025-02-28", "fim_vigencia: é anterior ao início do contrato"),
+        ("status_1", "Em análise", 'status_1: "Em análise" não está em jestor.contracts.status_labels'),
+        ("status_1", None, "status_1: está vazio"),
+        ("empresa_faturadora", "Outra Ltda", 'empresa_faturadora: "Outra Ltda" não é uma empresa'),
+        ("empresa_faturadora", {"name": "Acme"}, "empresa_faturadora: é uma lista ou um registro conectado"),
+        ("cliente", 77, "cliente.cnpj_cpf: o registro de cliente não veio aberto"),
+        ("cliente", None, "cliente.cnpj_cpf: CPF/CNPJ vazio"),
+    ],
+)
+def test_what_cannot_be_read_names_the_field_and_the_fault(field, value, expected):
+    lines = problems(row(**{field: value}))
+    assert any(expected in line for line in lines), lines
+    assert len(lines) == len(set(lines))
+
+
+def test_a_wrong_document_is_refused_without_being_repeated():
+    (line,) = problems(row(customer={"cnpj_cpf": "11.222.333/0001-82"}))
+    assert line.startswith("cliente.cnpj_cpf: CNPJ com dígito verificador errado")
+    assert "222" not in line
+
+
+def test_a_vanished_field_is_told_apart_from_an_empty_one():
+    given = row()
+    del given["valor_mensal_2"], given["cliente"]["email_faturamento"]
+    lines = problems(given)
+    assert "valor_mensal_2: o campo não veio do Jestor; confira o nome de API na configuração" in lines
+    assert any(
+        line.startswith("cliente.email_faturamento: o campo não veio no registro conectado") for line in lines
+    )
+
+
+def test_all_problems_of_a_row_are_named_at_once():
+    assert len(problems(row(valor_mensal_2="?", dia_vencimento=99, status_1="?"))) == 3
+
+
+def test_a_bad_row_keeps_its_company_and_name():
+    bad = read(row(valor_mensal_2="a combinar"))
+    assert (bad.code, bad.company, bad.name) == ("JST-12", "acme", "Padaria Pão & Cia - Plataforma Pro")
+    assert read(row(empresa_faturadora="?")).company is None
+
+
+def test_nobody_is_asked_to_repair_a_contract_that_bills_nothing():
+    churned = read(row(status_1="Churn", valor_mensal_2="a combinar", cliente=None, empresa_faturadora=None))
+    assert isinstance(churned, Contract)
+    assert (churned.status, churned.company, churned.amount) == (ContractStatus.CHURNED, "", -10050)
+
+
+def test_a_single_connected_record_may_come_in_a_list():
+    given = row()
+    given["cliente"] = [given["cliente"]]
+    assert read(given).customer.document == "11222333000181"
+    given["cliente"] *= 2
+    assert any("um só registro conectado" in line for line in problems(given))
+
+
+def test_an_address_that_is_no_email_is_left_out():
+    assert read(row(customer={"email_faturamento": "não tem"})).customer.email is None
+
+
+def test_option_fields_that_hold_ids_are_read_by_label():
+    options = option_labels(
+        [
+            {
+                "key": "status_1",
+                "type": "radioSelect",
+                "radio_select_config": {"options": [{"id": "9f", "label": "Ativo"}]},
+            },
+            {"key": "servico_contratado", "type": "tags", "tags": [{"id": 4, "label": "Suporte Premium"}]},
+            {"key": "name", "type": "string"},
+        ]
+    )
+    assert options == {"status_1": {"9f": "Ativo"}, "servico_contratado": {"4": "Suporte Premium"}}
+    contract = read(row(status_1="9f", servico_contratado=4), options=options)
+    assert (contract.status_label, contract.service) == ("Ativo", "Suporte Premium")
+
+
+def properties(*, without=(), status=tuple(world.STATUS_LABELS)):
+    keys = {path.partition(".")[0] for path in world.FIELDS.values()} - {
+        "jestor_is_draft",
+        "status_1",
+        *without,
+    }
+    labels = [{"id": str(n), "label": label} for n, label in enumerate(status)]
+    fields = [{"key": key, "type": "string"} for key in sorted(keys)]
+    return [*fields, {"key": "status_1", "type": "radioSelect", "radio_select_config": {"options": labels}}]
+
+
+def test_a_table_that_fits_the_settings_gives_no_line():
+    assert check_fields(properties(), TABLE, SETTINGS.company_by_label) == []
+
+
+def test_a_field_that_was_made_again_under_another_name_is_suggested():
+    drifted = [*properties(without={"valor_mensal_2"}), {"key": "valor_mensal_3", "type": "currency"}]
+    (line,) = check_fields(drifted, TABLE)
+    assert line.startswith(
+        "jestor.contracts.fields.unit_amount: o campo valor_mensal_2 não existe mais na tabela"
+    )
+    assert "Parecidos: valor_mensal_3." in line
+
+
+def test_a_renamed_active_stage_stops_the_reading():
+    labels = ["Ativa", *(label for label in world.STATUS_LABELS if label != "Ativo")]
+    (line,) = check_fields(properties(status=labels), TABLE)
+    assert line.startswith('jestor.contracts.status_labels: o campo status_1 não tem mais a opção "Ativo".')
+    assert '"Ativa"' in line
+
+
+def test_a_stage_that_came_or_went_concerns_its_own_rows_only():
+    labels = ["Em análise", *(label for label in world.STATUS_LABELS if label != "Encerrado")]
+    assert check_fields(properties(status=labels), TABLE) == []
+
+
+def test_a_company_or_its_services_that_vanished_from_the_options_are_named():
+    fields = [
+        *properties(without={"empresa_faturadora", "servico_contratado"}),
+        {"key": "empresa_faturadora", "tags": [{"id": "1", "label": "Acme Tecnologia"}]},
+        {"key": "servico_contratado", "tags": [{"id": "1", "label": "Plataforma Pro"}]},
+    ]
+    assert check_fields(fields, TABLE, ["Acme Tecnologia"], ["Plataforma Pro", "Suporte Premium"]) == []
+    company, service = check_fields(fields, TABLE, ["Acme Tecnologia Ltda"], ["Backup"])
+    assert company.startswith("companies.*.jestor_label: ")
+    assert service.startswith("companies.*.omie.services: ")
+
+
+def test_the_whole_world_is_read_as_it_was_meant():
+    made = world.make_world(contracts=400, seed=11, today=date(2026, 12, 1))
+    seen = set()
+    for each in made.contracts:
+        if each.jestor_row is None:
+            continue
+        seen.add(each.kind)
+        result = read(each.jestor_row)
+        if each.kind in {"unreadable_money", "invalid_document", "missing_document"}:
+            assert isinstance(result, BadRow), each.kind
+            assert len(result.problems) == 1
+            continue
+        assert isinstance(result, Contract), (each.kind, result)
+        if each.expected == "bill":
+            assert (result.company, result.status) == (each.omie_company, ContractStatus.ACTIVE)
+            if each.kind != "foreign_item":
+                assert result.amount == each.amount
+    assert seen >= {"match", "create", "churned", "unreadable_money", "hidden_draft"}

@@ -1,0 +1,198 @@
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from billing.domain.plan import Guardrail, Service
+from billing.settings import SettingsError, load_settings, settings_reference
+from simulators import world
+
+CONFIG = Path(__file__).parents[2] / "config"
+DEMO = (CONFIG / "demo.toml").read_text(encoding="utf-8")
+EXAMPLE = (CONFIG / "example.toml").read_text(encoding="utf-8")
+
+
+def problems(text, **options):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(text, **options)
+    return caught.value.problems
+
+
+def changed(old, new, text=EXAMPLE):
+    assert text.count(old) == 1, old
+    return text.replace(old, new)
+
+
+def test_the_demo_settings_are_the_simulators_world():
+    settings = load_settings(DEMO)
+    contracts = settings.jestor.contracts
+    assert settings.jestor.org == world.ORG
+    assert contracts.table == world.CONTRACTS_TABLE
+    assert contracts.fields.model_dump() == dict(world.FIELDS)
+    assert contracts.status_labels == dict(world.STATUS_LABELS)
+    assert settings.companies.keys() == world.COMPANIES.keys()
+    for key, company in world.COMPANIES.items():
+        mine = settings.companies[key]
+        assert (mine.name, mine.jestor_label, mine.billing_day) == (
+            company.name,
+            company.jestor_label,
+            world.BILLING_DAY,
+        )
+        omie = mine.omie
+        assert (omie.nCodCC, omie.cCodCateg, omie.cCidPrestServ) == (
+            company.nCodCC,
+            company.cCodCateg,
+            company.cCidPrestServ,
+        )
+        assert omie.services.keys() == company.services.keys()
+        for label, service in company.services.items():
+            codes = omie.services[label]
+            for name in ("codServico", "codLC116", "codServMunic", "natOperacao", "retISS", "description"):
+                assert getattr(codes, name) == getattr(service, name)
+            assert codes.aliqISS == Decimal(str(service.aliqISS))
+        for flag, sent in mine.send_email.model_dump().items():
+            assert sent == (world.EMAIL_FLAGS[flag] == "S")
+
+
+def test_the_example_file_is_valid_and_shows_every_mandatory_setting():
+    settings = load_settings(EXAMPLE)
+    assert settings.jestor.base_url == "https://minha-empresa.api.jestor.com"
+    assert settings.company_by_label == {"Minha Empresa Ltda": "matriz"}
+
+
+def test_a_policy_speaks_the_language_of_planning():
+    company = load_settings(EXAMPLE).companies["matriz"]
+    policy = company.policy("matriz")
+    assert policy.services["Plano Pro"] == Service("987654321", "Licença de uso de software - Plano Pro")
+    assert policy.services["Suporte mensal"].key == "1.07"
+    assert (policy.company, policy.billing_day, policy.default_due_day) == ("matriz", 1, 10)
+    assert company.guardrail.limits() == Guardrail(
+        max_total=25_000_000, max_count=600, max_jump_percent=50, approval_required=False
+    )
+
+
+def test_a_connected_record_is_asked_for_whole_and_once():
+    assert load_settings(DEMO).jestor.contracts.select.count("cliente") == 1
+
+
+def test_an_empty_file_names_what_it_lacks():
+    assert [line.split(":")[0] for line in problems("")] == ["jestor", "companies"]
+
+
+def test_a_file_that_is_not_toml_says_on_which_line():
+    (line,) = problems('[jestor]\norg = minha-empresa"\n')
+    assert "not a TOML file" in line
+    assert "line 2" in line
+
+
+def test_a_missing_code_says_where_to_copy_it_from():
+    (line,) = problems(changed("nCodCC = 1234567890 # Omie > Finanças > Contas Correntes", ""))
+    assert line.startswith(
+        "companies.matriz.omie.nCodCC: missing - the bank account code; copy it from Omie > "
+    )
+
+
+def test_a_misspelt_setting_suggests_the_right_one():
+    lines = problems(changed("max_total = 250000.00", "max_totl = 250000.00"))
+    assert "companies.matriz.guardrail.max_totl: no such setting; did you mean max_total?" in lines
+
+
+def test_an_invented_setting_lists_the_real_ones():
+    (line,) = problems(changed("cEnviarPix = false", "sms = true"))
+    assert line.startswith("companies.matriz.send_email.sms: no such setting; use one of cEnviarRecibo, ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("max_count = 600", "max_count = 0", "guardrail.max_count: must be more than 0 - "),
+        ("max_count = 600", 'max_count = "many"', "guardrail.max_count: must be a whole number"),
+        ("max_total = 250000.00", "max_total = 0", "guardrail.max_total: must be more than zero - "),
+        ("max_total = 250000.00", "max_total = -1.5", "guardrail.max_total: must be more than zero - "),
+        ("max_total = 250000.00", "max_total = true", "guardrail.max_total: is not an amount in reais"),
+        ("max_total = 250000.00", 'max_total = "much"', "guardrail.max_total: is not an amount in reais"),
+        ("max_jump_percent = 50", "max_jump_percent = -5", "max_jump_percent: must be more than 0"),
+        ("billing_day = 1", "billing_day = 31", "matriz.billing_day: must be 28 or less"),
+        ("min_days_to_due = 3", "min_days_to_due = -1", "matriz.min_days_to_due: must be 0 or more"),
+        ('due_month = "same"', 'due_month = "last"', "matriz.due_month: must be 'same' or 'next'"),
+        ("cEnviarPix = false", 'cEnviarPix = "talvez"', "cEnviarPix: must be true or false, without quotes"),
+        ('cCodCateg = "1.01.02"', 'cCodCateg = "Receitas"', "cCodCateg: has not the form"),
+        ('cCodCateg = "1.01.02"', "cCodCateg = 1", "cCodCateg: must be text in quotes"),
+        ('"SAO PAULO (SP)"', '"São Paulo"', "cCidPrestServ: has not the form"),
+        ("aliqISS = 2.9", "aliqISS = 29", "aliqISS: must be 5 or less"),
+        ("aliqISS = 2.9", 'aliqISS = "dois"', "aliqISS: must be a number, without quotes"),
+        ('name = "Minha Empresa"', 'name = ""', "companies.matriz.name: is empty"),
+        ('name = "Minha Empresa"', 'name = " Minha Empresa"', "name: has blanks at an end; remove them"),
+        ('status = "status"', 'status = "cliente.a.b"', "jestor.contracts.fields.status: has not the form"),
+        ('codLC116 = "1.07"', "", '"Suporte mensal": give codServico, or else codLC116 as well'),
+        ('Encerrado = "other"', '"ativo " = "other"', "this name cannot be used, it has blanks at an end"),
+        ('Ativo = "active"', 'Ativo = "other"', 'no label that means "active"'),
+        ('Ativo = "active"', 'Ativo = "active"\nATIVO = "other"', 'the label "Ativo" and "ATIVO" more than'),
+        ('discount = "desconto"', 'discount = "valor_mensal"', "valor_mensal is given to unit_amount, disc"),
+    ],
+)
+def test_a_wrong_value_says_where_and_what_is_right(old, new, expected):
+    (line,) = problems(changed(old, new))
+    assert expected in line
+    assert "\n" not in line
+
+
+def test_a_company_key_must_serve_as_a_name_on_aws():
+    lines = problems(EXAMPLE.replace("companies.matriz", "companies.Matriz_SP"))
+    assert any(line.startswith("companies.Matriz_SP: this name cannot be used") for line in lines)
+
+
+def test_a_section_that_is_no_section_says_so():
+    (line,) = problems('jestor = "demo"\n' + DEMO[DEMO.index("[companies.acme]") :])
+    assert line.startswith("jestor: must be a table, under its own [heading]")
+
+
+def test_two_companies_never_share_a_jestor_label():
+    nimbus, acme = (world.COMPANIES[key].jestor_label for key in ("nimbus", "acme"))
+    assert problems(DEMO.replace(nimbus, acme.upper())) == (
+        "companies.acme and companies.nimbus have the same jestor_label; give each its own",
+    )
+
+
+def test_the_in_doubt_wait_outlasts_the_function_and_an_abandoned_call():
+    short = changed("billing_day = 1", "in_doubt_wait_seconds = 419")
+    (line,) = problems(short)
+    assert "in_doubt_wait_seconds is 419; write 420 or more" in line
+    load_settings(short.replace("419", "420"))
+    assert "write 600 or more" in problems(short, function_timeout_seconds=300)[0]
+
+
+def test_every_problem_is_named_at_once():
+    text = changed("max_count = 600", "max_count = 0")
+    text = changed('cCodCateg = "1.01.02" # Omie > Finanças > Categorias', "", text)
+    text = changed('org = "minha-empresa"', 'org = "https://minha-empresa"', text)
+    assert [line.split(":")[0] for line in problems(text)] == [
+        "jestor.org",
+        "companies.matriz.omie.cCodCateg",
+        "companies.matriz.guardrail.max_count",
+    ]
+
+
+def test_amounts_are_read_to_the_centavo():
+    text = changed("max_total = 250000.00", "max_total = 1234.10")
+    assert load_settings(text).companies["matriz"].guardrail.max_total == 123_410
+
+
+def test_the_reference_lists_every_setting_of_the_example_with_its_meaning():
+    reference = settings_reference()
+
+    def names(table):
+        for key, value in table.items():
+            if isinstance(value, dict):
+                yield from names(value)
+            else:
+                yield key
+
+    labels = {*tomllib.loads(EXAMPLE)["jestor"]["contracts"]["status_labels"]}
+    for name in set(names(tomllib.loads(EXAMPLE))) - labels:
+        assert f"| `{name}` |" in reference
+    assert "| `nCodCC` | whole number | required | the bank account code (copy it from Omie" in reference
+    assert '### `[companies.KEY.omie.services."LABEL"]`' in reference
+    assert "| `max_total` | reais | required |" in reference
+    assert "None" not in reference
