@@ -8,9 +8,9 @@ valid:
     valid     [t0 ... t0+LATENESS]                    later than that: take the next slot, or reserve anew
     interval  (60 + LATENESS + JITTER) / limit        240 a minute: one each 0.2604 s, 96 % of the ceiling
 
-Proof that no 60 s hold more than `limit` calls, whatever the writers' pauses. Let the way to Omie take between
-d and d + JITTER. A call that arrives in [w, w + 60) left in [w - d - JITTER, w + 60 - d), and its slot
-began at most LATENESS before that. So all slots involved begin inside one half-open interval of
+Proof that no 60 s hold more than `limit` calls, however writers pause. Let the way to Omie take between d
+and d + JITTER. A call that arrives in [w, w + 60) left in [w - d - JITTER, w + 60 - d), and its slot
+began at most LATENESS before that. All slots involved thus begin inside one half-open interval of
 60 + LATENESS + JITTER seconds, which is `limit` intervals long, and points that are at least one interval
 apart fall into it at most `limit` times. A slot lets one call of each method leave, so the bound holds for
 every method.

@@ -1,0 +1,305 @@
+"""Omie's dicts and the domain's types, one into the other. Pure.
+
+We own the contract items whose codIntItem carries `ITEM_PREFIX`; every other item, and every field of a
+contract that this module does not name, goes back to Omie as it came. The whole contract is sent each time,
+because Omie does not say whether an alteration merges or replaces items. Seen live: audit fields, nulls and
+empty blocks must not be sent back; calculated fields should not.
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from billing.domain.contract import ITEM_PREFIX, Customer
+from billing.domain.money import to_json
+from billing.domain.plan import Desired, OmieContract, differences, fingerprint, service_key
+
+if TYPE_CHECKING:
+    from billing.settings import CompanySettings
+
+Json = dict[str, Any]
+
+OWN_ITEM = f"{ITEM_PREFIX}1"
+"""codIntItem of the one item we write."""
+
+_NOT_SENT = frozenset({"infoCadastro", "nValTotMes", "valorTotal", "valorDed", "valorISS"})
+"""Audit and calculated fields."""
+
+
+class Total(NamedTuple):
+    """Centavos a billing adds up to: our items, and what people added (items, reimbursements)."""
+
+    own: int
+    foreign: int
+
+
+class BilledOrder(NamedTuple):
+    """The OS that billing a contract made; `amount` in centavos."""
+
+    nCodCtr: int
+    nCodOS: int
+    amount: int
+
+
+def compact(cadastro: Json) -> OmieContract:
+    """What planning needs of a contratoCadastro. An absent integration code (60 blanks, live) becomes ""."""
+    cabecalho = cadastro["cabecalho"]
+    own, foreign = total(cadastro)
+    return OmieContract(
+        nCodCtr=int(cabecalho["nCodCtr"]),
+        cCodIntCtr=_text(cabecalho, "cCodIntCtr"),
+        cNumCtr=_text(cabecalho, "cNumCtr"),
+        cCodSit=_text(cabecalho, "cCodSit"),
+        nCodCli=int(cabecalho.get("nCodCli") or 0),
+        nDiaFat=int(cabecalho.get("nDiaFat") or 0),
+        own_total=own,
+        foreign_total=foreign,
+        own_items=len(own_items(cadastro)),
+        dVigInicial=parse_date(_text(cabecalho, "dVigInicial")),
+        dVigFinal=parse_date(_text(cabecalho, "dVigFinal")),
+        fingerprint=_fingerprint(cadastro),
+    )
+
+
+def differs(cadastro: Json, desired: Desired) -> bool:
+    """Whether the contract must be altered before it is billed."""
+    return bool(differences(desired, compact(cadastro)))
+
+
+def total(cadastro: Json) -> Total:
+    """Item by item: quant x valorUnit - discount + valorAcrescimo, each rounded to centavos once.
+
+    Reimbursable expenses are billed with the items (seen live: item 150, expense 50, OS 200), so they count.
+    """
+    own = foreign = 0
+    for item in _items(cadastro):
+        if _is_own(item):
+            own += _item_total(item["itemCabecalho"])
+        else:
+            foreign += _item_total(item["itemCabecalho"])
+    return Total(own, foreign + sum(_centavos(line.get("nValorReemb")) for line in _expenses(cadastro)))
+
+
+def own_items(cadastro: Json) -> list[Json]:
+    return [item for item in _items(cadastro) if _is_own(item)]
+
+
+def own_items_to_remove(cadastro: Json) -> list[int]:
+    """The codItem of our items beyond the first: leaving them out may not be enough (see above)."""
+    return [int(item["itemCabecalho"]["codItem"]) for item in own_items(cadastro)[1:]]
+
+
+def contrato_cadastro(
+    desired: Desired, *, code: str, nCodCli: int, company: "CompanySettings", existing: Json | None = None
+) -> Json:
+    """The whole contratoCadastro to send: our item first, then the others untouched.
+
+    Args:
+        desired: what it must be.
+        code: the contract's code, cCodIntCtr of a new contract. An existing one keeps the code it has.
+        nCodCli: the customer, of a new contract.
+        company: account, category, city, services and e-mail flags. An existing contract keeps its own, but
+            for the service.
+        existing: the contract as Omie has it now.
+    """
+    if existing is None:
+        cadastro = _new_cadastro(code, nCodCli, company)
+        own: Json = {}
+        others: list[Json] = []
+    else:
+        cadastro = _sendable(existing)
+        own = next((item for item in _items(cadastro) if _is_own(item)), {})
+        others = [item for item in _items(cadastro) if not _is_own(item)]
+        # Lines with an action: "A" names what is there already, so that nothing is added twice.
+        for expense in _expenses(cadastro):
+            expense["cAcaoReemb"] = "A"
+        for product in (cadastro.get("produtosUtilizados") or {}).get("produtoUtilizado") or []:
+            product["cAcaoItemPU"] = "A"
+        if not _expenses(cadastro):
+            cadastro.pop("despesasReembolsaveis", None)
+    cabecalho = cadastro["cabecalho"]
+    if not _text(cabecalho, "cCodIntCtr"):
+        cabecalho.pop("cCodIntCtr", None)
+    cabecalho["nDiaFat"] = desired.nDiaFat
+    for name in ("dVigInicial", "dVigFinal"):
+        if day := getattr(desired, name):
+            cabecalho[name] = f"{date.fromisoformat(day):%d/%m/%Y}"
+    cadastro["itensContrato"] = [_own_item(own, desired, company, others), *others]
+    cadastro["vencTextos"] = cadastro.get("vencTextos", {}) | {
+        "cTpVenc": desired.cTpVenc,
+        "nDiaFixo": desired.nDiaFixo,
+        "cProxMes": desired.cProxMes,
+    }
+    if desired.email:
+        cadastro["emailCliente"] = cadastro.get("emailCliente", {}) | {"cUtilizarEmails": desired.email}
+    return cadastro
+
+
+def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
+    """clientes_cadastro for UpsertClienteCpfCnpj, cut to Omie's lengths; what is unknown is left out.
+
+    `code` becomes codigo_cliente_integracao: only for a customer Omie does not have yet.
+    """
+    ddd, number = split_phone(customer.phone or "")
+    cadastro = {
+        "cnpj_cpf": customer.document,
+        "codigo_cliente_integracao": code,
+        "razao_social": customer.name[:60],
+        "nome_fantasia": customer.name[:100],
+        "email": customer.email,
+        "telefone1_ddd": ddd,
+        "telefone1_numero": number,
+        "cep": re.sub(r"\D", "", customer.cep or ""),
+        "endereco": (customer.endereco or "")[:60],
+        "endereco_numero": (customer.numero or "")[:10],
+        "complemento": (customer.complemento or "")[:60],
+        "bairro": (customer.bairro or "")[:60],
+        "cidade": _city(customer),
+        "estado": (customer.estado or "").upper(),
+    }
+    return {name: value for name, value in cadastro.items() if value}
+
+
+def split_phone(phone: str) -> tuple[str, str]:
+    """(area code, number) of a Brazilian phone in any form, +55 or not; both empty if it is none."""
+    digits = re.sub(r"\D", "", phone).lstrip("0")
+    if len(digits) in {12, 13} and digits.startswith("55"):
+        digits = digits[2:]
+    return (digits[:2], digits[2:]) if len(digits) in {10, 11} else ("", "")
+
+
+def billed_order(os: Json) -> BilledOrder | None:
+    """What an osCadastro says of a contract's billing; None if cancelled or not of a contract."""
+    cabecalho, info = os.get("Cabecalho") or {}, os.get("InfoCadastro") or {}
+    by_contract = info.get("cOrigem", "CTR") == "CTR" and info.get("cCancelada", "N") != "S"
+    if not by_contract or not cabecalho.get("nCodCtr") or not cabecalho.get("nCodOS"):
+        return None
+    amount = _centavos(cabecalho.get("nValorTotal"))
+    return BilledOrder(int(cabecalho["nCodCtr"]), int(cabecalho["nCodOS"]), amount)
+
+
+def parse_date(text: str) -> date | None:
+    """dd/mm/yyyy; None when empty or no such day."""
+    try:
+        return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 - a date has no time zone
+    except ValueError:
+        return None
+
+
+# --- reading ---
+
+
+def _items(cadastro: Json) -> list[Json]:
+    return cadastro.get("itensContrato") or []
+
+
+def _expenses(cadastro: Json) -> list[Json]:
+    return (cadastro.get("despesasReembolsaveis") or {}).get("despesaReembolsavel") or []
+
+
+def _is_own(item: Json) -> bool:
+    return _text(item["itemCabecalho"], "codIntItem").startswith(ITEM_PREFIX)
+
+
+def _text(block: Mapping[str, Any], key: str) -> str:
+    return html.unescape(str(block.get(key) or "")).strip()
+
+
+def _item_total(item: Json) -> int:
+    gross = _decimal(item.get("quant")) * _decimal(item.get("valorUnit"))
+    discount = _decimal(item.get("valorDesconto"))
+    if item.get("cTpDesconto") == "P":
+        discount = gross * _decimal(item.get("aliqDesconto")) / 100
+    return _centavos(gross - discount + _decimal(item.get("valorAcrescimo")))
+
+
+def _decimal(number: Any) -> Decimal:
+    return Decimal(str(number or 0))
+
+
+def _centavos(reais: Any) -> int:
+    return int((_decimal(reais) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _fingerprint(cadastro: Json) -> str:
+    items = own_items(cadastro) or _items(cadastro) or [{}]
+    header = items[0].get("itemCabecalho") or {}
+    due = cadastro.get("vencTextos") or {}
+    return fingerprint(
+        description=_text(items[0].get("itemDescrServ") or {}, "descrCompleta"),
+        service_key=service_key(int(header.get("codServico") or 0), _text(header, "codLC116")),
+        cTpVenc=_text(due, "cTpVenc"),
+        nDiaFixo=int(due.get("nDiaFixo") or 0),
+        cProxMes=_text(due, "cProxMes"),
+        email=_text(cadastro.get("emailCliente") or {}, "cUtilizarEmails"),
+    )
+
+
+# --- writing ---
+
+
+def _sendable(block: Any) -> Any:
+    """A copy without audit fields, calculated fields, nulls and empty blocks; texts without HTML entities."""
+    if isinstance(block, dict):
+        kept = {key: _sendable(value) for key, value in block.items() if key not in _NOT_SENT}
+        return {key: value for key, value in kept.items() if value not in (None, {}, [])}
+    if isinstance(block, list):
+        return [_sendable(value) for value in block]
+    return html.unescape(block) if isinstance(block, str) else block
+
+
+def _new_cadastro(code: str, nCodCli: int, company: "CompanySettings") -> Json:
+    flags = company.send_email.model_dump()
+    return {
+        "cabecalho": {"cCodIntCtr": code, "cCodSit": "10", "cTipoFat": "01", "nCodCli": nCodCli},
+        "infAdic": {
+            "cCodCateg": company.omie.cCodCateg,
+            "nCodCC": company.omie.nCodCC,
+            "cCidPrestServ": company.omie.cCidPrestServ,
+        },
+        "vencTextos": {"nDias": 0, "cAntecipar": "N", "cPostergar": "N", "cCodPerRef": "001"},
+        "emailCliente": {name: "S" if wanted else "N" for name, wanted in flags.items()},
+    }
+
+
+def _own_item(own: Json, desired: Desired, company: "CompanySettings", others: list[Json]) -> Json:
+    service = company.omie.services[desired.service]
+    header = own.get("itemCabecalho") or {
+        "codIntItem": OWN_ITEM,
+        "seq": 1 + max((int(item["itemCabecalho"].get("seq") or 0) for item in others), default=0),
+        "cNaoGerarFinanceiro": "N",
+    }
+    codes = service.model_dump(
+        include={"codServico", "codLC116", "codServMunic", "natOperacao"}, exclude_none=True
+    )
+    taxes = service.model_dump(include={"aliqISS", "retISS"}, exclude_none=True)
+    item = own | {
+        "itemCabecalho": header
+        | {"codServico": 0}
+        | codes
+        | {
+            "quant": desired.quantity,
+            "valorUnit": to_json(desired.unit_amount),
+            "cTpDesconto": "V",
+            "valorDesconto": to_json(desired.discount),
+            "aliqDesconto": 0,
+            "valorAcrescimo": 0,
+        },
+        "itemDescrServ": {"descrCompleta": desired.description},
+    }
+    if taxes:
+        item["itemImpostos"] = own.get("itemImpostos", {}) | taxes
+    return item
+
+
+def _city(customer: Customer) -> str:
+    """As Omie names cities: SAO PAULO (SP)."""
+    if not customer.cidade or not customer.estado:
+        return ""
+    letters = unicodedata.normalize("NFKD", customer.cidade.partition("(")[0].strip())
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return f"{plain.upper()} ({customer.estado.upper()})"[:40]

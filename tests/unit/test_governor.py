@@ -1,0 +1,177 @@
+"""The rate of calls: no minute above the limit whatever the writers do, and close to it when they do not pause."""
+
+from collections import defaultdict
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing.omie.governor import (
+    ERROR_BUDGET,
+    ERROR_WINDOW,
+    JITTER,
+    LATENESS,
+    LaneState,
+    ReadGate,
+    Slots,
+    blocked,
+    in_time,
+    interval_for,
+    note_block,
+    note_error,
+    reserve,
+    wait_turn,
+)
+from simulators.clock import VirtualClock
+
+START = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+T0 = START.timestamp()
+
+
+def busiest_minute(times):
+    """Most of `times` in any half-open 60 s."""
+    times = sorted(times)
+    first, most = 0, 0
+    for last, at in enumerate(times):
+        while at - times[first] >= 60:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+class Lane:
+    """The stored state that several workers share, each at a moment of its own."""
+
+    def __init__(self, limit):
+        self.state = LaneState()
+        self.interval = interval_for(limit)
+
+    def reserve(self, now, n):
+        self.state, slots = reserve(self.state, now, n, self.interval)
+        return slots
+
+
+steps = st.tuples(
+    st.integers(0, 2),  # the worker
+    st.integers(1, 40),  # slots it reserves when it has none left
+    st.one_of(st.just(0.0), st.floats(0, 0.4), st.floats(0, 5), st.floats(0, 90)),  # its pause before sending
+    st.floats(0, 1),  # where on the way within the jitter
+    st.integers(1, 30),  # sends in a row
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([5, 12, 30, 60]), st.lists(steps, max_size=40))
+def test_no_minute_holds_more_calls_than_the_limit_however_writers_interleave_and_pause(limit, script):
+    lane, held, now, arrived = Lane(limit), {}, defaultdict(lambda: T0), []
+    for worker, n, pause, way, sends in script:
+        for _ in range(sends):
+            taken = held.get(worker, Slots(0, 1, 0)).take(now[worker])
+            if taken is None:
+                held[worker] = lane.reserve(now[worker], n)
+                continue
+            slot, held[worker] = taken
+            now[worker] = max(now[worker], slot)
+            if in_time(slot, now[worker]):
+                arrived.append(now[worker] + way * JITTER * 0.999)
+        now[worker] += pause
+    assert busiest_minute(arrived) <= limit
+
+
+@pytest.mark.parametrize("seconds_a_call", [0.0, 0.1, 0.2])
+def test_without_pauses_the_throughput_is_at_least_95_percent_of_the_ceiling(seconds_a_call):
+    limit, lane, clock, sent = 240, Lane(240), VirtualClock(START), []
+    slots = Slots(0, 1, 0)
+    while clock.now().timestamp() < T0 + 600:
+        slots = wait_turn(slots, clock=clock, reserve=lambda: lane.reserve(clock.now().timestamp(), 25))
+        sent.append(clock.now().timestamp())
+        clock.advance(seconds_a_call)
+    assert len(sent) >= 0.95 * limit * 10
+    assert busiest_minute(sent) <= limit
+
+
+def test_slots_that_went_late_are_skipped_not_sent():
+    slots = Slots(start=100.0, interval=1.0, n=5)
+    assert slots.take(100.0) == (100.0, Slots(101.0, 1.0, 4))
+    assert slots.take(103.5) == (102.0, Slots(103.0, 1.0, 2))
+    assert slots.take(104.0 + LATENESS) == (104.0, Slots(105.0, 1.0, 0))
+    assert slots.take(104.1 + LATENESS) is None
+
+
+def test_a_worker_that_overslept_reserves_anew():
+    lane, clock = Lane(60), VirtualClock(START)
+    stale = lane.reserve(T0, 3)
+    clock.advance(300)
+    left = wait_turn(stale, clock=clock, reserve=lambda: lane.reserve(clock.now().timestamp(), 2))
+    assert left.n == 1
+    assert left.start > T0 + 290
+
+
+def test_a_gap_between_two_batches_is_caught_up_but_never_more_than_the_lateness():
+    lane = Lane(60)
+    first = lane.reserve(T0, 10)
+    end = first.start + 10 * lane.interval
+    assert lane.reserve(end + 1, 1).start == end
+    assert lane.reserve(end + 500, 1).start == end + 500 - LATENESS
+
+
+def test_no_slot_begins_while_the_lane_is_blocked():
+    state = note_block(LaneState(), T0 + 1678, "425")
+    assert blocked(state, T0)
+    assert not blocked(state, T0 + 1678)
+    assert reserve(state, T0, 1, 0.25)[1].start == T0 + 1678
+
+
+def test_a_longer_block_is_not_shortened():
+    state = note_block(note_block(LaneState(), T0 + 1800, "API bloqueada"), T0 + 60, "429")
+    assert (state.blocked_until, state.blocked_reason) == (T0 + 1800, "API bloqueada")
+
+
+def test_the_fifth_error_of_a_method_stops_the_lane_until_the_first_leaves_the_window():
+    state = LaneState()
+    for minute in range(ERROR_BUDGET):
+        assert not blocked(state, T0 + 60 * minute)
+        state = note_error(state, "AlterarContrato", T0 + 60 * minute)
+        state = note_error(state, "ConsultarContrato", T0) if minute == 0 else state
+    assert state.blocked_until == T0 + ERROR_WINDOW
+    assert "AlterarContrato" in state.blocked_reason
+
+
+def test_errors_that_left_the_window_are_forgotten():
+    state = note_error(LaneState(), "AlterarContrato", T0)
+    state = note_error(state, "FaturarContrato", T0 + ERROR_WINDOW)
+    assert state.errors == {"FaturarContrato": (T0 + ERROR_WINDOW,)}
+
+
+@given(st.lists(st.floats(0, 400), max_size=60))
+def test_no_window_ever_holds_more_errors_than_the_budget(gaps):
+    state, now, made = LaneState(), T0, []
+    for gap in gaps:
+        now = max(now + gap, state.blocked_until)
+        state = note_error(state, "FaturarContrato", now)
+        made.append(now)
+    assert all(sum(start < at <= start + ERROR_WINDOW for at in made) <= ERROR_BUDGET for start in made)
+
+
+def test_the_read_gate_keeps_every_minute_of_a_method_under_its_limit():
+    clock = VirtualClock(START)
+    gate, sent = ReadGate(clock, per_minute=10), []
+    for _ in range(35):
+        with gate.call("ListarContratos"):
+            sent.append(clock.now().timestamp())
+            clock.advance(0.1)
+    assert busiest_minute(sent) == 10
+    with gate.call("ListarClientes"):
+        assert clock.now().timestamp() - sent[-1] < 1
+
+
+def test_the_read_gate_holds_a_method_for_as_long_as_omie_asks():
+    clock = VirtualClock(START)
+    gate = ReadGate(clock)
+    gate.hold("ListarOS", 16)
+    gate.hold("ListarOS", 3)
+    with gate.call("ListarNFSEs"):
+        assert clock.now() == START
+    with gate.call("ListarOS"):
+        assert clock.now().timestamp() == T0 + 16
