@@ -1,0 +1,767 @@
+import json
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.domain.charge import ParkClass, State
+from billing.domain.contract import BadRow, Contract, ContractStatus, Customer
+from billing.domain.month import BillingMonth
+from billing.domain.plan import (
+    Action,
+    CompanyPolicy,
+    Desired,
+    Guardrail,
+    LedgerView,
+    OmieContract,
+    PlanLine,
+    PlanSummary,
+    Previous,
+    Reason,
+    Service,
+    batches,
+    check_guardrail,
+    due_date,
+    find_omie,
+    fingerprint,
+    park_class,
+    plan_contract,
+    plan_hash,
+    service_key,
+    shared_links,
+    unlinked,
+)
+
+DECEMBER = BillingMonth(2026, 12)
+FIRST = date(2026, 12, 1)
+POLICY = CompanyPolicy(company="acme", services={"Plataforma": Service("7001", "Licença da plataforma")})
+CUSTOMER = Customer(
+    document="11222333000181",
+    name="Açúcar & Cia",
+    email="fin@example.com",
+    cep="01001000",
+    endereco="Praça da Sé",
+    cidade="São Paulo",
+    estado="SP",
+)
+CONTRACT = Contract(
+    jestor_id=12,
+    company="acme",
+    name="Açúcar & Cia - Plataforma",
+    customer=CUSTOMER,
+    service="Plataforma",
+    description="Mensalidade",
+    quantity=1,
+    unit_amount=100000,
+    discount=0,
+    due_day=10,
+    start=date(2025, 1, 15),
+    end=None,
+    status=ContractStatus.ACTIVE,
+    status_label="Ativo",
+)
+
+
+def seen(description="Mensalidade", service="7001", due="002/10/N", email="fin@example.com"):
+    cTpVenc, nDiaFixo, cProxMes = due.split("/")
+    return fingerprint(
+        description=description,
+        service_key=service,
+        cTpVenc=cTpVenc,
+        nDiaFixo=int(nDiaFixo),
+        cProxMes=cProxMes,
+        email=email,
+    )
+
+
+OMIE = OmieContract(
+    nCodCtr=500,
+    cCodIntCtr="JST-12",
+    cNumCtr="2025/00012",
+    cCodSit="10",
+    nCodCli=900,
+    nDiaFat=1,
+    own_total=100000,
+    foreign_total=0,
+    own_items=1,
+    dVigInicial=date(2025, 1, 15),
+    dVigFinal=date(2030, 12, 31),
+    fingerprint=seen(),
+)
+
+
+def plan(row=CONTRACT, omie=OMIE, *, month=DECEMBER, today=FIRST, policy=POLICY, **rest):
+    return plan_contract(row, month=month, today=today, policy=policy, omie=omie, **rest)
+
+
+def as_planned(line, omie=None):
+    """The Omie contract once a line's work is done."""
+    desired = Desired.from_dict(line.desired)
+    omie = omie or OMIE._replace(foreign_total=0)
+    return omie._replace(
+        cCodIntCtr=line.contract,
+        nDiaFat=desired.nDiaFat,
+        own_total=desired.amount,
+        own_items=1,
+        fingerprint=desired.fingerprint(),
+        dVigInicial=date.fromisoformat(desired.dVigInicial) if desired.dVigInicial else omie.dVigInicial,
+        dVigFinal=date.fromisoformat(desired.dVigFinal) if desired.dVigFinal else omie.dVigFinal,
+    )
+
+
+# --- any situation at all
+
+
+days = st.dates(date(2026, 10, 1), date(2027, 2, 28))
+contracts = st.builds(
+    Contract,
+    jestor_id=st.just(12),
+    company=st.just("acme"),
+    name=st.just("Açúcar & Cia"),
+    customer=st.sampled_from([CUSTOMER, replace(CUSTOMER, email=None), Customer("52998224725", "Ana")]),
+    service=st.sampled_from(["Plataforma", "Plataforma", "Plataforma", "Consultoria"]),
+    description=st.sampled_from(["Mensalidade", "", "Plano novo"]),
+    quantity=st.integers(1, 3),
+    unit_amount=st.sampled_from([0, 50000, 100000, 100000]),
+    discount=st.sampled_from([0, 0, 10000, 900000]),
+    due_day=st.none() | st.integers(1, 31),
+    start=st.none() | days,
+    end=st.none() | days,
+    status=st.sampled_from([*ContractStatus, *[ContractStatus.ACTIVE] * 8]),
+    status_label=st.sampled_from(["Ativo", "{Ativo}"]),
+    omie_id=st.sampled_from([None, None, 500, 501]),
+)
+bad_rows = st.builds(
+    BadRow, st.just(12), st.sampled_from([None, "acme"]), st.just(""), st.just(("Valor: vazio",))
+)
+omies = st.builds(
+    OmieContract,
+    nCodCtr=st.just(500),
+    cCodIntCtr=st.sampled_from(["JST-12", "JST-12", "", "JST-13", "PED-9"]),
+    cNumCtr=st.sampled_from(["2025/00012", ""]),
+    cCodSit=st.sampled_from(["10", "10", "10", "90", "99", "00"]),
+    nCodCli=st.just(900),
+    nDiaFat=st.sampled_from([1, 1, 15]),
+    own_total=st.sampled_from([0, 50000, 100000]),
+    foreign_total=st.sampled_from([0, 0, 5000, 100000]),
+    own_items=st.integers(0, 2),
+    dVigInicial=st.none() | days,
+    dVigFinal=st.none() | days,
+    fingerprint=st.sampled_from([seen(), seen(due="002/5/S"), seen(email=""), seen("", "", "001/0/", "")]),
+)
+policies = st.builds(
+    CompanyPolicy,
+    company=st.just("acme"),
+    services=st.just(POLICY.services),
+    billing_day=st.sampled_from([1, 1, 20]),
+    due_month=st.sampled_from(["same", "next"]),
+    min_days_to_due=st.integers(0, 40),
+    default_due_day=st.sampled_from([None, 5]),
+    jump_percent=st.sampled_from([None, 20]),
+    jump_amount=st.sampled_from([None, 30000]),
+    create_unknown=st.booleans(),
+    alter_differences=st.sampled_from([True, True, False]),
+)
+ledgers = st.builds(
+    LedgerView,
+    st.sampled_from(State),
+    st.sampled_from([None, 88]),
+    reason=st.just(""),
+    reason_code=st.just(""),
+)
+situations = st.fixed_dictionaries(
+    {
+        "row": contracts | contracts | bad_rows,
+        "month": st.sampled_from([DECEMBER, DECEMBER, DECEMBER.next(), DECEMBER.previous()]),
+        "today": st.dates(date(2026, 12, 1), date(2026, 12, 31)),
+        "policy": policies,
+        "omie": st.none() | omies | omies,
+        "lookalikes": st.sampled_from([(), (), (OMIE._replace(nCodCtr=700, cCodIntCtr=""),)]),
+        "omie_stage": st.sampled_from([None, 20, 20, 30]),
+        "ledger": st.none() | ledgers,
+        "previous": st.none()
+        | st.builds(Previous, st.integers(1, 200000), st.sampled_from(["2026-11", "2026-09"])),
+        "held": st.sampled_from([False, False, True]),
+        "rivals": st.sampled_from([(), (), ("JST-12", "JST-14")]),
+    }
+)
+# The same, where nothing forbids the bill: property tests of bill lines must meet many of them.
+billable = situations.map(
+    lambda case: (
+        case
+        | {
+            "row": replace(
+                case["row"] if isinstance(case["row"], Contract) else CONTRACT,
+                service="Plataforma",
+                unit_amount=100000,
+                discount=0,
+                due_day=getattr(case["row"], "due_day", None) or 31,
+                start=None,
+                end=None,
+                status=ContractStatus.ACTIVE,
+                omie_id=None,
+            ),
+            "month": max(case["month"], DECEMBER),
+            "policy": replace(case["policy"], create_unknown=True, alter_differences=True),
+            "omie": case["omie"] and case["omie"]._replace(cCodSit="10", cCodIntCtr="JST-12", own_items=1),
+            "lookalikes": (),
+            "omie_stage": 20,
+            "ledger": None,
+            "held": False,
+            "rivals": (),
+        }
+    )
+)
+
+
+@given(situations)
+def test_the_same_inputs_give_the_same_line_and_hash(case):
+    one, two = plan_contract(**case), plan_contract(**case)
+    assert one == two
+    assert plan_hash([one.to_json()]) == plan_hash([two.to_json()])
+
+
+@given(situations)
+def test_a_line_survives_its_journey_as_json(case):
+    line = plan_contract(**case)
+    assert PlanLine.from_json(line.to_json()) == line
+    assert PlanLine.from_dict(json.loads(json.dumps(line.to_dict()))) == line
+    assert PlanLine.from_json(line.to_json()).to_json() == line.to_json()
+
+
+@given(situations)
+def test_what_is_not_billed_says_why(case):
+    line = plan_contract(**case)
+    if line.action is Action.BILL:
+        assert line.reason_code == ""
+    else:
+        assert line.reason_code in set(Reason)
+        assert len(line.reason.split()) >= 3
+        assert (line.due_date, line.desired, line.customer, line.work) == (None, None, None, "none")
+
+
+@given(situations | billable)
+def test_what_is_billed_has_an_amount_a_due_date_and_a_cause(case):
+    line = plan_contract(**case)
+    if line.action is not Action.BILL:
+        return
+    due = date.fromisoformat(line.due_date)
+    assert line.amount > 0
+    assert line.amount == case["row"].amount + line.foreign_total
+    assert BillingMonth.containing(due) in {case["month"], case["month"].next()}
+    assert line.cause
+    assert line.difference == (line.amount - case["previous"].amount if case["previous"] else None)
+
+
+@given(situations)
+def test_nothing_is_billed_against_any_sign_that_it_must_not_be(case):
+    line = plan_contract(**case)
+    if line.action is not Action.BILL:
+        return
+    row, omie, ledger = case["row"], case["omie"], case["ledger"]
+    assert isinstance(row, Contract)
+    assert row.status is ContractStatus.ACTIVE
+    assert not case["held"]
+    assert ledger is None or ledger.state is State.READY
+    assert case["omie_stage"] != 30 or case["month"] != DECEMBER
+    assert case["month"] >= DECEMBER
+    if omie is None:
+        assert not case["lookalikes"]
+        assert row.omie_id is None
+        assert case["policy"].create_unknown
+    else:
+        assert omie.cCodSit == "10"
+        assert omie.cCodIntCtr != "JST-13"
+        assert row.omie_id in {None, omie.nCodCtr}
+
+
+@given(situations | billable)
+def test_without_work_omie_already_shows_the_planned_amount(case):
+    line = plan_contract(**case)
+    if line.action is Action.BILL and line.work == "none":
+        assert case["omie"].own_total + case["omie"].foreign_total == line.amount
+    if line.action is Action.BILL:
+        assert (line.work == "create") == (case["omie"] is None) == (line.customer is not None)
+
+
+@given(billable)
+def test_once_the_work_is_done_there_is_no_more_work(case):
+    line = plan_contract(**case)
+    assert line.action is Action.BILL
+    again = plan_contract(**case | {"omie": as_planned(line, case["omie"])})
+    assert (again.action, again.work, again.amount) == (Action.BILL, "none", line.amount)
+    assert again.due_date == line.due_date
+
+
+@given(billable)
+def test_omies_due_rule_says_the_planned_due_date(case):
+    line = plan_contract(**case)
+    desired = Desired.from_dict(line.desired)
+    month = case["month"].next() if desired.cProxMes == "S" else case["month"]
+    assert desired.cTpVenc == "002"
+    assert month.day(desired.nDiaFixo) == date.fromisoformat(line.due_date)
+
+
+@given(
+    st.builds(BillingMonth, st.integers(2024, 2032), st.integers(1, 12)),
+    st.integers(1, 31),
+    st.integers(1, 31),
+    policies,
+)
+def test_the_due_date_leaves_the_customer_time_and_never_drifts(month, day, due_day, policy):
+    today = month.day(day)
+    due = due_date(month, today, due_day, policy)
+    assert due in {month.day(due_day), month.next().day(due_day)}
+    if BillingMonth.containing(due) == month:
+        assert policy.due_month == "same"
+        assert due >= today + timedelta(days=policy.min_days_to_due)
+    else:
+        soon = month.day(due_day) < today + timedelta(days=policy.min_days_to_due)
+        assert soon or policy.due_month == "next"
+
+
+# --- due dates
+
+
+@pytest.mark.parametrize(
+    ("month", "due_day", "settings", "due"),
+    [
+        ("2026-12", 10, {}, "2026-12-10"),
+        ("2026-12", 1, {}, "2026-12-01"),
+        ("2026-12", 5, {"min_days_to_due": 4}, "2026-12-05"),
+        ("2026-12", 5, {"min_days_to_due": 5}, "2027-01-05"),
+        ("2026-12", 10, {"due_month": "next"}, "2027-01-10"),
+        ("2027-02", 31, {}, "2027-02-28"),
+        ("2028-02", 31, {}, "2028-02-29"),
+        ("2027-01", 31, {"due_month": "next"}, "2027-02-28"),
+        ("2027-02", 31, {"due_month": "next"}, "2027-03-31"),
+        ("2027-02", 30, {"min_days_to_due": 28}, "2027-03-30"),
+    ],
+)
+def test_due_dates(month, due_day, settings, due):
+    month = BillingMonth.parse(month)
+    assert due_date(month, month.first_day, due_day, replace(POLICY, **settings)).isoformat() == due
+
+
+def test_a_late_run_moves_the_due_date_and_omies_rule_together():
+    line = plan(today=date(2026, 12, 20))
+    assert line.due_date == "2027-01-10"
+    assert (line.desired["nDiaFixo"], line.desired["cProxMes"]) == (10, "S")
+    assert line.work == "alter"
+
+
+def test_a_due_date_that_cannot_leave_enough_time_is_pointed_out():
+    line = plan(today=date(2026, 12, 31), policy=replace(POLICY, min_days_to_due=15))
+    assert line.due_date == "2027-01-10"
+    assert line.warnings == ("Vence em 10/01/2027, com menos de 15 dias de prazo.",)
+
+
+def test_the_companys_due_day_serves_a_contract_without_one():
+    line = plan(replace(CONTRACT, due_day=None), policy=replace(POLICY, default_due_day=15))
+    assert line.due_date == "2026-12-15"
+
+
+# --- bill
+
+
+def test_a_contract_that_agrees_is_billed_as_it_stands():
+    line = plan(previous=Previous(100000, "2026-11"))
+    assert (line.action, line.work, line.amount, line.cause) == (Action.BILL, "none", 100000, "Sem mudança")
+    assert (line.due_date, line.nCodCtr, line.warnings, line.reason) == ("2026-12-10", 500, (), "")
+
+
+def test_an_upsell_is_brought_to_omie_first():
+    line = plan(replace(CONTRACT, unit_amount=150000), previous=Previous(100000, "2026-11"))
+    assert (line.work, line.amount, line.difference) == ("alter", 150000, 50000)
+    assert line.cause == "Upsell: R$ 1.000,00 → R$ 1.500,00"
+    assert line.reason == "Corrigir no Omie antes de faturar: valor R$ 1.000,00 → R$ 1.500,00."
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"nDiaFat": 15}, "dia de faturamento 15 → 1"),
+        ({"own_items": 2}, "itens nossos 2 → 1"),
+        ({"own_items": 0, "own_total": 0}, "valor R$ 0,00 → R$ 1.000,00; itens nossos 0 → 1"),
+        ({"fingerprint": seen(description="Plano antigo")}, "descrição"),
+        ({"fingerprint": seen(service="7002")}, "serviço"),
+        ({"fingerprint": seen(due="002/7/N")}, "vencimento"),
+        ({"fingerprint": seen(due="001/0/")}, "vencimento"),
+        ({"fingerprint": seen(email="outro@example.com")}, "e-mail"),
+        ({"dVigFinal": date(2026, 11, 30)}, "vigência"),
+        ({"dVigInicial": date(2026, 12, 2)}, "vigência"),
+    ],
+)
+def test_every_difference_is_corrected_and_named(change, what):
+    line = plan(omie=OMIE._replace(**change))
+    assert (line.action, line.work) == (Action.BILL, "alter")
+    assert line.reason == f"Corrigir no Omie antes de faturar: {what}."
+
+
+def test_spacing_case_and_blanks_are_no_difference():
+    same = seen(description=" Mensalidade\n", due="002/10/", email="FIN@example.com; ")
+    assert plan(omie=OMIE._replace(fingerprint=same)).work == "none"
+
+
+def test_an_expired_contract_in_omie_is_extended_to_jestors_end():
+    expired = OMIE._replace(dVigFinal=date(2026, 11, 30))
+    assert plan(replace(CONTRACT, end=date(2027, 6, 30)), expired).desired["dVigFinal"] == "2027-06-30"
+    assert plan(omie=expired).desired["dVigFinal"] == "2031-12-31"
+    assert plan().desired["dVigFinal"] is None
+
+
+def test_a_contract_only_in_jestor_is_created_with_its_customer():
+    line = plan(omie=None)
+    assert (line.work, line.nCodCtr, line.customer["document"]) == ("create", None, "11222333000181")
+    assert (line.desired["dVigInicial"], line.desired["dVigFinal"]) == ("2025-01-15", "2031-12-31")
+    assert line.cause == "Primeiro faturamento"
+    assert line.warnings == ()
+
+
+def test_a_new_customer_without_an_address_is_pointed_out():
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, cep=None, cidade=None)), omie=None)
+    assert line.warnings == ("Sem CEP, cidade no Jestor: a prefeitura pode rejeitar a NFS-e.",)
+
+
+def test_a_missing_email_is_a_warning_and_leaves_omies_alone():
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, email=None)))
+    assert (line.action, line.work) == (Action.BILL, "none")
+    assert "Sem e-mail" in line.warnings[0]
+
+
+def test_items_people_added_in_omie_are_kept_billed_and_explained():
+    line = plan(omie=OMIE._replace(foreign_total=5000), previous=Previous(100000, "2026-11"))
+    assert (line.work, line.amount, line.foreign_total, line.difference) == ("none", 105000, 5000, 5000)
+    assert line.cause == "Itens adicionados no Omie: R$ 50,00"
+
+
+@pytest.mark.parametrize(
+    ("previous", "cause"),
+    [
+        (None, "Primeiro faturamento"),
+        (Previous(100000, "2026-11"), "Sem mudança"),
+        (Previous(120000, "2026-11"), "Downgrade: R$ 1.200,00 → R$ 1.000,00"),
+        (Previous(100000, "2026-09"), "Sem mudança; último faturamento em 2026-09"),
+    ],
+)
+def test_the_cause_compares_with_the_last_charge(previous, cause):
+    assert plan(previous=previous).cause == cause
+
+
+def test_a_big_jump_is_pointed_out():
+    policy = replace(POLICY, jump_percent=30)
+    assert plan(previous=Previous(76000, "2026-11"), policy=replace(policy, jump_percent=40)).warnings == ()
+    line = plan(previous=Previous(76000, "2026-11"), policy=policy)
+    assert line.warnings == ("Mudança grande: R$ 760,00 → R$ 1.000,00.",)
+
+
+def test_another_integrations_code_in_omie_does_not_matter_to_a_row_that_names_the_contract():
+    assert plan(replace(CONTRACT, omie_id=500), OMIE._replace(cCodIntCtr="PED-9")).action is Action.BILL
+
+
+def test_a_hand_made_item_worth_our_amount_is_the_charge_itself():
+    by_hand = OMIE._replace(
+        own_items=0, own_total=0, foreign_total=100000, fingerprint=seen("x", "9", email="")
+    )
+    line = plan(omie=by_hand)
+    assert (line.action, line.amount, line.foreign_total) == (Action.BILL, 100000, 0)
+    assert (line.work, line.desired) == ("none", None)
+    assert "feito à mão" in line.warnings[0]
+
+
+# --- skip
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "reason"),
+    [
+        (
+            {"status": ContractStatus.DRAFT},
+            Reason.DRAFT,
+            "Rascunho no Jestor: só é faturado depois de publicado.",
+        ),
+        ({"status": ContractStatus.SUSPENDED}, Reason.SUSPENDED, 'Suspenso no Jestor (status "Ativo").'),
+        ({"status": ContractStatus.CHURNED}, Reason.CHURNED, 'Cancelado no Jestor (status "Ativo").'),
+        ({"status": ContractStatus.OTHER}, Reason.OTHER_STATUS, 'O status "Ativo" do Jestor não é faturado.'),
+        (
+            {"start": date(2026, 12, 2)},
+            Reason.NOT_STARTED,
+            "Começa em 02/12/2026: o primeiro faturamento é o de 2027-01.",
+        ),
+        (
+            {"start": date(2027, 3, 1)},
+            Reason.NOT_STARTED,
+            "Começa em 01/03/2027: o primeiro faturamento é o de 2027-03.",
+        ),
+        ({"end": date(2026, 11, 30)}, Reason.ENDED, "Terminou em 30/11/2026 (data de fim no Jestor)."),
+    ],
+)
+def test_contracts_that_are_not_to_be_billed_are_skipped(row, code, reason):
+    line = plan(replace(CONTRACT, **row))
+    assert (line.action, line.reason_code, line.reason) == (Action.SKIP, code, reason)
+
+
+def test_a_contract_is_billed_on_its_first_and_last_day():
+    assert plan(replace(CONTRACT, start=FIRST, end=FIRST)).action is Action.BILL
+
+
+def test_a_contract_that_started_after_the_billing_day_waits_however_late_the_run():
+    assert plan(replace(CONTRACT, start=date(2026, 12, 15)), today=date(2026, 12, 20)).action is Action.SKIP
+
+
+def test_a_churned_contract_still_active_in_omie_is_pointed_out():
+    churned = replace(CONTRACT, status=ContractStatus.CHURNED)
+    assert "continua ativo no Omie" in plan(churned).warnings[0]
+    assert plan(churned, OMIE._replace(cCodSit="90")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("ledger", "code", "reason"),
+    [
+        (LedgerView(State.BILLED, 123), "already_billed", "Já faturado em 2026-12 (OS 123)."),
+        (LedgerView(State.BILLED), "already_billed", "Já faturado em 2026-12."),
+        (LedgerView(State.UNKNOWN), "in_doubt", "Envio em dúvida"),
+        (LedgerView(State.SENDING), "in_doubt", "Envio em dúvida"),
+        (LedgerView(State.HELD), "held", "Retido"),
+    ],
+)
+def test_what_the_ledger_knows_is_not_sent_again(ledger, code, reason):
+    line = plan(ledger=ledger)
+    assert (line.action, line.reason_code) == (Action.SKIP, code)
+    assert line.reason.startswith(reason)
+
+
+def test_what_is_billed_stays_billed_when_the_row_is_spoilt_afterwards():
+    bad = BadRow(12, "acme", "x", ("Valor: vazio",))
+    assert plan(bad, ledger=LedgerView(State.BILLED, 1)).reason_code == "already_billed"
+
+
+def test_what_a_person_billed_in_omie_is_skipped_to_be_adopted():
+    for ledger in (None, LedgerView(State.READY), LedgerView(State.PARKED), LedgerView(State.HELD)):
+        line = plan(omie_stage=30, ledger=ledger)
+        assert (line.action, line.reason_code) == (Action.SKIP, "billed_in_omie")
+
+
+def test_omies_stage_speaks_of_todays_month_only():
+    assert plan(omie_stage=30, month=DECEMBER.next()).action is Action.BILL
+
+
+def test_a_hold_wins():
+    line = plan(held=True, ledger=LedgerView(State.READY))
+    assert (line.action, line.reason_code) == (Action.SKIP, "held")
+
+
+# --- park
+
+
+@pytest.mark.parametrize(
+    ("change", "omie", "code", "says"),
+    [
+        ({"discount": 100000}, OMIE, "no_amount", "R$ 0,00"),
+        ({"service": "Consultoria"}, OMIE, "unknown_service", '"Consultoria"'),
+        ({"due_day": None}, OMIE, "no_due_day", "dia de vencimento"),
+        ({"due_day": 32}, OMIE, "no_due_day", "de 1 a 31"),
+        ({}, OMIE._replace(cCodIntCtr="JST-13"), "linked_elsewhere", "já é de JST-13"),
+        ({"omie_id": 501}, OMIE, "link_conflict", "código 501"),
+        ({"omie_id": 501}, None, "link_not_found", "código 501"),
+        ({}, OMIE._replace(cCodSit="90"), "suspended_in_omie", "reative-o no Omie"),
+        ({}, OMIE._replace(cCodSit="99"), "cancelled_in_omie", "encerre-o no Jestor"),
+        ({}, OMIE._replace(cCodSit="00"), "draft_in_omie", "em elaboração"),
+        (
+            {},
+            OMIE._replace(own_items=0, own_total=0, foreign_total=90000),
+            "no_own_item",
+            "valor R$ 900,00 → R$ 1.000,00",
+        ),
+        (
+            {},
+            OMIE._replace(own_items=0, own_total=0, foreign_total=100000, nDiaFat=15),
+            "no_own_item",
+            "billing-ops link --contract JST-12 --omie 500",
+        ),
+    ],
+)
+def test_what_a_person_must_decide_is_parked_with_what_to_do(change, omie, code, says):
+    line = plan(replace(CONTRACT, **change), omie)
+    assert (line.action, line.reason_code) == (Action.PARK, code)
+    assert says in line.reason
+    assert "Jestor" in line.reason or "Omie" in line.reason
+
+
+def test_a_row_that_cannot_be_read_is_parked_with_all_its_problems():
+    line = plan(BadRow(12, None, "x", ("CNPJ: vazio", "Valor: vazio")), omie=None)
+    assert (line.action, line.company) == (Action.PARK, "acme")
+    assert line.reason == "Corrija no Jestor: CNPJ: vazio; Valor: vazio"
+
+
+def test_all_problems_of_the_data_are_told_at_once():
+    line = plan(replace(CONTRACT, discount=100000, service="Consultoria", due_day=None))
+    assert line.reason_code == "no_amount"
+    assert "Consultoria" in line.reason
+    assert "dia de vencimento" in line.reason
+
+
+def test_a_customer_with_an_unlinked_contract_is_parked_with_the_command_that_links_it():
+    other = OMIE._replace(nCodCtr=123, cCodIntCtr="", cNumCtr="2020/01")
+    line = plan(omie=None, lookalikes=[other])
+    assert (line.action, line.reason_code) == (Action.PARK, "possible_duplicate")
+    assert "nº 2020/01 (código 123)" in line.reason
+    assert "billing-ops link --contract JST-12 --omie 123" in line.reason
+
+
+def test_two_rows_that_name_one_omie_contract_are_parked_unless_omie_itself_names_one_of_them():
+    row = replace(CONTRACT, omie_id=500)
+    line = plan(row, OMIE._replace(cCodIntCtr=""), rivals=("JST-12", "JST-14"))
+    assert (line.action, line.reason_code) == (Action.PARK, "shared_link")
+    assert "JST-14" in line.reason
+    assert plan(row, OMIE, rivals=("JST-12", "JST-14")).action is Action.BILL
+
+
+def test_what_was_parked_stays_parked_with_its_own_reason():
+    line = plan(ledger=LedgerView(State.PARKED, None, "O Omie recusou: x", "omie_rejected"))
+    assert (line.action, line.reason_code, line.reason) == (Action.PARK, "omie_rejected", "O Omie recusou: x")
+    assert plan(ledger=LedgerView(State.PARKED)).reason_code == "parked_before"
+
+
+def test_a_past_month_is_never_billed_through_the_contract():
+    line = plan(month=DECEMBER.previous())
+    assert (line.action, line.reason_code) == (Action.PARK, "missed_month")
+
+
+def test_settings_may_forbid_creating_and_altering():
+    careful = replace(POLICY, create_unknown=False, alter_differences=False)
+    assert plan(omie=None, policy=careful).reason_code == "unknown_in_omie"
+    assert plan(omie=OMIE._replace(nDiaFat=15), policy=careful).reason_code == "differs"
+    assert plan(policy=careful).action is Action.BILL
+
+
+def test_park_codes_have_a_class():
+    assert park_class("bad_row") is ParkClass.DATA
+    assert park_class("unknown_service") is ParkClass.FISCAL
+    assert park_class("missed_month") is ParkClass.MISSED_MONTH
+    assert park_class("omie_rejected") is ParkClass.UNKNOWN
+
+
+# --- links
+
+
+def test_the_code_in_omie_is_a_stronger_link_than_the_number_in_jestor():
+    by_code, by_number = OMIE, OMIE._replace(nCodCtr=501, cCodIntCtr="")
+    row = replace(CONTRACT, omie_id=501)
+    assert find_omie(row, {"JST-12": by_code}, {501: by_number}) is by_code
+    assert find_omie(row, {}, {501: by_number}) is by_number
+    assert find_omie(CONTRACT, {}, {501: by_number}) is None
+    assert find_omie(BadRow(12, None, "", ()), {"JST-12": by_code}, {}) is by_code
+
+
+def test_only_active_rows_contest_a_link():
+    one, two = replace(CONTRACT, omie_id=500), replace(CONTRACT, jestor_id=14, omie_id=500)
+    gone = replace(CONTRACT, jestor_id=15, omie_id=501, status=ContractStatus.CHURNED)
+    new = replace(CONTRACT, jestor_id=16, omie_id=501)
+    rows = [one, two, gone, new, CONTRACT, BadRow(1, None, "", ())]
+    assert shared_links(rows) == {500: ("JST-12", "JST-14")}
+
+
+def test_a_lookalike_is_active_and_nobodys():
+    free = OMIE._replace(nCodCtr=1, cCodIntCtr="PED-9")
+    ours, named, suspended = OMIE, free._replace(nCodCtr=2), free._replace(nCodCtr=3, cCodSit="90")
+    assert unlinked([free, ours, named, suspended], {2}) == [free]
+
+
+def test_a_service_is_known_by_omies_register_or_by_its_lc116_code():
+    assert service_key(7001, "1.05") == "7001"
+    assert service_key(0, " 1.05 ") == "1.05"
+
+
+# --- the whole plan
+
+
+def lines(*changes):
+    base = plan(previous=Previous(100000, "2026-11"))
+    return [replace(base, jestor_id=n, contract=f"JST-{n}", **change) for n, change in enumerate(changes)]
+
+
+def test_the_hash_depends_on_every_line_and_their_order():
+    one, two = (line.to_json() for line in lines({}, {}))
+    assert len(plan_hash([])) == 64
+    assert (
+        len(
+            {plan_hash(plan) for plan in ([], [one], [two], [one, two], [two, one], [one + "\n" + two + "x"])}
+        )
+        == 6
+    )
+
+
+def test_canonical_json_is_sorted_compact_and_readable():
+    text = plan().to_json()
+    assert list(json.loads(text)) == sorted(json.loads(text))
+    assert '": ' not in text
+    assert "Açúcar" in text
+
+
+@given(st.lists(st.sampled_from(list(Action)), max_size=30), st.integers(1, 7))
+def test_batches_hold_every_bill_line_once_and_in_order(actions, size):
+    everything = lines(*({"action": action} for action in actions))
+    made = list(batches(iter(everything), size))
+    assert [line for batch in made for line in batch] == [x for x in everything if x.action is Action.BILL]
+    assert all(len(batch) == size for batch in made[:-1])
+    assert all(made)
+
+
+def test_the_summary_counts_and_sums_by_action_and_reason():
+    summary = PlanSummary()
+    for line in [*lines({}, {"work": "alter"}), plan(held=True), plan(omie_stage=30)]:
+        summary.add(line)
+    assert (summary.count, summary.total) == (2, 200000)
+    assert summary.to_dict() == {
+        "counts": {"bill": 2, "skip": 2, "park": 0},
+        "sums": {"bill": 200000, "skip": 200000, "park": 0},
+        "reasons": {"skip/billed_in_omie": 1, "skip/held": 1},
+        "work": {"alter": 1, "none": 1},
+        "previous_total": 200000,
+        "warnings": 0,
+        "jumps": 0,
+        "first_jumps": [],
+    }
+    assert json.loads(json.dumps(summary.to_dict())) == summary.to_dict()
+
+
+def test_a_plan_inside_policy_needs_nobody():
+    guardrail = Guardrail(max_total=200000, max_count=2, max_jump_percent=50, max_jump_amount=50000)
+    summary = PlanSummary(guardrail)
+    for line in lines({}, {"previous_amount": 70000}):
+        summary.add(line)
+    assert check_guardrail(summary, guardrail) == ()
+    assert check_guardrail(summary, Guardrail()) == ()
+
+
+def test_every_limit_that_is_passed_is_named():
+    guardrail = Guardrail(max_total=199999, max_count=1, max_jump_percent=20, approval_required=True)
+    summary = PlanSummary(guardrail)
+    for line in lines({}, {"previous_amount": 80000}):
+        summary.add(line)
+    assert check_guardrail(summary, guardrail) == (
+        "A configuração pede aprovação em toda rodada.",
+        "O total de R$ 2.000,00 passa do limite de R$ 1.999,99.",
+        "São 2 contratos, mais que o limite de 1.",
+        "Mudança de valor acima do limite em 1 contrato(s): JST-1.",
+    )
+
+
+def test_a_first_charge_is_no_jump_and_many_jumps_are_told_briefly():
+    guardrail = Guardrail(max_jump_amount=1)
+    summary = PlanSummary(guardrail)
+    for line in lines({"previous_amount": None}, *[{"previous_amount": 1}] * 30):
+        summary.add(line)
+    (reason,) = check_guardrail(summary, guardrail)
+    assert reason.startswith("Mudança de valor acima do limite em 30 contrato(s): JST-1, ")
+    assert reason.endswith(", ….")
+
+
+def test_a_hundred_thousand_contracts_fit_in_memory():
+    assert not hasattr(plan(), "__dict__")
+    assert sys.getsizeof(OMIE) <= 160
+    assert isinstance(OMIE, tuple)
