@@ -1,0 +1,105 @@
+"""What every command is given: the clock, the environment, the stack (found when first needed), a voice.
+
+`main` hands a `Tools` to Typer as the context's object; tests hand their own. A command asks `desk(ctx)`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import webbrowser
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from billing.clock import Clock, SystemClock
+from billing.domain.month import BillingMonth, MonthError
+from ops.errors import InputError
+from ops.stack import LOCAL_FILE, Place, Stack, connect, find_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    import typer
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The outside world of the command line. Tests replace it whole; nothing is ever patched.
+
+    http: a client for Omie and Jestor.
+    at_a_terminal: whether a person can be asked and shown a moving bar.
+    open_page: shows a file in the browser.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    clock: Clock = field(default_factory=SystemClock)
+    connect: Callable[[Place], Stack] = connect
+    local_file: Path = LOCAL_FILE
+    http: Callable[[], httpx.Client] = lambda: httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0))
+    at_a_terminal: Callable[[], bool] = _at_a_terminal
+    open_page: Callable[[str], object] = webbrowser.open
+
+
+class Desk:
+    def __init__(self, tools: Tools, stack_name: str | None = None) -> None:
+        self.tools = tools
+        self._stack_name = stack_name
+
+    @cached_property
+    def place(self) -> Place:
+        place = find_place(self.tools.environ, self._stack_name, self.tools.local_file)
+        if place.local:
+            address = place.env.get("AWS_ENDPOINT_URL", "endereço não informado")
+            self.note(f"Usando a pilha local {place.stack} ({address}).")
+        return place
+
+    @cached_property
+    def stack(self) -> Stack:
+        return self.tools.connect(self.place)
+
+    def now(self) -> datetime:
+        return self.tools.clock.now()
+
+    def month(self, text: str | None) -> BillingMonth:
+        """The month typed, or the present one in São Paulo. Raises InputError."""
+        present = BillingMonth.of(self.now())
+        if text is None:
+            return present
+        try:
+            return BillingMonth.parse(text)
+        except MonthError:
+            raise InputError(
+                f"Mês inválido: {text}. Escreva ano e mês com traço, por exemplo --month {present}."
+            ) from None
+
+    def say(self, line: str) -> None:
+        """To the person, as a result."""
+        print(line, flush=True)
+
+    def note(self, line: str) -> None:
+        """To the person, beside the result."""
+        print(line, file=sys.stderr, flush=True)
+
+    def say_json(self, value: Mapping[str, Any]) -> None:
+        print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+    def confirm(self, question: str) -> bool:
+        self.note(f"{question} [s/N] ")
+        return sys.stdin.readline().strip().casefold() in {"s", "sim"}
+
+
+def desk(ctx: typer.Context) -> Desk:
+    found = ctx.find_object(Desk)
+    if found is None:
+        raise LookupError("the command line's callback puts the desk in the context")
+    return found

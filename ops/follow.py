@@ -1,0 +1,281 @@
+"""What a person sees while a run goes on: pure functions from snapshots to lines, and one thin loop.
+
+A `Snapshot` is what AWS says at one moment. `view` makes the rows out of the last few of them; `plain_lines`
+writes them as text. The coloured bar is `ops.render`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from billing.domain.month import SAO_PAULO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from billing.clock import Clock
+
+PACE_WINDOW: Final = timedelta(minutes=2)
+"""The rate is that of the last two minutes."""
+POLL_SECONDS: Final = 2.0
+PLAIN_EVERY: Final = timedelta(seconds=15)
+"""A log gets a line this often, and at once when a company's situation changes."""
+PATIENCE: Final = timedelta(minutes=5)
+"""How long AWS may be out of reach before following gives up. The run itself goes on without us."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyProgress:
+    """One company at one moment. `to_bill`: contracts the plan bills, 0 while nothing is planned yet."""
+
+    company: str
+    to_bill: int = 0
+    billed: int = 0
+    parked: int = 0
+    in_doubt: int = 0
+    closed: bool = False
+    blocked_until: datetime | None = None
+    blocked_reason: str = ""
+    waiting_approval: tuple[str, ...] | None = None
+    """The guardrail's reasons, when a person's answer is awaited."""
+
+    @property
+    def planned(self) -> bool:
+        return self.to_bill > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    at: datetime
+    companies: tuple[CompanyProgress, ...] = ()
+    month: str = ""
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One company's line. `per_minute` and `left` are None while nobody can tell."""
+
+    company: str
+    step: str
+    billed: int
+    to_bill: int
+    per_minute: int | None
+    left: timedelta | None
+    notes: tuple[str, ...]
+
+    @property
+    def done(self) -> float:
+        """Share of the contracts already billed, 0 to 1."""
+        return self.billed / self.to_bill if self.to_bill else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    at: datetime
+    rows: tuple[Row, ...]
+    total: Row | None
+    """All companies together, when there are several."""
+    warning: str = ""
+
+
+def view(history: Sequence[Snapshot], *, warning: str = "") -> View:
+    """What to show after the snapshots so far, the last of them being now. Needs at least one."""
+    now = history[-1]
+    rows = tuple(_row(progress, history) for progress in now.companies)
+    total = _total(rows) if len(rows) > 1 else None
+    return View(now.at, rows, total, warning)
+
+
+def plain_lines(shown: View) -> list[str]:
+    """The view as text: one line a company, each complete in itself, for a log or a pipe."""
+    clock = f"{shown.at.astimezone(SAO_PAULO):%H:%M:%S}"
+    lines = [f"{clock} {row.company}: {describe(row)}" for row in (*shown.rows, *_only(shown.total))]
+    if shown.warning:
+        lines.append(f"{clock} {shown.warning}")
+    return lines or [f"{clock} abrindo a execução"]
+
+
+def describe(row: Row) -> str:
+    return " · ".join([counts(row), *pace(row), *row.notes])
+
+
+def counts(row: Row) -> str:
+    """As in 412/1.000 faturados; the step when there is nothing to count yet."""
+    return (
+        f"{thousands(row.billed)}/{thousands(row.to_bill)} {_plural(row.to_bill, 'faturado')}"
+        if row.to_bill
+        else row.step
+    )
+
+
+def pace(row: Row) -> list[str]:
+    if row.per_minute is None or row.billed >= row.to_bill:
+        return []
+    left = [f"faltam {duration(row.left)}"] if row.left is not None else []
+    return [f"{thousands(row.per_minute)}/min", *left]
+
+
+def situation(shown: View) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """What makes a plain line worth writing before its time: anything but the moving numbers."""
+    return tuple(
+        (row.company, row.step, tuple(note.split(" (")[0] for note in row.notes)) for row in shown.rows
+    )
+
+
+def duration(span: timedelta) -> str:
+    """As a person says it: "menos de 1 min", "12 min", "1 h 05 min"."""
+    minutes = round(span.total_seconds() / 60)
+    if minutes < 1:
+        return "menos de 1 min"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def thousands(number: int) -> str:
+    return f"{number:,}".replace(",", ".")
+
+
+def hour(moment: datetime, now: datetime) -> str:
+    """The hour in São Paulo; with its day when that is not today."""
+    local = moment.astimezone(SAO_PAULO)
+    same_day = local.date() == now.astimezone(SAO_PAULO).date()
+    return f"{local:%H:%M}" if same_day else f"{local:%d/%m %H:%M}"
+
+
+def rate(history: Sequence[Snapshot], company: str) -> float | None:
+    """Contracts billed a minute over the last `PACE_WINDOW`; None while it cannot be told."""
+    now = history[-1].at
+    known = [
+        (snapshot.at, progress.billed)
+        for snapshot in history
+        if now - snapshot.at <= PACE_WINDOW
+        for progress in snapshot.companies
+        if progress.company == company and progress.planned
+    ]
+    if len(known) < 2:
+        return None
+    (first_at, first), (last_at, last) = known[0], known[-1]
+    minutes = (last_at - first_at).total_seconds() / 60
+    # A counter that went back (a run opened again) tells nothing.
+    rising = all(before[1] <= after[1] for before, after in pairwise(known))
+    return (last - first) / minutes if minutes > 0 and rising else None
+
+
+def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
+    now = history[-1].at
+    left_over = progress.to_bill - progress.billed - progress.parked
+    notes: list[str] = []
+    blocked = progress.blocked_until is not None and progress.blocked_until > now and not progress.closed
+    if progress.blocked_until is not None and blocked:
+        why = f": {progress.blocked_reason}" if progress.blocked_reason else ""
+        wait = duration(progress.blocked_until - now)
+        notes.append(f"bloqueada até {hour(progress.blocked_until, now)} (faltam {wait}){why}")
+    if progress.waiting_approval is not None:
+        notes.append("espera aprovação: " + "; ".join(progress.waiting_approval))
+    if progress.parked:
+        notes.append(f"{thousands(progress.parked)} {_plural(progress.parked, 'parado')}")
+    if progress.in_doubt:
+        notes.append(f"{thousands(progress.in_doubt)} em dúvida")
+    speed = None if progress.closed or blocked or left_over <= 0 else rate(history, progress.company)
+    return Row(
+        company=progress.company,
+        step=_step(progress, blocked=blocked, left_over=left_over),
+        billed=progress.billed,
+        to_bill=progress.to_bill,
+        per_minute=None if speed is None else round(speed),
+        left=timedelta(minutes=left_over / speed) if speed and left_over > 0 else None,
+        notes=tuple(notes),
+    )
+
+
+def _step(progress: CompanyProgress, *, blocked: bool, left_over: int) -> str:
+    if progress.closed:
+        return "encerrada"
+    if progress.waiting_approval is not None:
+        return "à espera de aprovação"
+    if blocked:
+        return "bloqueada"
+    if not progress.planned:
+        return "planejando"
+    return "faturando" if left_over > 0 else "conferindo com o Omie"
+
+
+def _total(rows: Sequence[Row]) -> Row:
+    speeds = [row.per_minute for row in rows if row.per_minute is not None]
+    waits = [row.left for row in rows if row.left is not None]
+    return Row(
+        company="total",
+        step="",
+        billed=sum(row.billed for row in rows),
+        to_bill=sum(row.to_bill for row in rows),
+        per_minute=sum(speeds) if speeds else None,
+        left=max(waits) if waits else None,  # companies are billed side by side
+        notes=(),
+    )
+
+
+def _plural(number: int, word: str) -> str:
+    return word if number == 1 else f"{word}s"
+
+
+def _only(row: Row | None) -> tuple[Row, ...]:
+    return (row,) if row is not None and row.to_bill else ()
+
+
+@dataclass
+class Follower:
+    """The loop: read, show, wait, until the run has ended. It only looks; stopping it stops nothing.
+
+    read: what AWS says now.
+    show: draws a view; called at every reading.
+    passing: whether an error of `read` may pass by itself (a lost connection); others are raised.
+    """
+
+    read: Callable[[], Snapshot]
+    show: Callable[[View], None]
+    clock: Clock
+    passing: Callable[[Exception], bool]
+    history: list[Snapshot] = field(default_factory=list)
+
+    def until_ended(self) -> Snapshot:
+        last_answer = self.clock.now()
+        while True:
+            warning = ""
+            try:
+                snapshot: Snapshot | None = self.read()
+            except Exception as error:
+                silent = self.clock.now() - last_answer
+                if not self.passing(error) or silent > PATIENCE:
+                    raise
+                snapshot = None
+                warning = f"a AWS não responde há {duration(silent)}; a execução continua por lá"
+            if snapshot is not None:
+                last_answer = snapshot.at
+                self.history = [old for old in self.history if snapshot.at - old.at <= PACE_WINDOW] + [
+                    snapshot
+                ]
+            if self.history:
+                self.show(view(self.history, warning=warning))
+            if snapshot is not None and snapshot.ended:
+                return snapshot
+            self.clock.sleep(POLL_SECONDS)
+
+
+@dataclass
+class PlainShow:
+    """Writes plain lines every `PLAIN_EVERY`, and at once when something other than a number changes."""
+
+    write: Callable[[str], Any]
+    last_at: datetime | None = None
+    last: object = None
+
+    def __call__(self, shown: View) -> None:
+        now = (situation(shown), bool(shown.warning))
+        if self.last_at is not None and now == self.last and shown.at - self.last_at < PLAIN_EVERY:
+            return
+        self.last, self.last_at = now, shown.at
+        for line in plain_lines(shown):
+            self.write(line)

@@ -1,0 +1,126 @@
+"""`billing-ops link`: tie a Jestor contract to the Omie contract that already bills it.
+
+Everything that could make the link wrong is looked at first: both exist, the same company, the same customer
+(CNPJ/CPF), and neither is tied to another one. No document or name is ever printed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from billing.domain.contract import BadRow, Contract, DocumentError, normalise_document
+from billing.jestor.client import equals, with_drafts
+from billing.jestor.field_map import option_labels, to_contract
+from billing.omie.replies import Rejected
+from ops.errors import InputError, OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from billing.jestor.client import JestorClient
+    from billing.omie.client import OmieClient
+    from billing.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link that may be written. `already`: it is there."""
+
+    jestor_id: int
+    code: str
+    company: str
+    nCodCtr: int
+    field: str
+    already: bool
+
+
+def contract_number(text: str) -> int:
+    """The Jestor id in "JST-12". Raises InputError."""
+    match = re.fullmatch(r"JST-([1-9][0-9]*)", text.strip().upper())
+    if match is None:
+        raise InputError(
+            f"Contrato inválido: {text}. Escreva o código do Jestor, por exemplo --contract JST-12."
+        )
+    return int(match[1])
+
+
+def check_link(
+    jestor_id: int, nCodCtr: int, settings: Settings, jestor: JestorClient, omie: Callable[[str], OmieClient]
+) -> Link:
+    """The link, if nothing speaks against it. Raises OperatorError with the reason."""
+    table = settings.jestor.contracts
+    field = table.fields.omie_id
+    if field is None:
+        raise OperatorError(
+            "A configuração não diz qual campo do Jestor guarda o número do Omie. "
+            "Preencha jestor.contracts.fields.omie_id e envie-a com: billing-ops settings push ARQUIVO"
+        )
+    drafts = with_drafts(table.fields.draft)
+    row = jestor.get(table.table, jestor_id, filters=[drafts])
+    if row is None:
+        raise OperatorError(f"O contrato JST-{jestor_id} não existe no Jestor. Confira o número no registro.")
+    options = option_labels(jestor.properties(table.table))
+    contract = to_contract(row, table, settings.company_by_label, options)
+    if isinstance(contract, BadRow):
+        raise OperatorError(f"{contract.code} precisa ser corrigido no Jestor antes: {contract.problems[0]}")
+    if not contract.company or not contract.customer.document:
+        raise OperatorError(
+            f"{contract.code} está {contract.status_label or 'sem situação'} no Jestor e sem empresa ou "
+            "CNPJ/CPF válido. Corrija o registro antes de vincular."
+        )
+    if contract.omie_id not in (None, nCodCtr):
+        raise OperatorError(
+            f"{contract.code} já está vinculado ao contrato {contract.omie_id} do Omie. "
+            f"Se está errado, apague o campo {field} no Jestor e repita."
+        )
+    others = jestor.list_page(table.table, page=1, size=2, filters=[equals(field, nCodCtr), drafts]).items
+    other = next((found for item in others if (found := _id(item, table.table)) != jestor_id), None)
+    if other is not None:
+        raise OperatorError(
+            f"O contrato {nCodCtr} do Omie já está vinculado a JST-{other}. "
+            f"Um contrato do Omie só pode ter um no Jestor: apague o campo {field} do registro errado."
+        )
+    _check_omie(contract, nCodCtr, omie(contract.company))
+    return Link(jestor_id, contract.code, contract.company, nCodCtr, field, contract.omie_id == nCodCtr)
+
+
+def _check_omie(contract: Contract, nCodCtr: int, omie: OmieClient) -> None:
+    try:
+        cabecalho: dict[str, Any] = omie.consultar_contrato(nCodCtr)["cabecalho"]
+    except Rejected as error:
+        raise OperatorError(
+            f"O contrato {nCodCtr} não existe no Omie da empresa {contract.company}. "
+            f"Confira o número no Omie (resposta: {' '.join(error.text.split())[:120]})"
+        ) from None
+    code = str(cabecalho.get("cCodIntCtr") or "").strip()
+    if code.startswith("JST-") and code != contract.code:
+        raise OperatorError(
+            f"No Omie, o contrato {nCodCtr} já tem o código {code}. Confira qual dos dois é o certo."
+        )
+    customers = omie.iter_clientes(clientesFiltro={"codigo_cliente_omie": cabecalho["nCodCli"]})
+    document = next(
+        (
+            str(found.get("cnpj_cpf") or "")
+            for found in customers
+            if found["codigo_cliente_omie"] == cabecalho["nCodCli"]
+        ),
+        "",
+    )
+    if _normal(document) != contract.customer.document:
+        raise OperatorError(
+            f"{contract.code} e o contrato {nCodCtr} do Omie são de clientes diferentes "
+            "(o CNPJ/CPF não confere). Nada foi gravado."
+        )
+
+
+def _normal(document: str) -> str:
+    try:
+        return normalise_document(document)
+    except DocumentError:
+        return ""
+
+
+def _id(row: dict[str, Any], table: str) -> int:
+    return int(row[f"id_{table}"])

@@ -1,0 +1,519 @@
+"""The deployed stack as the command line sees it: where everything is, and what a person does with it.
+
+`find_stack` asks CloudFormation once; the `Stack` it makes holds names and clients and looks nothing up
+again. All AWS calls of the command line are in this file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from billing.domain.charge import MONTHLY, State
+from billing.omie import governor
+from billing.settings import Settings, SettingsError, load_settings
+from billing.store import dynamo
+from billing.store.lanes import LaneStore
+from billing.store.ledger import BY_COMPANY_MONTH, company_month
+from billing.store.objects import ObjectMissing, ObjectStore
+from billing.store.runs import RunStore
+from billing.store.secrets import jestor_name, omie_name
+from billing.store.task import TaskCallbacks
+from ops.errors import InputError, OperatorError
+from ops.follow import CompanyProgress, Snapshot, hour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from billing.domain.month import BillingMonth
+
+DEFAULT_NAME: Final = "billing-ops"
+LOCAL_FILE: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
+"""Written when a local stack comes up: {"env": {"AWS_ENDPOINT_URL": ...}, "stack": "billing-ops"}."""
+
+_AWS_CHOSEN: Final = (
+    "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)  # fmt: skip
+"""Whoever set one of these has said which AWS is meant."""
+
+_CLIENT: Final = Config(
+    connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4}
+)
+_OUTPUTS: Final = (
+    "StateMachineArn", "DataBucketName", "LedgerTableName", "RunsTableName", "LanesTableName",
+    "OmieWritesDlqUrl", "SettingsKey", "SecretsPrefix",
+)  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Which AWS, and the stack's name in it. `local`: the stack of this computer."""
+
+    stack: str
+    env: Mapping[str, str]
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution of the state machine. `output` of one that failed is None."""
+
+    arn: str
+    status: str
+    started: datetime
+    input: dict[str, Any]
+    output: dict[str, Any] | None = None
+    error: str = ""
+    cause: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.arn.rsplit(":", 1)[-1]
+
+    @property
+    def ended(self) -> bool:
+        return self.status not in {"RUNNING", "PENDING_REDRIVE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A plan that waits for a person. The token answers Step Functions and is never shown."""
+
+    company: str
+    token: str = field(repr=False)
+    reasons: tuple[str, ...] = ()
+    asked_at: datetime | None = None
+    decision: str | None = None
+    decided_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyRun:
+    """What the runs table says of one company's month. `counts` are for the eye; the ledger decides."""
+
+    run: str
+    company: str
+    status: str = ""
+    generation: int = 0
+    execution: str = ""
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    approval: Approval | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person's answer is awaited (a question of an earlier opening is not)."""
+        if self.approval is None or self.approval.decision is not None or self.status != "open":
+            return False
+        asked, opened = self.approval.asked_at, self.opened_at
+        return asked is None or opened is None or asked >= opened
+
+    def describe(self, now: datetime) -> str:
+        """As in "encerrada 01/12 06:40"; a run opened more than once says how often."""
+        again = f" ({self.generation}ª vez)" if self.generation > 1 else ""
+        if self.closed_at and self.status == "closed":
+            return f"encerrada {hour(self.closed_at, now)}{again}"
+        return f"aberta {hour(self.opened_at, now)}{again}" if self.opened_at else "não iniciada"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    blocked_until: datetime | None
+    reason: str
+
+
+class Clients(NamedTuple):
+    stepfunctions: SFNClient
+    dynamodb: DynamoDBClient
+    s3: S3Client
+    sqs: SQSClient
+    secretsmanager: SecretsManagerClient
+    sts: Any
+
+
+def find_place(environ: Mapping[str, str], name: str | None, local_file: Path = LOCAL_FILE) -> Place:
+    """This computer's stack when one is up and nobody said otherwise; else the AWS the environment means."""
+    chosen = name or environ.get("BILLING_STACK")
+    if any(environ.get(variable) for variable in _AWS_CHOSEN) or not local_file.is_file():
+        return Place(chosen or DEFAULT_NAME, {}, local=False)
+    try:
+        local = json.loads(local_file.read_text())
+        env = {str(key): str(value) for key, value in local["env"].items()}
+        return Place(chosen or str(local["stack"]), env, local=True)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise OperatorError(
+            f"{local_file}: arquivo da pilha local ilegível. Suba-a de novo (make up) ou apague o arquivo."
+        ) from None
+
+
+def connect(place: Place) -> Stack:
+    """The stack, found with boto3."""
+    env = place.env
+    session = boto3.Session(
+        aws_access_key_id=env.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=env.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=env.get("AWS_SESSION_TOKEN"),
+        region_name=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION"),
+    )
+
+    def client(service: Any) -> Any:
+        return session.client(service, endpoint_url=env.get("AWS_ENDPOINT_URL"), config=_CLIENT)
+
+    return find_stack(place.stack, client)
+
+
+def find_stack(name: str, client: Callable[[str], Any]) -> Stack:
+    """The stack's names from CloudFormation. `client` makes a boto3 client of a service."""
+    cloudformation = client("cloudformation")
+    try:
+        found = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        found = []
+    if not found:
+        region = cloudformation.meta.region_name
+        raise OperatorError(
+            f"A pilha {name} não existe em {region}. Confira --stack (ou BILLING_STACK), a conta e a região."
+        )
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found[0].get("Outputs", [])}
+    missing = [key for key in _OUTPUTS if key not in outputs]
+    if missing:
+        raise OperatorError(
+            f"A pilha {name} não tem a saída {missing[0]}: não é deste sistema ou a publicação não acabou. "
+            f"Confira --stack ou publique de novo (make deploy)."
+        )
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", [])}
+    services = ("stepfunctions", "dynamodb", "s3", "sqs", "secretsmanager", "sts")
+    return Stack(name, outputs, parameters, Clients(*map(client, services)))
+
+
+def run_name(month: object, company: str) -> str:
+    """The runs table's key of one company's month."""
+    return f"{month}#{MONTHLY}#{company}"
+
+
+@dataclass(frozen=True)
+class Stack:
+    name: str
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+    clients: Clients
+
+    # ---- runs
+
+    def start(self, request: Mapping[str, Any], name: str) -> Execution:
+        """Start the state machine. `name` is unique to this start."""
+        try:
+            answer = self.clients.stepfunctions.start_execution(
+                stateMachineArn=self.outputs["StateMachineArn"],
+                name=name,
+                input=json.dumps(request, ensure_ascii=False),
+            )
+        except ClientError as error:
+            if dynamo.error_code(error) != "ExecutionAlreadyExists":
+                raise
+            raise OperatorError(
+                "Alguém iniciou uma execução neste mesmo segundo. Veja com: billing-ops follow"
+            ) from None
+        return Execution(answer["executionArn"], "RUNNING", answer["startDate"], dict(request))
+
+    def execution(self, arn: str) -> Execution:
+        found = self.clients.stepfunctions.describe_execution(executionArn=arn)
+        return Execution(
+            arn=arn,
+            status=found["status"],
+            started=found["startDate"],
+            input=_json_object(found.get("input")),
+            output=_json_object(found["output"]) if found.get("output") else None,
+            error=found.get("error", ""),
+            cause=found.get("cause", ""),
+        )
+
+    def latest_execution(self) -> Execution | None:
+        """The execution started last, whatever became of it."""
+        newest = self.clients.stepfunctions.list_executions(
+            stateMachineArn=self.outputs["StateMachineArn"], maxResults=1
+        )["executions"]
+        return self.execution(newest[0]["executionArn"]) if newest else None
+
+    def execution_arn(self, name: str) -> str:
+        """The ARN of an execution given by its name or ARN."""
+        if name.startswith("arn:"):
+            return name
+        machine = self.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:")
+        return f"{machine}:{name}"
+
+    def closing(self, execution: Execution) -> dict[str, Any]:
+        """What CloseRun answered, also of an execution that then ended unbalanced (which has no output)."""
+        if execution.output is not None:
+            return execution.output
+        if execution.error != "Unbalanced":
+            return {}
+        try:
+            events = self.clients.stepfunctions.get_execution_history(
+                executionArn=execution.arn, reverseOrder=True, maxResults=20
+            )["events"]
+        except ClientError:
+            return {}  # the reason is known without it: `cause`
+        for event in events:
+            entered = event.get("stateEnteredEventDetails", {})
+            if entered.get("name") == "Unbalanced":
+                return _json_object(entered.get("input"))
+        return {}
+
+    def company_run(self, month: object, company: str) -> CompanyRun:
+        """Everything the runs table holds of one company's month; empty when it was never opened."""
+        answer = self.clients.dynamodb.query(
+            TableName=self.outputs["RunsTableName"],
+            ConsistentRead=True,
+            KeyConditionExpression="#run = :run",
+            ExpressionAttributeNames={"#run": "run"},
+            ExpressionAttributeValues={":run": dynamo.encode(run_name(month, company))},
+        )
+        return _company_run(run_name(month, company), company, map(dynamo.decode_item, answer["Items"]))
+
+    def snapshot(self, month: object, companies: Sequence[str], now: datetime, *, ended: bool) -> Snapshot:
+        """Where the run is, company by company."""
+        return Snapshot(
+            at=now,
+            month=str(month),
+            ended=ended,
+            companies=tuple(
+                _progress(self.company_run(month, key), self.lane(key, now)) for key in companies
+            ),
+        )
+
+    def answer_approval(
+        self, waiting: CompanyRun, *, approved: bool, who: str, reason: str, now: datetime
+    ) -> bool:
+        """Answer the waiting state machine. False: nobody waits for this answer any more."""
+        approval = waiting.approval
+        if approval is None:
+            return False
+        tasks = TaskCallbacks(self.clients.stepfunctions)
+        if approved:
+            output = {"approved_by": who, "approved_at": now.isoformat(), "reason": reason}
+            told = tasks.success(approval.token, output)
+        else:
+            told = tasks.failure(approval.token, "NotApproved", f"{reason} (por {who})")
+        if told:  # Step Functions took this answer and takes no second one; now it goes on record
+            runs = RunStore(self.clients.dynamodb, self.outputs["RunsTableName"])
+            runs.decide_approval(
+                waiting.run, waiting.company, token=approval.token, approved=approved, who=who, now=now
+            )
+        return told
+
+    def count_states(self, month: BillingMonth, company: str) -> dict[State, int]:
+        """How many of the company's charges are in which state of the ledger."""
+        counts = dict.fromkeys(State, 0)
+        pages = self.clients.dynamodb.get_paginator("query").paginate(
+            TableName=self.outputs["LedgerTableName"],
+            IndexName=BY_COMPANY_MONTH,
+            KeyConditionExpression="company_month = :company_month",
+            ProjectionExpression="#state, charge",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":company_month": dynamo.encode(company_month(company, month))},
+        )
+        for page in pages:
+            for item in map(dynamo.decode_item, page["Items"]):
+                if item["charge"].endswith(f"#{MONTHLY}"):
+                    counts[State(item["state"])] += 1
+        return counts
+
+    def lane(self, company: str, now: datetime) -> Lane:
+        state = LaneStore(self.clients.dynamodb, self.outputs["LanesTableName"]).get(company)
+        if not governor.blocked(state, now.timestamp()):
+            return Lane(None, "")
+        return Lane(datetime.fromtimestamp(state.blocked_until, UTC), state.blocked_reason)
+
+    def parked_messages(self) -> int:
+        """How many messages wait for a person in the dead-letter queue (SQS: approximate)."""
+        answer = self.clients.sqs.get_queue_attributes(
+            QueueUrl=self.outputs["OmieWritesDlqUrl"],
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )
+        return sum(map(int, answer["Attributes"].values()))
+
+    # ---- settings and reports
+
+    def settings_text(self) -> str | None:
+        """The settings file in force; None when none was ever pushed."""
+        try:
+            return self._objects.get_text(self.outputs["SettingsKey"])
+        except ObjectMissing:
+            return None
+
+    def settings(self) -> Settings:
+        text = self.settings_text()
+        if text is None:
+            raise no_settings(self.name)
+        try:
+            return load_settings(text)
+        except SettingsError as error:
+            more = f" (e mais {len(error.problems) - 1})" if len(error.problems) > 1 else ""
+            raise OperatorError(
+                f"A configuração em vigor na pilha {self.name} é inválida: {error.problems[0]}{more}. "
+                f"Corrija o arquivo e envie-o com: billing-ops settings push ARQUIVO"
+            ) from None
+
+    def put_settings(self, text: str) -> None:
+        self._objects.put_text(self.outputs["SettingsKey"], text, "application/toml; charset=utf-8")
+
+    def newest_report(self, month: object, kind: str) -> str | None:
+        """The key of the month's newest report of that kind ("html", "csv" or "json")."""
+        pages = self.clients.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.outputs["DataBucketName"], Prefix=f"reports/{month}/"
+        )
+        found = [
+            (entry["LastModified"], entry["Key"])
+            for page in pages
+            for entry in page.get("Contents", [])
+            if entry["Key"].endswith(f".{kind}")
+        ]
+        return max(found)[1] if found else None
+
+    def download(self, key: str, to: Path) -> None:
+        self.clients.s3.download_file(self.outputs["DataBucketName"], key, str(to))
+
+    # ---- secrets
+
+    def omie_secret(self, company: str) -> str:
+        return omie_name(self.outputs["SecretsPrefix"], company)
+
+    @property
+    def jestor_secret(self) -> str:
+        return jestor_name(self.outputs["SecretsPrefix"])
+
+    def put_secret(self, name: str, value: Mapping[str, str]) -> bool:
+        """Write the secret; True when it is new."""
+        text = json.dumps(value)
+        try:
+            self.clients.secretsmanager.put_secret_value(SecretId=name, SecretString=text)
+        except ClientError as error:
+            if dynamo.error_code(error) != "ResourceNotFoundException":
+                raise
+            self.clients.secretsmanager.create_secret(Name=name, SecretString=text)
+            return True
+        return False
+
+    def read_secret(self, name: str, fields: Sequence[str]) -> tuple[str, ...]:
+        """The secret's fields, in that order. The error says what is wrong with it, never what is in it."""
+        words = name.removeprefix(f"{self.outputs['SecretsPrefix']}/").replace("/", " ")
+        put = f"Grave-o com: billing-ops secrets put {words}"
+        try:
+            text = self.clients.secretsmanager.get_secret_value(SecretId=name).get("SecretString", "")
+        except ClientError as error:
+            if dynamo.error_code(error) != "ResourceNotFoundException":
+                raise
+            raise OperatorError(f"O segredo {name} não existe. {put}") from None
+        found = _json_object(text)
+        for wanted in fields:
+            if not isinstance(found.get(wanted), str) or not found[wanted].strip():
+                raise OperatorError(f"O segredo {name} está sem {wanted}. {put}")
+        return tuple(found[wanted].strip() for wanted in fields)
+
+    # ---- who
+
+    def who(self, environ: Mapping[str, str]) -> str:
+        """The person, for the record: the IAM user or session, else this computer's user."""
+        user = environ.get("USER") or environ.get("USERNAME") or "operador"
+        try:
+            arn = str(self.clients.sts.get_caller_identity()["Arn"])
+        except (ClientError, BotoCoreError):
+            return user
+        name = arn.rsplit("/", 1)[-1]
+        return user if name == arn else name  # root has no name of its own
+
+    @property
+    def region(self) -> str:
+        return str(self.clients.s3.meta.region_name)
+
+    @property
+    def _objects(self) -> ObjectStore:
+        return ObjectStore(self.clients.s3, self.outputs["DataBucketName"])
+
+
+def no_settings(stack: str) -> OperatorError:
+    return OperatorError(
+        f"A pilha {stack} ainda não tem configuração. Envie-a com: billing-ops settings push ARQUIVO"
+    )
+
+
+def known_company(settings: Settings, company: str) -> str:
+    if company not in settings.companies:
+        known = ", ".join(sorted(settings.companies))
+        raise InputError(f"Empresa desconhecida: {company}. As da configuração são: {known}.")
+    return company
+
+
+def _json_object(text: object) -> dict[str, Any]:
+    try:
+        value = json.loads(str(text))
+    except ValueError:
+        return {}  # not ours: an execution started by hand
+    return value if isinstance(value, dict) else {}
+
+
+def _company_run(run: str, company: str, items: Iterable[dict[str, Any]]) -> CompanyRun:
+    head: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    approval: Approval | None = None
+    for item in items:
+        part = str(item["part"]).partition("#")[0]
+        if part == "run":
+            head = item
+        elif part == "approval":
+            approval = Approval(
+                company=company,
+                token=item["token"],
+                reasons=tuple(item["reasons"]),
+                asked_at=_moment(item.get("asked_at")),
+                decision=item.get("decision"),
+                decided_by=item.get("decided_by"),
+            )
+        else:  # the plan and the progress: counters
+            counts |= {name: value for name, value in item.items() if isinstance(value, int)}
+    return CompanyRun(
+        run=run,
+        company=company,
+        status=head.get("status", ""),
+        generation=head.get("generation", 0),
+        execution=head.get("execution", ""),
+        opened_at=_moment(head.get("opened_at")),
+        closed_at=_moment(head.get("closed_at")),
+        counts=counts,
+        approval=approval,
+    )
+
+
+def _progress(run: CompanyRun, lane: Lane) -> CompanyProgress:
+    return CompanyProgress(
+        company=run.company,
+        to_bill=run.counts.get("planned", 0),
+        billed=run.counts.get("billed", 0),
+        parked=run.counts.get("parked", 0),
+        in_doubt=run.counts.get("in_doubt", 0),
+        closed=run.status == "closed",
+        blocked_until=lane.blocked_until,
+        blocked_reason=lane.reason,
+        waiting_approval=run.approval.reasons if run.approval is not None and run.waits else None,
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
