@@ -24,6 +24,7 @@ from billing.domain.plan import (
     Service,
     batches,
     check_guardrail,
+    differences,
     due_date,
     find_omie,
     fingerprint,
@@ -411,6 +412,11 @@ def test_an_expired_contract_in_omie_is_extended_to_jestors_end():
     assert plan(replace(CONTRACT, end=date(2027, 6, 30)), expired).desired["dVigFinal"] == "2027-06-30"
     assert plan(omie=expired).desired["dVigFinal"] == "2031-12-31"
     assert plan().desired["dVigFinal"] is None
+
+
+def test_a_correction_already_made_is_no_difference_any_more():
+    line = plan(omie=OMIE._replace(dVigFinal=date(2026, 11, 30)))
+    assert differences(Desired.from_dict(line.desired), as_planned(line)) == ()
 
 
 def test_a_contract_only_in_jestor_is_created_with_its_customer():

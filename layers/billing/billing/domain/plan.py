@@ -239,10 +239,9 @@ def differences(desired: Desired, omie: OmieContract) -> tuple[str, ...]:
     if omie.own_items != 1:
         found.append(f"itens nossos {omie.own_items} → 1")
     ours, theirs = desired.fingerprint().split("."), omie.fingerprint.split(".")
-    for part, mine, seen in zip(_PARTS, ours, theirs, strict=True):
-        if mine and mine != seen:
-            found.append(part)
-    if desired.dVigInicial or desired.dVigFinal:
+    found += [part for part, mine, seen in zip(_PARTS, ours, theirs, strict=True) if mine and mine != seen]
+    wanted_days = ((desired.dVigInicial, omie.dVigInicial), (desired.dVigFinal, omie.dVigFinal))
+    if any(wanted and (seen is None or wanted != seen.isoformat()) for wanted, seen in wanted_days):
         found.append("vigência")
     return tuple(found)
 
