@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Expected = Literal["bill", "skip", "park", "absent"]
-"""What a month's run must do with it; "absent": it has no plan line (not in Jestor, or a hidden draft)."""
+"""What a month's run must do with it; "absent": it has no plan line (it is not in Jestor)."""
 
 # -------------------------------------------------------------------------------------------- names in Jestor
 
@@ -238,7 +238,7 @@ BILLABLE: Final[Mapping[str, Kind]] = {
 """Kinds that end billed; "match" takes what the others leave."""
 
 DIRT: Final[Mapping[str, Kind]] = {
-    "hidden_draft": Kind(5, "absent", "a draft that Jestor's lists hide"),
+    "hidden_draft": Kind(5, "skip", "a draft: Jestor's lists hide it unless asked"),
     "negotiation": Kind(10, "skip", "not signed yet"),
     "ended": Kind(10, "skip", "its end date has passed"),
     "future": Kind(6, "skip", "its start date has not come"),
@@ -398,7 +398,7 @@ def _terms(contract: WorldContract) -> _Terms:
     label = labels[draw.service % len(labels)]
     service = company.services[label]
     unit = service.price + (draw.price % 40) * 500 + (draw.price % 7) * 35
-    quantity = 2 + draw.quantity % 30 if draw.quantity % 100 < 15 else 1
+    quantity = 2 + draw.quantity % 5 if draw.quantity % 100 < 10 else 1
     start, end = _validity(kind, draw, today)
     ends_the_month = draw.late_due_day % 100 < 4
     by_code = draw.link % 10 < 7
@@ -530,15 +530,15 @@ def _typed_money(centavos: int, style: int) -> float | int | str:
     """The same amount as the API gives it: mostly a number, sometimes what a person typed."""
     match style % 20:
         case 0 | 1:
-            return _brazilian(centavos)
+            return brazilian(centavos)
         case 2:
-            return f"R$ {_brazilian(centavos)}"
+            return f"R$ {brazilian(centavos)}"
         case 3:
             return f"{centavos // 100}.{centavos % 100:02d}"
     return _number(centavos)
 
 
-def _brazilian(centavos: int) -> str:
+def brazilian(centavos: int) -> str:
     """Centavos as people write reais: 120050 is 1.200,50."""
     return f"{centavos // 100:,}".replace(",", ".") + f",{centavos % 100:02d}"
 
