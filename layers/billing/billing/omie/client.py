@@ -187,7 +187,7 @@ class OmieClient:
         reply = self._write("FaturarContrato", {"nCodCtr": nCodCtr})
         os, contract = reply.get("nCodOS"), reply.get("nCodCtr", nCodCtr)
         if not isinstance(os, int) or os <= 0 or contract != nCodCtr:
-            raise _odd(InDoubt, "FaturarContrato", f"Reply names OS {os!r} of contract {contract!r}.")
+            raise _odd(InDoubt, "FaturarContrato", "Reply without an OS of this contract.")
         return FaturarReply(nCodCtr, os, str(reply["cCodStatus"]), str(reply.get("cDescStatus", "")))
 
     def obter_contratos(self, cEtapa: int | str) -> list[tuple[int, str]]:
@@ -220,7 +220,7 @@ class OmieClient:
         reply = self._write("FaturarLoteContrato", {"cCodIntLote": cCodIntLote} if cCodIntLote else {})
         lot = reply.get("nIdLoteFat")
         if not isinstance(lot, int) or lot <= 0:
-            raise _odd(InDoubt, "FaturarLoteContrato", f"Reply names lot {lot!r}.")
+            raise _odd(InDoubt, "FaturarLoteContrato", "Reply without nIdLoteFat.")
         return LoteReply(
             lot, reply.get("nQtdeFat", 0), str(reply["cCodStatus"]), str(reply.get("cDesStatus", ""))
         )
@@ -287,7 +287,7 @@ class OmieClient:
     def _write_for_id(self, method: str, param: Json, key: str) -> int:
         found = self._write(method, param).get(key)
         if not isinstance(found, int) or found <= 0:
-            raise _odd(InDoubt, method, f"Reply names {key} {found!r}.")
+            raise _odd(InDoubt, method, f"Reply without {key}.")
         return found
 
     def _read(self, method: str, param: Json, *, smaller_page: bool = False) -> Json:
@@ -315,12 +315,14 @@ class OmieClient:
             error = answer
         except OmieError as refusal:
             error = refusal
-            error.text = self._credentials.hide(error.text)
+            for echoed in ("text", "faultcode"):
+                setattr(error, echoed, self._credentials.hide(getattr(error, echoed)))
+            error.args = (method, error.text)
         if self._gate is not None and not write and error.retry_after is not None:
             self._gate.hold(method, error.retry_after)
         if self._on_error is not None:
             self._on_error(method, error)
-        raise error
+        raise error.with_traceback(None)  # read_reply's frame knows the reply as it came
 
     def _post(self, method: str, param: Json, *, write: bool) -> httpx.Response | OmieError:
         """The answer, or why there is none.
