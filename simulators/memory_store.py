@@ -15,7 +15,6 @@ from billing.domain.charge import Charge, ChargeKey, Event, TransitionRefused
 from billing.omie import governor
 from billing.omie.client import Credentials
 from billing.omie.governor import LaneState, Slots
-from billing.store import ports
 from billing.store.lanes import BlockedUntil, take_slots
 from billing.store.ledger import (
     Claim,
@@ -47,7 +46,6 @@ from billing.store.runs import (
     to_run,
 )
 from billing.store.secrets import SecretError, jestor_name, omie_name, read_fields
-
 
 DEDUP_SECONDS = 300.0
 
@@ -185,6 +183,7 @@ class MemoryRuns:
     def __init__(self) -> None:
         self._heads: dict[str, Item] = {}
         self._companies: dict[str, dict[str, dict[str, int]]] = {}
+        self._plans: dict[tuple[str, str], str] = {}
         self._approvals: dict[tuple[str, str], Item] = {}
 
     def open(
@@ -224,6 +223,13 @@ class MemoryRuns:
     def list_recent(self, limit: int = 12) -> list[Run]:
         return [to_run(run, self._heads[run], {}) for run in sorted(self._heads, reverse=True)[:limit]]
 
+    def put_plan(self, run: str, company: str, *, plan_hash: str, plan_key: str) -> None:
+        del plan_key
+        self._plans[run, company] = plan_hash
+
+    def plan_hash(self, run: str, company: str) -> str | None:
+        return self._plans.get((run, company))
+
     def put_approval(
         self, run: str, company: str, *, token: str, plan_hash: str, reasons: tuple[str, ...], now: datetime
     ) -> None:
@@ -234,9 +240,7 @@ class MemoryRuns:
         item = self._approvals.get((run, company))
         return to_approval(company, item) if item else None
 
-    def decide_approval(
-        self, run: str, company: str, *, token: str, approved: bool, who: str, now: datetime
-    ) -> bool:
+    def decide_approval(self, run: str, company: str, *, token: str, approved: bool, who: str, now: datetime) -> bool:
         item = self._approvals.get((run, company))
         if item is None or item["token"] != token or "decision" in item:
             return False
@@ -261,6 +265,7 @@ class MemoryObjects:
     """`texts` is the bucket: key -> text."""
 
     def __init__(self) -> None:
+        self.bucket = "memory"
         self.texts: dict[str, str] = {}
 
     @contextmanager
@@ -364,6 +369,7 @@ class MemoryTasks:
 
 
 if TYPE_CHECKING:
+    from billing.store import ports
     from billing.store.dynamo import Item
 
     _same_interface: tuple[

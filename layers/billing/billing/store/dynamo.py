@@ -129,15 +129,11 @@ def decode_item(item: Mapping[str, Any]) -> Item:
 
 def get_item(dynamodb: "DynamoDBClient", table: str, key: Item, sleep: Sleep) -> Item | None:
     """A consistent read of one item."""
-    answer = patiently(
-        lambda: dynamodb.get_item(TableName=table, Key=encode_item(key), ConsistentRead=True), sleep
-    )
+    answer = patiently(lambda: dynamodb.get_item(TableName=table, Key=encode_item(key), ConsistentRead=True), sleep)
     return decode_item(answer["Item"]) if "Item" in answer else None
 
 
-def batch_get(
-    dynamodb: "DynamoDBClient", table: str, name: str, keys: Iterable[str], sleep: Sleep
-) -> Iterator[Item]:
+def batch_get(dynamodb: "DynamoDBClient", table: str, name: str, keys: Iterable[str], sleep: Sleep) -> Iterator[Item]:
     """The items that exist among `keys` (of the hash key `name`), in no order, read consistently.
 
     Streams: a hundred keys are taken, read and handed on before the next hundred. Keys that DynamoDB leaves

@@ -32,9 +32,7 @@ class BlockedUntil:
     reason: str
 
 
-def take_slots(
-    state: LaneState, n: int, now: float, interval: float
-) -> tuple[LaneState, Slots | BlockedUntil]:
+def take_slots(state: LaneState, n: int, now: float, interval: float) -> tuple[LaneState, Slots | BlockedUntil]:
     """The next slots; in a blocked lane none, and the state is left alone."""
     if governor.blocked(state, now):
         return state, BlockedUntil(state.blocked_until, state.blocked_reason)

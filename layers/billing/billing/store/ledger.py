@@ -181,6 +181,7 @@ def event_write(
         raise ValueError("a charge is claimed by claim(), which also looks at the holds")
     if event in WRITER_ONLY and attempt is None:
         raise ValueError(f"{event} is told by the writer only: give its attempt")
+    may_start = sources(event) if company else sources(event) - {None}
     sets = {"reason_code": "", "reason": "", **facts, "state": target(event), "updated_at": stamp(now)}
     first = {
         "company": company,
@@ -194,9 +195,9 @@ def event_write(
     return Write(
         event,
         sets=sets,
-        first={name: value for name, value in first.items() if name not in sets},
+        first={name: first[name] for name in first if None in may_start and name not in sets},
         line=line if attempt is None else {**line, "attempt": attempt},
-        sources=sources(event) if company else sources(event) - {None},
+        sources=may_start,
         attempt=attempt,
     )
 

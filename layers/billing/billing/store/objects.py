@@ -26,11 +26,11 @@ class ObjectMissing(LookupError):  # noqa: N818
         super().__init__(f"no object {key}")
 
 
-def plan_key(month: object, generation: int, company: str) -> str:
+def plan_key(month: object, generation: int | str, company: str) -> str:
     return f"runs/{month}/{generation}/{company}/plan.jsonl"
 
 
-def batches_key(month: object, generation: int, company: str, round_: int) -> str:
+def batches_key(month: object, generation: int | str, company: str, round_: int) -> str:
     return f"runs/{month}/{generation}/{company}/batches-{round_}.jsonl"
 
 

@@ -1,8 +1,8 @@
 """Runs: one per month and kind, however often something triggers it; their progress and their approvals.
 
 Keys: `run` ("2026-12#mensalidade"), and `part`: "run" (the run itself), "company#acme" (its counters),
-"approval#acme" (the open question to a person). Counters are for the eye: they may count a repeated message
-twice. The ledger alone decides what was billed.
+"plan#acme" (which plan is the valid one), "approval#acme" (the open question to a person). Counters are for
+the eye: they may count a repeated message twice. The ledger alone decides what was billed.
 """
 
 import json
@@ -25,6 +25,7 @@ RACES = 10  # two triggers at the same moment: the loser re-reads and answers fr
 HEAD = "run"
 COMPANY = "company#"
 APPROVAL = "approval#"
+PLAN = "plan#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,7 @@ def run_name(month: object, kind: str) -> str:
     return f"{month}#{kind}"
 
 
-def opening(
-    current: Item | None, *, run: str, trigger: Trigger, execution: str, replaces: str | None
-) -> Opening:
+def opening(current: Item | None, *, run: str, trigger: Trigger, execution: str, replaces: str | None) -> Opening:
     """Who gets the run? `Opened` by an execution that does not have it yet means: write it.
 
     ```
@@ -113,9 +112,7 @@ def opening(
     return Opened(run, current["generation"] + 1)
 
 
-def head(
-    opened: Opened, month: object, kind: str, *, trigger: Trigger, execution: str, now: datetime
-) -> Item:
+def head(opened: Opened, month: object, kind: str, *, trigger: Trigger, execution: str, now: datetime) -> Item:
     """The item of a run just opened, all of it but its keys."""
     return {
         "month": str(month),
@@ -251,9 +248,7 @@ class RunStore:
                 parts[item.pop("part")] = item
         if HEAD not in parts:
             return None
-        companies = {
-            part.removeprefix(COMPANY): counts for part, counts in parts.items() if part.startswith(COMPANY)
-        }
+        companies = {part.removeprefix(COMPANY): counts for part, counts in parts.items() if part.startswith(COMPANY)}
         return to_run(run, parts[HEAD], companies)
 
     def list_recent(self, limit: int = 12) -> list[Run]:
@@ -267,6 +262,16 @@ class RunStore:
         items.sort(key=lambda item: str(item["run"]), reverse=True)
         return [to_run(item["run"], item, {}) for item in items[:limit]]
 
+    def put_plan(self, run: str, company: str, *, plan_hash: str, plan_key: str) -> None:
+        """From now on only batches of this plan may be billed: an older plan's messages are void."""
+        item = {"run": run, "part": PLAN + company, "plan_hash": plan_hash, "plan_key": plan_key}
+        self._dynamodb.put_item(TableName=self._table, Item=encode_item(item))
+
+    def plan_hash(self, run: str, company: str) -> str | None:
+        """The hash of the valid plan."""
+        item = self._part(run, PLAN + company)
+        return item["plan_hash"] if item else None
+
     def put_approval(
         self, run: str, company: str, *, token: str, plan_hash: str, reasons: tuple[str, ...], now: datetime
     ) -> None:
@@ -279,9 +284,7 @@ class RunStore:
         item = self._part(run, APPROVAL + company)
         return to_approval(company, item) if item else None
 
-    def decide_approval(
-        self, run: str, company: str, *, token: str, approved: bool, who: str, now: datetime
-    ) -> bool:
+    def decide_approval(self, run: str, company: str, *, token: str, approved: bool, who: str, now: datetime) -> bool:
         """Record a person's answer. False: this question is answered already, or a newer one replaced it."""
         this_question = "#token = :token"
         still_open = "attribute_not_exists(decision)"

@@ -27,9 +27,7 @@ class TaskCallbacks:
     def failure(self, token: str, error: str, cause: str) -> bool:
         """`error` is the class a Retry or Catch of the state machine names; `cause` is for people."""
         return _told(
-            lambda: self._sfn.send_task_failure(
-                taskToken=token, error=error[:ERROR_LENGTH], cause=cause[:CAUSE_LENGTH]
-            )
+            lambda: self._sfn.send_task_failure(taskToken=token, error=error[:ERROR_LENGTH], cause=cause[:CAUSE_LENGTH])
         )
 
     def heartbeat(self, token: str) -> bool:
