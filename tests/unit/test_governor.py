@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing.clock import SystemClock
 from billing.omie.governor import (
     ERROR_BUDGET,
     ERROR_WINDOW,
@@ -175,3 +176,11 @@ def test_the_read_gate_holds_a_method_for_as_long_as_omie_asks():
         assert clock.now() == START
     with gate.call("ListarOS"):
         assert clock.now().timestamp() == T0 + 16
+
+
+def test_the_system_clock_tells_utc_and_returns_at_once_from_a_wait_of_nothing():
+    clock = SystemClock()
+    clock.sleep(-1)
+    assert clock.now().tzinfo is UTC
+    with pytest.raises(ValueError, match="aware"):
+        VirtualClock(datetime(2026, 12, 1))  # noqa: DTZ001

@@ -175,9 +175,7 @@ def test_a_write_is_sent_once_and_never_repeated(client_of, clock, call, method,
 
 
 def test_a_write_whose_connection_was_refused_did_nothing_and_one_cut_off_is_in_doubt(client_of):
-    client, _ = client_of(
-        [httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.ReadTimeout("slow")]
-    )
+    client, _ = client_of([httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.ReadTimeout("slow")])
     with pytest.raises(NotExecuted):
         client.faturar_contrato(7)
     for _ in range(2):
@@ -216,9 +214,7 @@ def test_writes_return_the_ids_omie_gave(client_of):
 
 
 def test_a_read_is_repeated_until_it_is_answered(client_of, clock):
-    client, omie = client_of(
-        [httpx.ReadTimeout("slow"), (502, b"<html>"), (200, {"contratoCadastro": {"x": 1}})]
-    )
+    client, omie = client_of([httpx.ReadTimeout("slow"), (502, b"<html>"), (200, {"contratoCadastro": {"x": 1}})])
     assert client.consultar_contrato(7) == {"x": 1}
     assert len(omie.asked) == 3
     assert clock.slept == [2, 61]
@@ -394,9 +390,7 @@ def test_each_list_speaks_its_own_dialect_of_paging(client_of):
 
 
 def test_an_empty_list_with_http_200_is_empty(client_of):
-    client, _ = client_of(
-        [(200, {"nPagina": 1, "nTotPaginas": 0, "nTotRegistros": 0, "nfseEncontradas": []})]
-    )
+    client, _ = client_of([(200, {"nPagina": 1, "nTotPaginas": 0, "nTotRegistros": 0, "nfseEncontradas": []})])
     assert list(client.listar_nfses(date(2026, 12, 1), date(2026, 12, 1))) == []
 
 

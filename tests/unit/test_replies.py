@@ -42,12 +42,10 @@ def verdict(body, *, write, status=500):
 
 REDUNDANT = "ERROR: Consumo redundante detectado. Aguarde {} segundos para tentar novamente (REDUNDANT)."
 BUSY = (
-    "ERROR: Já existe uma requisição desse método sendo executada e você pode tentar novamente "
-    "em alguns instantes. (1)"
+    "ERROR: Já existe uma requisição desse método sendo executada e você pode tentar novamente em alguns instantes. (1)"
 )
 PROCESSED = (
-    "ERROR: Esta requisição já foi processada ou está sendo processada e você pode tentar novamente "
-    "às 19:04:08. (1)"
+    "ERROR: Esta requisição já foi processada ou está sendo processada e você pode tentar novamente às 19:04:08. (1)"
 )
 BLOCKED = "ERROR: API bloqueada por consumo indevido. Tente novamente em {} segundos."
 BROKEN = "SOAP-ERROR: Broken response from Application Server (4)"
@@ -61,10 +59,7 @@ THROTTLING = [
     *[(500, "SOAP-ENV:Client-6", REDUNDANT.format(n), NotExecuted, InDoubt, n + 1) for n in (47, 57, 58, 60)],
     (500, "SOAP-ENV:Client-1880", BUSY, NotExecuted, NotExecuted, 10),
     (500, "SOAP-ENV:Client-8020", PROCESSED, NotExecuted, InDoubt, None),
-    *[
-        (425, "MISUSE_API_PROCESS", BLOCKED.format(n), Blocked, Blocked, n + 1)
-        for n in (1678, 1764, 1322, 1200, 664)
-    ],
+    *[(425, "MISUSE_API_PROCESS", BLOCKED.format(n), Blocked, Blocked, n + 1) for n in (1678, 1764, 1322, 1200, 664)],
     (500, "SOAP-ENV:Server", BROKEN, NotExecuted, InDoubt, None),
     (500, "", "PROTO_BYEBYE", NotExecuted, InDoubt, None),
 ]
@@ -263,9 +258,7 @@ def test_the_time_of_day_that_8020_names_is_read_in_sao_paulo():
 
 
 def test_a_done_reply_is_its_payload_with_exact_decimals():
-    body = (
-        b'\xef\xbb\xbf{"nCodCtr":2203958,"nCodOS":488948625,"cCodStatus":"0","cDescStatus":"ok","v":1200.10}'
-    )
+    body = b'\xef\xbb\xbf{"nCodCtr":2203958,"nCodOS":488948625,"cCodStatus":"0","cDescStatus":"ok","v":1200.10}'
     payload = read_reply(METHOD, write=True, status=200, body=body)
     assert payload["nCodOS"] == 488948625
     assert payload["v"] == Decimal("1200.10")
@@ -351,9 +344,7 @@ def denies_execution(body, status):
 @example(b'{"cCodStatus":' + b"9" * 5000 + b"}", 200, True)
 @example(b'{"cCodStatus":NaN}', 200, True)
 @example(b'{"faultstring":"\\ud800","faultcode":{"a":[1]}}', 500, True)
-def test_whatever_arrives_nothing_but_an_omie_error_escapes_and_doubt_is_never_called_not_executed(
-    body, status, write
-):
+def test_whatever_arrives_nothing_but_an_omie_error_escapes_and_doubt_is_never_called_not_executed(body, status, write):
     try:
         payload = read_reply(METHOD, write=write, status=status, body=body)
     except OmieError as error:

@@ -221,9 +221,7 @@ class OmieClient:
         lot = reply.get("nIdLoteFat")
         if not isinstance(lot, int) or lot <= 0:
             raise _odd(InDoubt, "FaturarLoteContrato", "Reply without nIdLoteFat.")
-        return LoteReply(
-            lot, reply.get("nQtdeFat", 0), str(reply["cCodStatus"]), str(reply.get("cDesStatus", ""))
-        )
+        return LoteReply(lot, reply.get("nQtdeFat", 0), str(reply["cCodStatus"]), str(reply.get("cDesStatus", "")))
 
     def status_lote_contrato(self, nIdLoteFat: int) -> Json:
         """`cStatus` RUNNING, DONE or ERROR, with `nQtdeTotal` and `nQtdeProcessadas`."""
@@ -231,9 +229,7 @@ class OmieClient:
 
     def listar_lotes_contrato(self, nIdLoteFat: int) -> list[Json]:
         """The lot's lines {nIdPedido (the OS), nIdContrato, cStatus, cMensagem}, of all its pages."""
-        lots = self._pages(
-            "ListarLotesContrato", _LOTE, "lotes", {"nIdLoteFat": nIdLoteFat, "cExibirDetalhes": "S"}
-        )
+        lots = self._pages("ListarLotesContrato", _LOTE, "lotes", {"nIdLoteFat": nIdLoteFat, "cExibirDetalhes": "S"})
         lines: list[Json] = []
         for lot in lots:
             details = lot.get("detalhes") or []
@@ -357,9 +353,7 @@ class OmieClient:
         while not last:
             page = read // size + 1
             try:
-                reply = self._read(
-                    method, {dialect.page: page, dialect.size: size, **filters}, smaller_page=size > 1
-                )
+                reply = self._read(method, {dialect.page: page, dialect.size: size, **filters}, smaller_page=size > 1)
             except EmptyPage:
                 break
             except NotExecuted as error:

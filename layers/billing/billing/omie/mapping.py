@@ -45,10 +45,10 @@ class BilledOrder(NamedTuple):
     amount: int
 
 
-def compact(cadastro: Json) -> OmieContract:
-    """What planning needs of a contratoCadastro. An absent integration code (60 blanks, live) becomes ""."""
+def compact(cadastro: Json, on: date | None = None) -> OmieContract:
+    """What planning needs of a contratoCadastro; `on` as in `total`. Absent codes (60 blanks, live) become ""."""
     cabecalho = cadastro["cabecalho"]
-    own, foreign = total(cadastro)
+    own, foreign = total(cadastro, on)
     return OmieContract(
         nCodCtr=int(cabecalho["nCodCtr"]),
         cCodIntCtr=_text(cabecalho, "cCodIntCtr"),
@@ -65,22 +65,24 @@ def compact(cadastro: Json) -> OmieContract:
     )
 
 
-def differs(cadastro: Json, desired: Desired) -> bool:
-    """Whether the contract must be altered before it is billed."""
-    return bool(differences(desired, compact(cadastro)))
+def differs(cadastro: Json, desired: Desired, on: date | None = None) -> bool:
+    """Whether the contract must be altered before it is billed; `on` as in `total`."""
+    return bool(differences(desired, compact(cadastro, on)))
 
 
-def total(cadastro: Json) -> Total:
-    """Item by item: quant x valorUnit - discount + valorAcrescimo, each rounded to centavos once.
+def total(cadastro: Json, on: date | None = None) -> Total:
+    """Item by item: quant x valorUnit - discount + valorAcrescimo, each of the three rounded to centavos.
 
     Reimbursable expenses are billed with the items (seen live: item 150, expense 50, OS 200), so they count.
+    An item with dates of its own (nTipoItVigFinal 1) counts only inside them; without `on` every item counts.
     """
     own = foreign = 0
     for item in _items(cadastro):
+        amount = _item_total(item["itemCabecalho"]) if on is None or _runs_on(item, on) else 0
         if _is_own(item):
-            own += _item_total(item["itemCabecalho"])
+            own += amount
         else:
-            foreign += _item_total(item["itemCabecalho"])
+            foreign += amount
     return Total(own, foreign + sum(_centavos(line.get("nValorReemb")) for line in _expenses(cadastro)))
 
 
@@ -172,14 +174,18 @@ def split_phone(phone: str) -> tuple[str, str]:
     return (digits[:2], digits[2:]) if len(digits) in {10, 11} else ("", "")
 
 
-def billed_order(os: Json) -> BilledOrder | None:
-    """What an osCadastro says of a contract's billing; None if cancelled or not of a contract."""
+def billed_order(os: Json, by_number: Mapping[str, int] | None = None) -> BilledOrder | None:
+    """What an osCadastro says of a contract's billing; None if cancelled or not of a known contract.
+
+    `by_number`: cNumCtr -> nCodCtr, for accounts whose orders name the contract by its number only.
+    """
     cabecalho, info = os.get("Cabecalho") or {}, os.get("InfoCadastro") or {}
+    number = _text(os.get("InformacoesAdicionais") or {}, "cNumContrato")
+    nCodCtr = cabecalho.get("nCodCtr") or (by_number or {}).get(number)
     by_contract = info.get("cOrigem", "CTR") == "CTR" and info.get("cCancelada", "N") != "S"
-    if not by_contract or not cabecalho.get("nCodCtr") or not cabecalho.get("nCodOS"):
+    if not by_contract or not nCodCtr or not cabecalho.get("nCodOS"):
         return None
-    amount = _centavos(cabecalho.get("nValorTotal"))
-    return BilledOrder(int(cabecalho["nCodCtr"]), int(cabecalho["nCodOS"]), amount)
+    return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), _centavos(cabecalho.get("nValorTotal")))
 
 
 def parse_date(text: str) -> date | None:
@@ -209,12 +215,20 @@ def _text(block: Mapping[str, Any], key: str) -> str:
     return html.unescape(str(block.get(key) or "")).strip()
 
 
+def _runs_on(item: Json, day: date) -> bool:
+    dates = item.get("itemOutrasInf") or {}
+    if dates.get("nTipoItVigFinal") != 1:
+        return True
+    first, last = parse_date(_text(dates, "dItVigInicial")), parse_date(_text(dates, "dItVigFinal"))
+    return (first is None or first <= day) and (last is None or day <= last)
+
+
 def _item_total(item: Json) -> int:
     gross = _decimal(item.get("quant")) * _decimal(item.get("valorUnit"))
     discount = _decimal(item.get("valorDesconto"))
     if item.get("cTpDesconto") == "P":
         discount = gross * _decimal(item.get("aliqDesconto")) / 100
-    return _centavos(gross - discount + _decimal(item.get("valorAcrescimo")))
+    return _centavos(gross) - _centavos(discount) + _centavos(item.get("valorAcrescimo"))
 
 
 def _decimal(number: Any) -> Decimal:
@@ -273,9 +287,7 @@ def _own_item(own: Json, desired: Desired, company: "CompanySettings", others: l
         "seq": 1 + max((int(item["itemCabecalho"].get("seq") or 0) for item in others), default=0),
         "cNaoGerarFinanceiro": "N",
     }
-    codes = service.model_dump(
-        include={"codServico", "codLC116", "codServMunic", "natOperacao"}, exclude_none=True
-    )
+    codes = service.model_dump(include={"codServico", "codLC116", "codServMunic", "natOperacao"}, exclude_none=True)
     taxes = service.model_dump(include={"aliqISS", "retISS"}, exclude_none=True)
     item = own | {
         "itemCabecalho": header

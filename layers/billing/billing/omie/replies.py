@@ -302,9 +302,7 @@ def clean(text: str) -> str:
     """One readable line: no HTML entities, no `Elapsed time: ...` noise, no control or broken characters."""
     text = html.unescape(html.unescape(text[: 8 * TEXT_LIMIT]))
     text = re.sub(r"Elapsed time:\s*[\d.,:]*\s*(?:ms|s|seg\w*|sec\w*)?(?!\w)", "", text, flags=re.IGNORECASE)
-    text = "".join(
-        " " if unicodedata.category(character).startswith("C") else character for character in text
-    )
+    text = "".join(" " if unicodedata.category(character).startswith("C") else character for character in text)
     return " ".join(text.split())[:TEXT_LIMIT]
 
 
