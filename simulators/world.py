@@ -193,9 +193,7 @@ COMPANIES: Final[Mapping[str, Company]] = {
         first_id=11_020_000_000,
     ),
 }
-OMIE_KEYS: Final[Mapping[str, tuple[str, str]]] = {
-    c.key: (c.app_key, c.app_secret) for c in COMPANIES.values()
-}
+OMIE_KEYS: Final[Mapping[str, tuple[str, str]]] = {c.key: (c.app_key, c.app_secret) for c in COMPANIES.values()}
 """company -> (app_key, app_secret), obviously fake."""
 
 BILLING_DAY: Final = 1
@@ -412,9 +410,7 @@ def _terms(contract: WorldContract) -> _Terms:
         unit=unit,
         discount=unit * quantity // 10 if draw.discount % 100 < 6 else 0,
         foreign=1000 + draw.extra % 90 * 100 + 50 if kind == "foreign_item" else 0,
-        due_day=_LATE_DUE_DAYS[draw.due_day % 3]
-        if ends_the_month
-        else _DUE_DAYS[draw.due_day % len(_DUE_DAYS)],
+        due_day=_LATE_DUE_DAYS[draw.due_day % 3] if ends_the_month else _DUE_DAYS[draw.due_day % len(_DUE_DAYS)],
         start=start,
         end=end,
         in_omie=_in_omie(kind, draw),
@@ -479,9 +475,7 @@ def _jestor_row(contract: WorldContract, terms: _Terms) -> Row:
         "quantidade": str(terms.quantity) if as_text else terms.quantity,
         "valor_mensal": _number(terms.unit - 1000),
         "valor_mensal_2": unit,
-        "desconto": _typed_money(terms.discount, draw.money_style)
-        if terms.discount
-        else (None, 0)[draw.link % 2],
+        "desconto": _typed_money(terms.discount, draw.money_style) if terms.discount else (None, 0)[draw.link % 2],
         "dia_vencimento": str(terms.due_day) if as_text else terms.due_day,
         "inicio_vigencia": f"{terms.start} 00:00" if draw.number_style % 100 == 50 else str(terms.start),
         "fim_vigencia": str(terms.end) if terms.end else None,
@@ -503,8 +497,8 @@ def _jestor_customer(contract: WorldContract, who: Party, draw: _Draw) -> Row:
         document = formatted(who.document[:-1] + str((int(last) + 1) % 10))
     elif contract.kind == "missing_document":
         document = (None, "")[draw.change % 2]
-    elif contract.customer == contract.index and draw.document_style % 100 < 15:
-        document = (who.document, f" {formatted(who.document)} ")[draw.document_style % 2]
+    elif (style := _draw(contract.seed, contract.customer).document_style % 100) < 15:
+        document = (who.document, f" {formatted(who.document)} ")[style % 2]
     return {
         CUSTOMER_ID: 1 + contract.customer + contract.customer // 53,
         "name": who.name,
@@ -617,9 +611,7 @@ def _omie_contrato(contract: WorldContract, terms: _Terms) -> Row:
     if terms.foreign:
         text = "Hora técnica avulsa" if draw.extra % 2 else "Usuário extra (incluído pelo financeiro)"
         code = ("", "EXTRA-1")[draw.extra % 2]
-        items.append(
-            _item(first_item + 5, code, terms.service, text, seq=2, quant=1, unit=terms.foreign, discount=0)
-        )
+        items.append(_item(first_item + 5, code, terms.service, text, seq=2, quant=1, unit=terms.foreign, discount=0))
     return {
         "cabecalho": {
             "nCodCtr": _ctr_id(contract, terms),

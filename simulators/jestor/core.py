@@ -34,9 +34,7 @@ FUNCTION_WEBHOOK: Final = "wh-demo-registrar-fatura"
 """POST /webhook/<this> runs a function that writes INVOICE_FIELDS on the contract named by `jestor_id`."""
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2}(:\d{2})?)?")
-_HTML: Final = (
-    b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-)
+_HTML: Final = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +250,7 @@ class JestorCore:
             raise Refused(422, f"O objeto {name} não existe")
         return self.tables[str(name)]
 
-    def _ids(
-        self, table: Table, filters: object, call: _Call, *, sort: object, any_of: bool = False
-    ) -> Sequence[int]:
+    def _ids(self, table: Table, filters: object, call: _Call, *, sort: object, any_of: bool = False) -> Sequence[int]:
         ignore = self.switches.unknown_fields == "ignore"
         conditions = read_filters(filters, table.fields, ignore_unknown=ignore)
         by, descending = self._sort(table, sort)
@@ -414,9 +410,7 @@ class JestorCore:
             if fires(trigger, table.name, event, before, after):
                 old, new = (self._shown(table, row, nested=True) for row in (before, after))
                 call.posts.append(
-                    build_post(
-                        trigger, after[table.id_field], old, new, user=call.by, now=call.now, depth=call.depth
-                    )
+                    build_post(trigger, after[table.id_field], old, new, user=call.by, now=call.now, depth=call.depth)
                 )
                 self._runs += 2  # the script and its one native method
 
@@ -467,9 +461,7 @@ class JestorCore:
             raise Refused(422, f"Registro {record} ou campo {column} não encontrado")
         return table, record_id, json.loads(table.rows[record_id].get(str(column)) or "[]")
 
-    def _put_files(
-        self, table: Table, record_id: int, column: str, files: list[Row], call: _Call
-    ) -> list[Row]:
+    def _put_files(self, table: Table, record_id: int, column: str, files: list[Row], call: _Call) -> list[Row]:
         """A file field is a string that holds a JSON array."""
         self._update(table, {table.id_field: record_id, column: json.dumps(files, ensure_ascii=False)}, call)
         return files
@@ -588,8 +580,7 @@ def _named_ids(table: Table, conditions: Sequence[Condition]) -> set[int] | None
 def _padded(arguments: Sequence[Any], *defaults: Any) -> list[Any]:
     """Positional arguments with the defaults for those not sent (or sent as null)."""
     return [
-        default if i >= len(arguments) or arguments[i] is None else arguments[i]
-        for i, default in enumerate(defaults)
+        default if i >= len(arguments) or arguments[i] is None else arguments[i] for i, default in enumerate(defaults)
     ]
 
 
@@ -640,8 +631,6 @@ def _error(code: int, message: str, org: str) -> Row:
     }
 
 
-def _json(
-    status: int, payload: Row, headers: Mapping[str, str] | None = None, *, delay: float = 0.0
-) -> Answer:
+def _json(status: int, payload: Row, headers: Mapping[str, str] | None = None, *, delay: float = 0.0) -> Answer:
     body = json.dumps(payload, ensure_ascii=False).encode()
     return Answer(status, body, {"content-type": "application/json", **(headers or {})}, delay)

@@ -63,9 +63,7 @@ class JestorServer:
             "/_sim/edit": (self.edit, "POST"),
         }
         routes = [Route(path, handler, methods=[method]) for path, (handler, method) in control.items()]
-        return Starlette(
-            routes=[*routes, Route("/{path:path}", self.call, methods=["POST"])], lifespan=self._life
-        )
+        return Starlette(routes=[*routes, Route("/{path:path}", self.call, methods=["POST"])], lifespan=self._life)
 
     @asynccontextmanager
     async def _life(self, _app: Starlette) -> AsyncIterator[None]:
@@ -103,9 +101,7 @@ class JestorServer:
         status = None
         if self._http is not None:
             try:
-                status = (
-                    await self._http.post(post.url, content=post.body, headers=post.headers)
-                ).status_code
+                status = (await self._http.post(post.url, content=post.body, headers=post.headers)).status_code
             except httpx.HTTPError:
                 status = None  # nobody answered; Jestor does not try again
         self.core.delivered(post, status, self.now())

@@ -56,9 +56,7 @@ class Table:
             self.rows[row[self.id_field]] = row
             self.next_id = row[self.id_field] + 1
 
-    def ids(
-        self, query: Query, matches: Callable[[Row], bool], among: Collection[int] | None
-    ) -> Sequence[int]:
+    def ids(self, query: Query, matches: Callable[[Row], bool], among: Collection[int] | None) -> Sequence[int]:
         """Ids of the query's rows in its order; `among`: the only ids that can match, when known."""
         if among is not None:
             found = [i for i in sorted(among) if i in self.rows and matches(self.rows[i])]

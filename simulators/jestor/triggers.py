@@ -95,9 +95,7 @@ def fires(trigger: Trigger, table: str, event: str, before: Row, after: Row) -> 
     return all(after.get(key) == value for key, value in trigger.only_values.items())
 
 
-def build_post(
-    trigger: Trigger, record_id: int, before: Row, after: Row, *, user: str, now: float, depth: int
-) -> Post:
+def build_post(trigger: Trigger, record_id: int, before: Row, after: Row, *, user: str, now: float, depth: int) -> Post:
     """The call a trigger makes; `after` and `before` have connected records nested."""
     facts = {"$id": record_id, "$table": trigger.table, "$event": trigger.event, "$user": user}
     content = {key: _value(source, facts, before, after) for key, source in trigger.body.items()}

@@ -11,6 +11,7 @@ from simulators.world import (
     BILLABLE,
     COMPANIES,
     CONTRACT_ID,
+    CUSTOMER_ID,
     DIRT,
     FIELDS,
     OWN_ITEM,
@@ -147,6 +148,13 @@ def test_customers_with_two_contracts_have_one_omie_customer_per_company(world):
     assert len(set(seen.values())) == len(seen)
 
 
+def test_two_contracts_of_one_customer_show_the_same_customer(world):
+    seen = {}
+    for row in world.jestor_rows():
+        customer = row["cliente"]
+        assert seen.setdefault(customer[CUSTOMER_ID], customer) == customer
+
+
 def test_omie_ids_have_ten_or_eleven_digits_and_are_unique(world):
     contracts = [c.omie_contrato["cabecalho"]["nCodCtr"] for c in world.contracts if c.omie_contrato]
     assert len(set(contracts)) == len(contracts)
@@ -173,7 +181,5 @@ def test_the_dirt_is_there(world):
     assert {29, 30, 31} <= {int(field(row, "due_day")) for row in rows}
     assert any("&" in field(row, "customer_name") for row in rows)
     assert any("00000-0000" in (field(row, "phone") or "") for row in rows)
-    assert all(
-        c.jestor_row["servico_contratado"] == UNKNOWN_SERVICE for c in by_kind(world, "unknown_service")
-    )
+    assert all(c.jestor_row["servico_contratado"] == UNKNOWN_SERVICE for c in by_kind(world, "unknown_service"))
     assert all(len(c.omie_contrato["itensContrato"]) == 2 for c in by_kind(world, "foreign_item"))
