@@ -30,14 +30,13 @@ RUN = Run(
     vanished=(Difference("acme", "JST-77", "Livraria Boa Página", 64_000, None, "Não faturado: fora do Jestor"),),
     versions={"billing-ops": "0.1.0", "Python": "3.13"},
 )
-KINDS = "Padaria Clínica Oficina Escola Mercado Farmácia Pousada Ótica Academia Gráfica Transportes Café".split()
-NAMES = "São João|Boa Esperança|Irmãos Müller & Cia|Três Corações|D'Ávila|Pão & Prosa|Vila Nova|do Porto|Ipê Amarelo".split("|")
+KINDS = ("Padaria", "Clínica", "Oficina", "Escola", "Mercado", "Farmácia", "Pousada", "Ótica", "Academia", "Gráfica")
+NAMES = ("São João", "Boa Esperança", "Irmãos Müller & Cia", "Três Corações", "D'Ávila", "Pão & Prosa", "Ipê Amarelo")
 SKIPPED = ("draft", "suspended", "churned", "not_started", "ended", "held")
 PARKED = (
     ("bad_row", 'Corrija no Jestor: Valor: "mil e duzentos" não é um valor em reais: escreva como 1200,50 ou 1.200,50'),
     ("bad_row", "Corrija no Jestor: CNPJ: 11.222.333/0001-80 tem dígito verificador errado"),
-    ("possible_duplicate", "O cliente já tem no Omie um contrato sem ligação: nº 2026/118 (código 4418823). Se for este: "
-     "billing-ops link --contract JST-530 --omie 4418823. Se não for, cadastre outro no Omie."),
+    ("possible_duplicate", "O cliente já tem no Omie um contrato sem ligação: nº 2026/118 (código 4418823). Se for este: billing-ops link --contract JST-530 --omie 4418823. Se não for, cadastre outro no Omie."),
     ("suspended_in_omie", "O contrato nº 2025/044 (código 4417701) está suspenso no Omie e ativo no Jestor."),
     ("unknown_service", 'O serviço "Consultoria especial" não está na configuração da empresa.'),
     ("omie_rejected", "O Omie recusou o faturamento: a cidade do prestador não está configurada para este serviço."),
@@ -82,7 +81,14 @@ def contracts(seed: int = 7) -> Iterator[ContractLine]:
         elif number > 500:
             code = SKIPPED[number * number % len(SKIPPED)]
             previous = previous if number % 7 == 0 else None
-            line = replace(line, situation=Situation.SKIPPED, reason_code=code, previous_amount=previous, nCodOS=None, warnings=())
+            line = replace(
+                line,
+                situation=Situation.SKIPPED,
+                reason_code=code,
+                previous_amount=previous,
+                nCodOS=None,
+                warnings=(),
+            )
         yield line
 
 

@@ -26,7 +26,6 @@ from datetime import date, datetime
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from itertools import count
 from typing import Any, Generic, Literal, NamedTuple, Self, TextIO, TypeVar
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -39,8 +38,9 @@ LIMIT = 500
 """Rows a table shows at most; the CSV has them all."""
 
 _MONTHS = (
-    "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro"  # one to twelve
-).split()
+    *("janeiro", "fevereiro", "março", "abril", "maio", "junho"),
+    *("julho", "agosto", "setembro", "outubro", "novembro", "dezembro"),
+)
 
 Row = TypeVar("Row")
 
@@ -253,11 +253,20 @@ class RunReport:
     @property
     def total(self) -> CompanyReport:
         """All companies as one."""
-        sums = {
-            name: sum((getattr(company, name) for company in self.companies), Tally())
-            for name in ("planned", "billed", "skipped", "parked", "in_doubt", "unexplained")
-        }
-        return CompanyReport("", "Todas as empresas", **sums)
+
+        def over(name: str) -> Tally:
+            return sum((getattr(company, name) for company in self.companies), Tally())
+
+        return CompanyReport(
+            key="",
+            name="Todas as empresas",
+            planned=over("planned"),
+            billed=over("billed"),
+            skipped=over("skipped"),
+            parked=over("parked"),
+            in_doubt=over("in_doubt"),
+            unexplained=over("unexplained"),
+        )
 
     @property
     def balanced(self) -> bool:
@@ -297,7 +306,9 @@ ADVICE: Mapping[str, Advice] = {
     "no_due_day": Advice("Sem dia de vencimento", f"Preencha o dia de vencimento. {_AGAIN}"),
     "shared_link": Advice("Dois contratos, um só no Omie", "Deixe o código do Omie em um dos dois contratos só."),
     "linked_elsewhere": Advice(
-        "Contrato do Omie é de outro", "Corrija o código do Omie no contrato, ou ligue-o ao certo.", Where.COMMAND
+        "Contrato do Omie é de outro",
+        "Corrija o código do Omie no contrato, ou ligue-o ao certo.",
+        Where.COMMAND,
     ),
     "link_conflict": Advice(
         "Ligação com o Omie em conflito", "Confira qual contrato é o certo e ligue-o.", Where.COMMAND
@@ -317,7 +328,9 @@ ADVICE: Mapping[str, Advice] = {
     "no_own_item": Advice("Itens feitos à mão no Omie", "Confira os itens e ligue o contrato.", Where.OMIE),
     "differs": Advice("Omie diferente do Jestor", "Deixe os dois iguais e mande de novo.", Where.OMIE),
     "missed_month": Advice(
-        "O mês passou", "Fature por ordem de serviço (recuperação do mês), nunca pelo contrato.", Where.COMMAND
+        "O mês passou",
+        "Fature por ordem de serviço (recuperação do mês), nunca pelo contrato.",
+        Where.COMMAND,
     ),
     # parked while billing
     "omie_rejected": Advice("O Omie recusou", f"Corrija o que o Omie aponta. {_AGAIN}", Where.OMIE),
@@ -340,7 +353,8 @@ _UNKNOWN = Advice("Precisa ser conferido", "Leia o motivo, confira no Omie e só
 
 def _needs(line: ContractLine) -> NeedsPerson:
     fallback = ADVICE.get(
-        {Situation.IN_DOUBT: "in_doubt", Situation.UNEXPLAINED: "unexplained"}.get(line.situation, ""), _UNKNOWN
+        {Situation.IN_DOUBT: "in_doubt", Situation.UNEXPLAINED: "unexplained"}.get(line.situation, ""),
+        _UNKNOWN,
     )
     advice = ADVICE.get(line.reason_code, fallback)
     return NeedsPerson(
@@ -355,15 +369,22 @@ def _needs(line: ContractLine) -> NeedsPerson:
     )
 
 
+def _title(line: ContractLine) -> str:
+    return ADVICE[line.reason_code].title if line.reason_code in ADVICE else line.reason
+
+
 def _difference(line: ContractLine) -> Difference | None:
     """None when the contract bills what it billed last month, or nothing in both."""
     now = line.amount if line.situation is Situation.BILLED else None
     if (now or 0) == (line.previous_amount or 0):
         return None
-    cause = line.cause
-    if now is None:
-        title = ADVICE[line.reason_code].title if line.reason_code in ADVICE else line.reason or line.situation
-        cause = f"Não faturado: {title}"
+    match line.situation:
+        case Situation.BILLED:
+            cause = line.cause
+        case Situation.IN_DOUBT | Situation.UNEXPLAINED:
+            cause = str(line.situation).capitalize()
+        case _:
+            cause = f"Não faturado: {_title(line)}"
     return Difference(line.company, line.contract, line.customer, line.previous_amount, now, cause)
 
 
@@ -375,13 +396,12 @@ class _Largest(Generic[Row]):
 
     def __init__(self, size: Callable[[Row], int]) -> None:
         self._size = size
-        self._order = count()
         self._heap: list[tuple[int, int, Row]] = []
         self.count = 0
 
     def add(self, row: Row) -> None:
         self.count += 1
-        entry = (self._size(row), -next(self._order), row)
+        entry = (self._size(row), -self.count, row)
         if len(self._heap) < LIMIT:
             heapq.heappush(self._heap, entry)
         else:
@@ -430,8 +450,8 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
         if line.situation in matters:
             matters[line.situation].add(_needs(line))
         if line.situation is Situation.SKIPPED:
-            title = ADVICE[line.reason_code].title if line.reason_code in ADVICE else line.reason
-            skipped[line.reason_code, title] = skipped.get((line.reason_code, title), Tally()) + Tally(1, line.amount)
+            reason = (line.reason_code, _title(line))
+            skipped[reason] = skipped.get(reason, Tally()) + Tally(1, line.amount)
         if line.previous_amount is not None:
             previous += Tally(1, line.previous_amount)
         if difference := _difference(line):
@@ -491,14 +511,14 @@ class Verdict:
 def verdict(report: RunReport) -> Verdict:
     """Bad: the books do not balance, a company stopped or the plan is empty. Open: something is still in doubt."""
     total, preview = report.total, report.run.preview
-    done = f"{_contracts(total.billed.count)} {_agree(total.billed.count, preview=preview)}, {format_brl(total.billed.amount)}."
-    stopped = [f"{company.name}: {company.stopped.rstrip('.')}." for company in report.companies if company.stopped]
+    done = _done(total.billed, preview=preview)
+    stopped = [f"{company.name}: {company.stopped}" for company in report.companies if company.stopped]
     gaps = [_gap(company) for company in report.companies if not company.balanced]
     if gaps:
         return Verdict("bad", "Atenção: as contas não fecham.", " ".join([*gaps, *stopped, done]))
     if stopped:
-        which = "A prévia está incompleta" if preview else "nem todas as empresas foram faturadas"
-        headline = f"Atenção: {which[0].lower()}{which[1:]}."
+        which = "a prévia está incompleta" if preview else "nem todas as empresas foram faturadas"
+        headline = f"Atenção: {which}."
         return Verdict("bad", headline, " ".join([*stopped, done, _people(report)]))
     if total.planned.count == 0:
         return Verdict("bad", "Atenção: o plano está vazio.", "Nenhum contrato foi lido do Jestor para este mês.")
@@ -514,10 +534,10 @@ def _contracts(number: int) -> str:
     return f"{_integer(number)} {'contrato' if number == 1 else 'contratos'}"
 
 
-def _agree(number: int, *, preview: bool) -> str:
-    if preview:
-        return "seria faturado" if number == 1 else "seriam faturados"
-    return "faturado" if number == 1 else "faturados"
+def _done(billed: Tally, *, preview: bool) -> str:
+    one = billed.count == 1
+    would = ("seria " if one else "seriam ") if preview else ""
+    return f"{_contracts(billed.count)} {would}faturado{'' if one else 's'}, {format_brl(billed.amount)}."
 
 
 def _people(report: RunReport) -> str:
@@ -534,7 +554,7 @@ def _gap(company: CompanyReport) -> str:
         fate = "não está faturado nem explicado" if one else "não estão faturados nem explicados"
         return f"{company.name}: {_contracts(gap.count)} do plano ({format_brl(gap.amount)}) {fate}."
     if gap.count < 0:
-        return f"{company.name}: {_contracts(-gap.count)} a mais do que o plano previa ({format_brl(-gap.amount)})."
+        return f"{company.name}: {_contracts(-gap.count)} a mais do que o plano previa."
     if gap.amount:
         less = "menos" if gap.amount > 0 else "mais"
         return f"{company.name}: {format_brl(abs(gap.amount))} a {less} do que o plano previa."
@@ -563,7 +583,7 @@ class Chart(NamedTuple):
 def charts(report: RunReport) -> tuple[Chart, ...]:
     """One chart of contracts and one of reais, with a group of bars for each company."""
     billed = "A faturar" if report.run.preview else "Faturado"
-    kinds = [("billed", billed), ("skipped", "Não faturado, com motivo"), ("parked", "Precisa de você")]
+    kinds = [("billed", billed), ("skipped", "Pulado, com motivo"), ("parked", "Precisa de você")]
     kinds += [("in_doubt", "Em dúvida")] * bool(report.total.in_doubt.count)
     kinds += [("unexplained", "Sem explicação")] * bool(report.total.unexplained.count)
 
@@ -597,7 +617,12 @@ def _integer(number: int) -> str:
 
 def _brl(centavos: int | None) -> str:
     """On one line whatever the width of the screen; a dash for no bill."""
-    return "–" if centavos is None else format_brl(centavos).replace(" ", "\N{NO-BREAK SPACE}").replace("-", "−")
+    return "–" if centavos is None else _unbroken(format_brl(centavos)).replace("-", "−")
+
+
+def _unbroken(text: str) -> str:
+    """No line ends between R$ and its number."""
+    return text.replace("R$ ", "R$\N{NO-BREAK SPACE}")
 
 
 def _signed(centavos: int) -> str:
@@ -605,7 +630,7 @@ def _signed(centavos: int) -> str:
 
 
 def month_name(month: BillingMonth) -> str:
-    """ "dezembro de 2026"."""
+    """In words: dezembro de 2026."""
     return f"{_MONTHS[month.month - 1]} de {month.year}"
 
 
@@ -647,6 +672,7 @@ def _template() -> Template:
         "brl": _brl,
         "signed": _signed,
         "integer": _integer,
+        "unbroken": _unbroken,
         "contracts": _contracts,
         "month": month_name,
         "when": _when,
@@ -715,9 +741,7 @@ def _plain(value: Any) -> Any:
 
 
 def _fields(row: Any) -> dict[str, Any]:
-    return {
-        known.name: (_money if known.name in _MONEY else _plain)(getattr(row, known.name)) for known in fields(row)
-    }
+    return {known.name: (_money if known.name in _MONEY else _plain)(getattr(row, known.name)) for known in fields(row)}
 
 
 def render_json(report: RunReport) -> str:
@@ -739,16 +763,16 @@ def render_json(report: RunReport) -> str:
 # --- CSV ------------------------------------------------------------------------------------------------------------
 
 _COLUMNS = (
-    "Competência;Empresa;Contrato;Cliente;Situação;Valor;Mês anterior;Diferença;Causa;Vencimento;Motivo;O que fazer;"
-    "Onde;Avisos;Código Omie;OS"
-).split(";")
+    *("Competência", "Empresa", "Contrato", "Cliente", "Situação", "Valor", "Mês anterior", "Diferença"),
+    *("Causa", "Vencimento", "Motivo", "O que fazer", "Onde", "Avisos", "Código Omie", "OS"),
+)
 
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
 
 
 def _text(value: str) -> str:
     """Text that Excel shows and never runs: an apostrophe before what it would take for a formula."""
-    return f"'{value}" if _FORMULA.match(value) or value[:1] in "\t\r\n" and value else value
+    return f"'{value}" if _FORMULA.match(value) else value
 
 
 def _decimal(centavos: int | None) -> str:
