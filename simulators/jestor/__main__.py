@@ -18,8 +18,11 @@ from simulators.world import make_world
 
 def _faults(text: str) -> list[Any]:
     """JSON (one fault or a list), or the path of a file that holds it."""
-    source = text if text.lstrip().startswith(("[", "{")) else Path(text).read_text(encoding="utf-8")
-    specs = json.loads(source)
+    is_json = text.lstrip().startswith(("[", "{"))
+    try:
+        specs = json.loads(text if is_json else Path(text).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return specs if isinstance(specs, list) else [specs]
 
 
