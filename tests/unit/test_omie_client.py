@@ -208,7 +208,7 @@ def test_writes_return_the_ids_omie_gave(client_of):
     )
     assert client.incluir_contrato({}) == 12
     assert client.upsert_cliente_cpf_cnpj({}) == 34
-    assert client.faturar_lote_contrato() == LoteReply(56, 3, "0", "ok")
+    assert client.faturar_lote_contrato("L-1") == LoteReply(56, 3, "0", "ok")
     with pytest.raises(InDoubt):
         client.alterar_contrato({})
 

@@ -215,9 +215,9 @@ class OmieClient:
 
     # The bulk lot
 
-    def faturar_lote_contrato(self, cCodIntLote: str = "") -> LoteReply:
-        """Bill *every* contract in stage 20."""
-        reply = self._write("FaturarLoteContrato", {"cCodIntLote": cCodIntLote} if cCodIntLote else {})
+    def faturar_lote_contrato(self, cCodIntLote: str) -> LoteReply:
+        """Bill *every* contract in stage 20. The lot's code is optional to Omie, but an empty param is refused."""
+        reply = self._write("FaturarLoteContrato", {"cCodIntLote": cCodIntLote})
         lot = reply.get("nIdLoteFat")
         if not isinstance(lot, int) or lot <= 0:
             raise _odd(InDoubt, "FaturarLoteContrato", "Reply without nIdLoteFat.")
