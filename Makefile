@@ -1,0 +1,78 @@
+# billing-ops. `make help` lists what there is. Needs Python 3.11 to 3.13, make and package registries; nothing else.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+UV := .tools/uv/bin/uv
+COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
+    --python-version 3.11
+
+.PHONY: help demo test check up down setup lock build bench browser format clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: setup ## bill a month of simulated contracts on the real template: make demo ARGS="--contracts 500 --keep"
+	@$(BIN)/python -m ops.demo $(ARGS)
+
+test: check ## everything: check, then the deployed stack end to end
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+check: setup-dev ## lint, types, unit, contract and template tests; offline
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n auto --disable-socket --allow-hosts=127.0.0.1,::1,localhost tests/unit tests/contract tests/template
+
+up: setup ## start the whole stack for work and leave it running (OMIE_BASE_URL, JESTOR_BASE_URL, SETTINGS)
+	@$(BIN)/python -m ops.local up $(ARGS)
+
+down: ## end what `make up` started
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m ops.local down; else echo "Nothing was up."; fi
+
+build: setup ## sam build: functions and layer into .aws-sam
+	@$(BIN)/python -c "from ops import local; local.LOCAL.mkdir(exist_ok=True); local.build()"
+
+bench: setup ## the numbers of docs/performance.md
+	@$(BIN)/python -m bench $(ARGS)
+
+setup: setup-dev .tools/sam/.done .tools/emulator/.done
+
+setup-dev: .venv/.done
+
+browser: ## headless Chromium from Debian's packages, for the report's browser test
+	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+	@chromium --version
+
+lock: .tools/uv/.done ## resolve the requirement files anew
+	$(COMPILE) --upgrade pyproject.toml -o layers/billing/requirements.txt
+	$(COMPILE) --upgrade pyproject.toml --extra ops --extra dev -o requirements/dev.txt
+	for name in sam emulator uv; do $(COMPILE) --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+
+format: setup-dev ## ruff format and the fixes it can make
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean: down ## remove what the build made; keeps the tools
+	rm -rf .aws-sam build .local
+
+# --- tools, each in its own environment: aws-sam-cli and the emulator pin different botocore ---------------------------
+
+.tools/uv/.done: requirements/uv.txt
+	@echo "setting up uv (once)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed; this is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .tools/uv
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+.venv/.done: .tools/uv/.done requirements/dev.txt pyproject.toml
+	@echo "setting up the virtual environment (once)"
+	@$(UV) venv --quiet --allow-existing --python .tools/uv/bin/python .venv
+	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/%/.done: requirements/%.txt .tools/uv/.done
+	@echo "setting up $* (once)"
+	@$(UV) venv --quiet --allow-existing --python .tools/uv/bin/python .tools/$*
+	@$(UV) pip sync --quiet --python .tools/$*/bin/python --require-hashes requirements/$*.txt
+	@touch $@

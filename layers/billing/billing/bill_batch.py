@@ -1,0 +1,433 @@
+"""Bills one batch of one company, each contract exactly once.
+
+    read ahead      Omie contract, while the one before is being billed
+    bring           create or alter it until Omie shows the planned amount
+    claim           SENDING in the ledger, in one transaction with the hold check
+    send            FaturarContrato, within seconds of the claim or not at all
+    record          BILLED | READY | PARKED | UNKNOWN, by what the reply *proves*
+
+Omie writes are serial: one message per company is out of the queue at a time, and one contract at a time is written
+here. Whatever this function does not finish it leaves as the ledger has it; Settle reads, and decides.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from billing.clock import Clock
+from billing.domain.charge import Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
+from billing.domain.contract import Customer
+from billing.domain.money import format_brl
+from billing.domain.month import BillingMonth, may_send
+from billing.domain.plan import Desired, PlanLine
+from billing.omie import mapping
+from billing.omie.client import OmieClient
+from billing.omie.governor import Slots, interval_for, wait_turn
+from billing.omie.replies import (
+    AlreadyRegistered,
+    Blocked,
+    InDoubt,
+    KeyRefused,
+    NotExecuted,
+    OmieError,
+    Rejected,
+)
+from billing.parking import park_message
+from billing.settings import CompanySettings, Settings
+from billing.store.lanes import BlockedUntil
+from billing.store.ledger import Claim, Claimed, Held
+from billing.store.ports import Charges, Lanes, Messages, Runs, Tasks
+
+SEND_WINDOW = timedelta(seconds=5)
+"""A claim older than this is given up unsent: someone may already have doubted it."""
+MIDNIGHT_MARGIN = timedelta(minutes=10)
+STOP_BEFORE_TIMEOUT = 60.0
+"""Seconds of the function's time kept back: longer than any one call may take."""
+PAUSE_AFTER_KEY_REFUSED = 900.0
+CREATION = "cadastro"
+"""The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
+CONTRACT_ACTIVE = "10"
+
+ReadAhead = Callable[
+    [Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]
+]
+
+
+@dataclass(frozen=True)
+class BillDeps:
+    settings: Settings
+    ledger: Charges
+    lanes: Lanes
+    runs: Runs
+    queues: Messages
+    tasks: Tasks
+    omie: Callable[[str], OmieClient]
+    clock: Clock
+    read_ahead: ReadAhead
+    new_attempt: Callable[[], str] = lambda: uuid.uuid4().hex
+
+
+class LaneStopped(Exception):  # noqa: N818 - the batch's own stop signal
+    """Nothing more may be sent before `until` (epoch seconds)."""
+
+    def __init__(self, until: float) -> None:
+        super().__init__(until)
+        self.until = until
+
+
+class AmountNotPlanned(Exception):  # noqa: N818
+    """Omie shows another amount than the plan: billing it would bill what nobody approved."""
+
+
+@dataclass
+class Batch:
+    """What one message asks for, and what came of it."""
+
+    company: str
+    month: BillingMonth
+    run: str
+    plan_hash: str
+    lines: list[PlanLine]
+    per_minute: int
+    who: str
+    counts: dict[str, int] = field(
+        default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0}
+    )
+
+    @classmethod
+    def of(cls, message: dict[str, Any]) -> "Batch":
+        return cls(
+            company=message["company"],
+            month=BillingMonth.parse(message["month"]),
+            run=message["run"],
+            plan_hash=message["plan_hash"],
+            lines=[PlanLine.from_dict(line) for line in message["lines"]],
+            per_minute=message["contracts_per_minute"],
+            who=f"bill_batch {message['execution']}",
+        )
+
+
+def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> dict[str, Any]:
+    """Answers {"wait_seconds", "billed", "parked", "in_doubt", "left"}; wait_seconds > 0 asks for the batch again.
+
+    `deadline`: epoch seconds at which this function is killed.
+    """
+    batch = Batch.of(message)
+    if (
+        deps.runs.plan_hash(batch.run, batch.company) != batch.plan_hash
+    ):  # an older plan's message: what it says was replaced
+        return {"wait_seconds": 0, **batch.counts, "left": len(batch.lines)}
+    settled = {State.BILLED, State.PARKED, State.HELD, State.UNKNOWN, State.SENDING}
+    known = deps.ledger.get_many(ChargeKey(line.contract, batch.month) for line in batch.lines)
+    todo = [
+        line
+        for line in batch.lines
+        if (charge := known.get(ChargeKey(line.contract, batch.month))) is None or charge.state not in settled
+    ]
+    wait = 0.0
+    if todo:
+        try:
+            _Lane(batch, todo, deps, deadline).bill_all()
+        except LaneStopped as stopped:
+            wait = max(1.0, stopped.until - deps.clock.now().timestamp())
+    deps.runs.add_progress(batch.run, batch.company, **batch.counts)
+    return {"wait_seconds": int(wait + 0.999), **batch.counts}
+
+
+def read_ahead(depth: int = 2) -> ReadAhead:
+    """Runs the reads of the next `depth` lines in threads while the present one is being written."""
+
+    def run(
+        read: Callable[[PlanLine], Any], lines: Iterable[PlanLine]
+    ) -> Iterator[tuple[PlanLine, Callable[[], Any]]]:
+        with ThreadPoolExecutor(max_workers=depth) as pool:
+            waiting: list[tuple[PlanLine, Future[Any]]] = []
+            for line in lines:
+                waiting.append((line, pool.submit(read, line)))
+                if len(waiting) > depth:
+                    ahead, future = waiting.pop(0)
+                    yield ahead, future.result
+            for ahead, future in waiting:
+                yield ahead, future.result
+
+    return run
+
+
+def one_by_one(
+    read: Callable[[PlanLine], Any], lines: Iterable[PlanLine]
+) -> Iterator[tuple[PlanLine, Callable[[], Any]]]:
+    """The same without threads, for a deterministic run."""
+    for line in lines:
+        yield line, lambda line=line: read(line)  # type: ignore[misc]
+
+
+class _Lane:
+    """One company's writes, one contract at a time, each inside a slot of the shared rate."""
+
+    def __init__(self, batch: Batch, todo: list[PlanLine], deps: BillDeps, deadline: float) -> None:
+        self.batch = batch
+        self.todo = todo
+        self.deps = deps
+        self.deadline = deadline
+        self.company: CompanySettings = deps.settings.companies[batch.company]
+        self.omie = deps.omie(batch.company)
+        self.left = len(todo)
+        self.slots = Slots(0.0, 0.0, 0)
+
+    def bill_all(self) -> None:
+        self.slots = self._reserve()
+        for line, existing in self.deps.read_ahead(self._read, self.todo):
+            if self.deps.clock.now().timestamp() > self.deadline - STOP_BEFORE_TIMEOUT:
+                raise LaneStopped(self.deps.clock.now().timestamp())
+            self._bill(line, existing)
+            self.left -= 1
+
+    # --- slots ---------------------------------------------------------------------------------------------------
+
+    def _reserve(self) -> Slots:
+        now = self.deps.clock.now().timestamp()
+        interval = interval_for(self.batch.per_minute)
+        answer = self.deps.lanes.reserve(self.batch.company, self.left, now, interval)
+        if isinstance(answer, BlockedUntil):
+            raise LaneStopped(answer.until)
+        return answer
+
+    # --- one contract --------------------------------------------------------------------------------------------
+
+    def _read(self, line: PlanLine) -> dict[str, Any] | None:
+        return self.omie.consultar_contrato(line.nCodCtr) if line.nCodCtr is not None else None
+
+    def _bill(self, line: PlanLine, existing: Callable[[], dict[str, Any] | None]) -> None:
+        key = ChargeKey(line.contract, self.batch.month)
+        if not may_send(self.batch.month, self.deps.clock.now(), MIDNIGHT_MARGIN):
+            self._park(line, key, ParkClass.MISSED_MONTH, "missed_month", "O mês desta cobrança já terminou.")
+            return
+        try:
+            nCodCtr = self._bring(line, existing)
+        except AmountNotPlanned as changed:
+            self._park(line, key, ParkClass.DATA, "amount_not_planned", str(changed))
+        except OmieError as error:
+            self._brought_to_nothing(line, key, error)
+        else:
+            if nCodCtr is not None:
+                self.slots = wait_turn(self.slots, clock=self.deps.clock, reserve=self._reserve)
+                self._send(line, key, nCodCtr)
+
+    def _bring(self, line: PlanLine, existing: Callable[[], dict[str, Any] | None]) -> int | None:
+        """The Omie contract's id once it shows the planned amount; None while its creation is in doubt."""
+        cadastro = existing()
+        desired = Desired.from_dict(line.desired) if line.desired else None
+        if cadastro is None:
+            assert desired is not None  # noqa: S101 - planning gives it to every contract to create
+            nCodCtr, nCodCli = self._create(line, desired)
+            if nCodCtr is None:
+                return None
+            cadastro = self._read_again(nCodCli, nCodCtr)
+        elif desired is not None and mapping.differs(cadastro, desired):
+            cadastro = self._alter(line, desired, cadastro)
+        cabecalho = cadastro["cabecalho"]
+        if cabecalho["cCodSit"] != CONTRACT_ACTIVE:
+            raise AmountNotPlanned("O contrato deixou de estar ativo no Omie depois do plano.")
+        shown = sum(mapping.total(cadastro))
+        if shown != line.amount:
+            raise AmountNotPlanned(
+                f"O Omie mostra {format_brl(shown)} e o plano aprovado é {format_brl(line.amount)}: "
+                "confira os itens do contrato no Omie e rode o mês de novo."
+            )
+        return int(cabecalho["nCodCtr"])
+
+    def _alter(self, line: PlanLine, desired: Desired, existing: dict[str, Any]) -> dict[str, Any]:
+        nCodCtr, nCodCli = (int(existing["cabecalho"][name]) for name in ("nCodCtr", "nCodCli"))
+        for codItem in mapping.own_items_to_remove(existing):
+            self.omie.excluir_item(nCodCtr, codItem)
+        self.omie.alterar_contrato(
+            mapping.contrato_cadastro(
+                desired, code=line.contract, nCodCli=nCodCli, company=self.company, existing=existing
+            )
+        )
+        return self._read_again(nCodCli, nCodCtr)
+
+    def _read_again(self, nCodCli: int, nCodCtr: int) -> dict[str, Any]:
+        """By the customer's list: Omie refuses to show one contract twice within a minute."""
+        for cadastro in self.omie.iter_contratos(filtrar_cliente=nCodCli):
+            if int(cadastro["cabecalho"]["nCodCtr"]) == nCodCtr:
+                return cadastro
+        raise AmountNotPlanned(
+            "O Omie não mostra o contrato que acabou de gravar: confira o contrato no Omie."
+        )
+
+    def _create(self, line: PlanLine, desired: Desired) -> tuple[int | None, int]:
+        """(nCodCtr, nCodCli). The ledger guards the creation like a charge: a lost reply must not make two."""
+        assert line.customer is not None  # noqa: S101 - likewise
+        customer = dict(line.customer)
+        nCodCli = customer.pop("nCodCli", None)
+        if nCodCli is None:
+            nCodCli = self.omie.upsert_cliente_cpf_cnpj(
+                mapping.cliente_cadastro(Customer(**customer), line.contract)
+            )
+        key = ChargeKey(line.contract, self.batch.month, CREATION)
+        claim = self._claim(key, line, None)
+        if not isinstance(claim, Claimed):
+            charge = None if isinstance(claim, Held) else claim.charge
+            return (charge.nCodCtr if charge and charge.state is State.BILLED else None), nCodCli
+        attempt = claim.charge.attempt
+        cadastro = mapping.contrato_cadastro(
+            desired, code=line.contract, nCodCli=nCodCli, company=self.company
+        )
+        try:
+            created = self.omie.incluir_contrato(cadastro)
+        except AlreadyRegistered as already:
+            if already.existing_id is None:
+                self._record(key, Event.IN_DOUBT, already.text, attempt)
+                return None, nCodCli
+            created = already.existing_id
+        except InDoubt as doubt:
+            self._record(key, Event.IN_DOUBT, doubt.text, attempt)
+            raise
+        except (NotExecuted, Blocked) as refused:
+            self._record(key, Event.NOT_EXECUTED, refused.text, attempt)
+            raise
+        except Rejected as rejected:
+            self._record(
+                key, Event.REJECT, rejected.text, attempt, reason_code="omie_rejected", reason=rejected.text
+            )
+            raise
+        self._record(key, Event.DONE, "contrato criado no Omie", attempt, nCodCtr=created)
+        return created, nCodCli
+
+    def _send(self, line: PlanLine, key: ChargeKey, nCodCtr: int) -> None:
+        claim = self._claim(key, line, nCodCtr)
+        if isinstance(claim, Held):
+            self._apply(key, Event.HOLD, claim.reason, line=line, reason_code="held", reason=claim.reason)
+            return
+        if not isinstance(claim, Claimed):
+            return  # billed, in doubt or parked by someone else in the meantime: nothing is ours to do
+        attempt = claim.charge.attempt
+        assert claim.charge.claimed_at is not None  # noqa: S101 - claiming sets it
+        now = self.deps.clock.now()
+        if now - claim.charge.claimed_at > SEND_WINDOW or not may_send(
+            self.batch.month, now, MIDNIGHT_MARGIN
+        ):
+            self._record(key, Event.GIVE_UP, "a reserva envelheceu antes do envio", attempt)
+            self.batch.counts["left"] += 1
+            return
+        try:
+            reply = self.omie.faturar_contrato(nCodCtr)
+        except InDoubt as doubt:
+            self._record(key, Event.IN_DOUBT, doubt.text, attempt, reason_code="in_doubt", reason=doubt.text)
+            self.batch.counts["in_doubt"] += 1
+        except NotExecuted as refused:
+            self._record(key, Event.NOT_EXECUTED, refused.text, attempt)
+            self.batch.counts["left"] += 1
+            self._pause_for(refused)
+        except Blocked as blocked:
+            self._record(key, Event.NOT_EXECUTED, blocked.text, attempt)
+            self._stop(blocked)
+        except Rejected as rejected:
+            self._rejected(line, key, rejected, attempt)
+        else:
+            self._record(
+                key,
+                Event.DONE,
+                reply.cDescStatus,
+                attempt,
+                nCodCtr=nCodCtr,
+                nCodOS=reply.nCodOS,
+            )
+            self.batch.counts["billed"] += 1
+
+    # --- what a reply does to the ledger and the lane --------------------------------------------------------------
+
+    def _claim(self, key: ChargeKey, line: PlanLine, nCodCtr: int | None) -> Claim:
+        return self.deps.ledger.claim(
+            key,
+            attempt=self.deps.new_attempt(),
+            now=self.deps.clock.now(),
+            company=self.batch.company,
+            amount=line.amount,
+            plan_hash=self.batch.plan_hash,
+            run=self.batch.run,
+            nCodCtr=nCodCtr,
+            who=self.batch.who,
+        )
+
+    def _record(
+        self, key: ChargeKey, event: Event, why: str, attempt: str | None, **facts: Any
+    ) -> Charge | None:
+        try:
+            return self.deps.ledger.apply(
+                key, event, now=self.deps.clock.now(), who=self.batch.who, why=why, attempt=attempt, **facts
+            )
+        except TransitionRefused:
+            return None  # someone found our claim and doubted it: Settle reads Omie, our word is not needed
+
+    def _apply(
+        self, key: ChargeKey, event: Event, why: str, *, line: PlanLine, **facts: Any
+    ) -> Charge | None:
+        return self._record(
+            key,
+            event,
+            why,
+            None,
+            company=self.batch.company,
+            amount=line.amount,
+            plan_hash=self.batch.plan_hash,
+            run=self.batch.run,
+            **facts,
+        )
+
+    def _brought_to_nothing(self, line: PlanLine, key: ChargeKey, error: OmieError) -> None:
+        """Reading, creating or altering failed: nothing was billed, so the charge itself is in no doubt."""
+        match error:
+            case Blocked():
+                self._stop(error)
+            case KeyRefused():
+                self._key_refused(error)
+            case Rejected():
+                self._park(
+                    line, key, ParkClass.DATA, "omie_rejected", f"O Omie recusou o contrato: {error.text}"
+                )
+            case _:
+                self.batch.counts["left"] += 1
+                self._pause_for(error)
+
+    def _rejected(self, line: PlanLine, key: ChargeKey, error: Rejected, attempt: str | None) -> None:
+        if isinstance(error, KeyRefused):
+            self._record(key, Event.NOT_EXECUTED, error.text, attempt)
+            self._key_refused(error)
+        reason = f"O Omie recusou o faturamento: {error.text}"
+        charge = self._record(key, Event.REJECT, reason, attempt, reason_code="omie_rejected", reason=reason)
+        if charge is not None:
+            self._tell(line, ParkClass.DATA, reason)
+
+    def _park(self, line: PlanLine, key: ChargeKey, kind: ParkClass, code: str, reason: str) -> None:
+        if self._apply(key, Event.PARK, reason, line=line, reason_code=code, reason=reason) is not None:
+            self._tell(line, kind, reason)
+
+    def _tell(self, line: PlanLine, kind: ParkClass, reason: str) -> None:
+        self.batch.counts["parked"] += 1
+        self.deps.queues.park(
+            park_message(line, kind, reason),
+            group=self.batch.company,
+            dedup=f"{line.contract}#{self.deps.new_attempt()}",
+        )
+
+    def _pause_for(self, error: OmieError) -> None:
+        """Throttled: the whole lane rests as long as Omie asks. Nobody's attempts are used up by it."""
+        if error.retry_after:
+            until = self.deps.clock.now().timestamp() + error.retry_after
+            self.deps.lanes.block(self.batch.company, until, error.text)
+            raise LaneStopped(until)
+
+    def _stop(self, error: Blocked) -> None:
+        until = self.deps.clock.now().timestamp() + (error.retry_after or PAUSE_AFTER_KEY_REFUSED)
+        self.deps.lanes.block(self.batch.company, until, error.text)
+        raise LaneStopped(until)
+
+    def _key_refused(self, error: OmieError) -> None:
+        until = self.deps.clock.now().timestamp() + PAUSE_AFTER_KEY_REFUSED
+        self.deps.lanes.block(self.batch.company, until, f"Chave do Omie recusada: {error.text}")
+        raise LaneStopped(until)

@@ -1,0 +1,265 @@
+"""The only place that builds clients and reads the environment. One function per Lambda, called once at its start.
+
+Every variable a function reads is a field of its `Env`: a missing one stops the function at its start, by name.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from billing.bill_batch import BillDeps, read_ahead
+from billing.clock import SystemClock
+from billing.close_run import CloseDeps
+from billing.holidays_br import is_bank_holiday
+from billing.notify import Notifier
+from billing.open_run import OpenRunDeps
+from billing.plan_company import PlanDeps
+from billing.request_approval import ApprovalDeps
+from billing.settings import Settings, SettingsError, load_settings
+from billing.settle_company import SettleDeps
+from billing.store.lanes import LaneStore
+from billing.store.ledger import Ledger
+from billing.store.objects import ObjectStore
+from billing.store.queues import Queues
+from billing.store.runs import RunStore
+from billing.store.secrets import SecretStore
+from billing.store.task import TaskCallbacks
+
+if TYPE_CHECKING:
+    from billing.jestor.client import JestorClient
+    from billing.omie.client import OmieClient
+
+OMIE_READS_PER_MINUTE = 235
+"""Of one method and process; Omie's ceiling is 240 (help 8112984)."""
+CONNECT_TIMEOUT = 5.0
+OMIE_TIMEOUT = 45.0
+"""Seconds for one answer. Below what bill_batch keeps back before its own end (STOP_BEFORE_TIMEOUT)."""
+JESTOR_TIMEOUT = 60.0
+
+
+class MissingVariable(RuntimeError):  # noqa: N818
+    """An environment variable the template must set is not there."""
+
+
+@dataclass(frozen=True)
+class Env:
+    """Read from the environment by field name, in capitals."""
+
+    @classmethod
+    def read(cls) -> Self:
+        values = {field.name: os.environ.get(field.name.upper(), "") for field in fields(cls)}
+        missing = [name.upper() for name, value in values.items() if not value]
+        if missing:
+            raise MissingVariable(
+                f"environment: {', '.join(missing)} not set; template.yaml sets it on the function"
+            )
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class BaseEnv(Env):
+    data_bucket: str
+    settings_key: str
+    runs_table: str
+
+
+@dataclass(frozen=True)
+class NotifyingEnv(BaseEnv):
+    notification_topic: str
+
+
+@dataclass(frozen=True)
+class LedgerEnv(BaseEnv):
+    ledger_table: str
+    holds_table: str
+
+
+@dataclass(frozen=True)
+class CloseEnv(LedgerEnv):
+    notification_topic: str
+
+
+@dataclass(frozen=True)
+class OmieEnv(LedgerEnv):
+    omie_base_url: str
+    secrets_prefix: str
+
+
+@dataclass(frozen=True)
+class PlanEnv(OmieEnv):
+    jestor_base_url: str
+
+
+@dataclass(frozen=True)
+class SettleEnv(OmieEnv):
+    parked_queue_url: str
+
+
+@dataclass(frozen=True)
+class BillEnv(SettleEnv):
+    lanes_table: str
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.Session:
+    return boto3.Session()
+
+
+@lru_cache
+def _client(service: Any) -> Any:
+    return _session().client(service, config=Config(retries={"mode": "standard", "max_attempts": 4}))
+
+
+def _settings(env: BaseEnv) -> Settings:
+    where = f"s3://{env.data_bucket}/{env.settings_key}"
+    try:
+        answer = _client("s3").get_object(Bucket=env.data_bucket, Key=env.settings_key)
+    except ClientError as error:
+        raise SettingsError(
+            [f"{where}: {error.response['Error']['Code']}; put it there: billing-ops settings push FILE"]
+        ) from None
+    try:
+        return load_settings(answer["Body"].read().decode())
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {problem}" for problem in error.problems) from None
+
+
+def _omie(
+    env: OmieEnv, on_error: Callable[[str], Callable[[str, Any], None]] | None = None
+) -> Callable[[str], "OmieClient"]:
+    """Company -> its client: one gate, one connection pool and one look at its secret per process."""
+    import httpx  # noqa: PLC0415 - functions that call nobody start without it
+
+    from billing.omie.client import OmieClient  # noqa: PLC0415
+    from billing.omie.governor import ReadGate  # noqa: PLC0415
+
+    secrets = SecretStore(_client("secretsmanager"), env.secrets_prefix)
+    http = httpx.Client(timeout=httpx.Timeout(OMIE_TIMEOUT, connect=CONNECT_TIMEOUT))
+    clock = SystemClock()
+
+    @lru_cache
+    def client(company: str) -> OmieClient:
+        return OmieClient(
+            secrets.omie(company),
+            base_url=env.omie_base_url,
+            http=http,
+            clock=clock,
+            gate=ReadGate(clock, OMIE_READS_PER_MINUTE),
+            on_error=on_error(company) if on_error else None,
+        )
+
+    return client
+
+
+def _jestor(env: PlanEnv) -> Callable[[], "JestorClient"]:
+    import httpx  # noqa: PLC0415
+
+    from billing.jestor.client import JestorClient  # noqa: PLC0415
+
+    secrets = SecretStore(_client("secretsmanager"), env.secrets_prefix)
+    http = httpx.Client(timeout=httpx.Timeout(JESTOR_TIMEOUT, connect=CONNECT_TIMEOUT))
+    return lambda: JestorClient(env.jestor_base_url, secrets.jestor(), http=http, clock=SystemClock())
+
+
+def _ledger(env: LedgerEnv) -> Ledger:
+    return Ledger(_client("dynamodb"), env.ledger_table, env.holds_table)
+
+
+def _runs(env: BaseEnv) -> RunStore:
+    return RunStore(_client("dynamodb"), env.runs_table)
+
+
+def _is_running(execution: str) -> bool:
+    try:
+        answer = _client("stepfunctions").describe_execution(executionArn=execution)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+            return False
+        raise
+    return bool(answer["status"] == "RUNNING")
+
+
+def open_run() -> OpenRunDeps:
+    env = BaseEnv.read()
+    return OpenRunDeps(
+        settings=_settings(env),
+        runs=_runs(env),
+        clock=SystemClock(),
+        is_holiday=is_bank_holiday,
+        is_running=_is_running,
+    )
+
+
+def plan_company() -> PlanDeps:
+    env = PlanEnv.read()
+    return PlanDeps(
+        settings=_settings(env),
+        jestor=_jestor(env),
+        omie=_omie(env),
+        ledger=_ledger(env),
+        runs=_runs(env),
+        objects=ObjectStore(_client("s3"), env.data_bucket),
+        clock=SystemClock(),
+    )
+
+
+def request_approval() -> ApprovalDeps:
+    env = NotifyingEnv.read()
+    return ApprovalDeps(
+        runs=_runs(env), notifier=Notifier(_client("sns"), env.notification_topic), clock=SystemClock()
+    )
+
+
+def bill_batch() -> BillDeps:
+    env = BillEnv.read()
+    lanes = LaneStore(_client("dynamodb"), env.lanes_table)
+    clock = SystemClock()
+
+    def count_error(company: str) -> Callable[[str, Any], None]:
+        def count(method: str, error: Any) -> None:
+            if error.counts_toward_block:
+                lanes.note_error(company, method, clock.now().timestamp())
+
+        return count
+
+    return BillDeps(
+        settings=_settings(env),
+        ledger=_ledger(env),
+        lanes=lanes,
+        runs=_runs(env),
+        queues=Queues(_client("sqs"), env.parked_queue_url),
+        tasks=TaskCallbacks(_client("stepfunctions")),
+        omie=_omie(env, count_error),
+        clock=clock,
+        read_ahead=read_ahead(),
+    )
+
+
+def settle_company() -> SettleDeps:
+    env = SettleEnv.read()
+    return SettleDeps(
+        settings=_settings(env),
+        ledger=_ledger(env),
+        objects=ObjectStore(_client("s3"), env.data_bucket),
+        queues=Queues(_client("sqs"), env.parked_queue_url),
+        omie=_omie(env),
+        clock=SystemClock(),
+    )
+
+
+def close_run() -> CloseDeps:
+    env = CloseEnv.read()
+    return CloseDeps(
+        settings=_settings(env),
+        ledger=_ledger(env),
+        runs=_runs(env),
+        objects=ObjectStore(_client("s3"), env.data_bucket),
+        notifier=Notifier(_client("sns"), env.notification_topic),
+        clock=SystemClock(),
+    )

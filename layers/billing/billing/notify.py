@@ -1,0 +1,23 @@
+"""Tells people, through one SNS topic, how a run stands."""
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+SUBJECT_LENGTH = 100  # SNS's own limit
+
+
+class Notifier:
+    def __init__(self, sns: "SNSClient", topic: str) -> None:
+        self._sns = sns
+        self._topic = topic
+
+    def send(self, subject: str, text: str) -> None:
+        self._sns.publish(TopicArn=self._topic, Subject=_ascii(subject)[:SUBJECT_LENGTH], Message=text)
+
+
+def _ascii(text: str) -> str:
+    """SNS takes subjects in ASCII only."""
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

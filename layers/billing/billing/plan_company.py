@@ -1,0 +1,284 @@
+"""One company's plan: both sides read in bulk, one line per contract, to the cent, before anything is billed.
+
+    Omie's stages 20/30, Jestor's rows (to a file), Omie's contracts (compact), customers of the contracts to create
+        -> plan.jsonl, its hash, batches-0.jsonl, and the decision: bill | approval | nothing | preview
+
+Jestor's rows wait in a temporary file and Omie's contracts as small tuples, so that memory grows by less than 1 KB a
+contract. An incomplete read of either side raises: no plan is better than a plan of a part.
+"""
+
+import contextlib
+import json
+import pickle
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import IO, Any, Literal, TypeVar
+
+from billing.clock import Clock
+from billing.domain.charge import Charge, ChargeKey, State
+from billing.domain.contract import BadRow, Contract, normalise_document
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.plan import (
+    LedgerView,
+    OmieContract,
+    PlanLine,
+    PlanSummary,
+    Previous,
+    Reason,
+    batches,
+    check_guardrail,
+    find_omie,
+    plan_contract,
+    plan_hash,
+    shared_links,
+    unlinked,
+)
+from billing.jestor.client import JestorClient, with_drafts
+from billing.jestor.field_map import check_fields, option_labels, to_contract
+from billing.omie import mapping
+from billing.omie.client import OmieClient
+from billing.settings import Settings
+from billing.store.objects import batches_key, plan_key
+from billing.store.ports import Charges, Objects, Runs
+
+T = TypeVar("T")
+CHUNK = 100
+"""Rows planned at a time: one consistent read of the ledger each."""
+BATCH_SIZE = 25
+
+
+class PlanRefused(Exception):  # noqa: N818
+    """Nothing may be planned until a person has put something right: one Portuguese line a problem."""
+
+
+@dataclass(frozen=True)
+class PlanDeps:
+    settings: Settings
+    jestor: Callable[[], JestorClient]
+    omie: Callable[[str], OmieClient]
+    ledger: Charges
+    runs: Runs
+    objects: Objects
+    clock: Clock
+
+
+@dataclass
+class OmieIndex:
+    """Omie's contracts, each held once: by our code where they carry it, else by nCodCtr."""
+
+    by_code: dict[str, OmieContract] = field(default_factory=dict)
+    by_id: dict[int, OmieContract] = field(default_factory=dict)
+    code_of: dict[int, str] = field(default_factory=dict)
+    """nCodCtr -> code, of linked contracts that a row names by number as well."""
+
+    @classmethod
+    def read(cls, contratos: Iterable[dict[str, Any]], named: Container[int]) -> "OmieIndex":
+        index = cls()
+        for cadastro in contratos:
+            found = mapping.compact(cadastro)
+            if found.cCodIntCtr.startswith("JST-") and found.cCodIntCtr not in index.by_code:
+                index.by_code[found.cCodIntCtr] = found
+                if found.nCodCtr in named:
+                    index.code_of[found.nCodCtr] = found.cCodIntCtr
+            else:
+                index.by_id[found.nCodCtr] = found
+        return index
+
+    def find(self, row: Contract | BadRow) -> OmieContract | None:
+        found = find_omie(row, self.by_code, self.by_id)
+        if found is None and isinstance(row, Contract) and row.omie_id in self.code_of:
+            return self.by_code[self.code_of[row.omie_id]]
+        return found
+
+
+def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
+    """Plans `event["company"]` (see open_run's answer) and adds what BillBatches, Settle and CloseRun need to it."""
+    company: str = event["company"]
+    month = BillingMonth.parse(event["month"])
+    settings = deps.settings.companies[company]
+    today = deps.clock.now().astimezone(SAO_PAULO).date()
+    omie = deps.omie(company)
+
+    stages: dict[int, Literal[20, 30]] = dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
+    stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
+    with tempfile.TemporaryFile() as spool:
+        rows = _Rows(spool, deps, company)
+        rows.read()
+        named = rows.named_in_omie()
+        rivals = rows.rivals(named)
+        index = OmieIndex.read(omie.iter_contratos(), named)
+        customers = _customers(omie, rows, index) if settings.create_unknown else {}
+        lookalikes = _lookalikes(customers, index, named)
+
+        key = plan_key(
+            month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company
+        )
+        summary = PlanSummary(settings.guardrail.limits())
+        with deps.objects.plan_writer(key) as plan:
+            for chunk in _chunks(rows, CHUNK):
+                codes = [row.code for row in chunk]
+                this_month = _charges(deps.ledger, codes, month)
+                last_month = _charges(deps.ledger, codes, month.previous())
+                held = deps.ledger.held_many(codes)
+                for row in chunk:
+                    found = index.find(row)
+                    customer = customers.get(_document(row)) if found is None else None
+                    line = plan_contract(
+                        row,
+                        month=month,
+                        today=today,
+                        policy=settings.policy(company),
+                        omie=found,
+                        lookalikes=lookalikes.get(customer, ()) if customer else (),
+                        omie_stage=stages.get(found.nCodCtr) if found else None,
+                        ledger=_ledger_view(this_month.get(row.code)),
+                        previous=_previous(last_month.get(row.code)),
+                        held=row.code in held,
+                        rivals=[c for c in rivals.get(found.nCodCtr, ()) if c != row.code] if found else (),
+                    )
+                    if line.customer is not None and customer:
+                        line = replace(line, customer=line.customer | {"nCodCli": customer})
+                    if (
+                        line.reason_code == Reason.ALREADY_BILLED
+                    ):  # what was billed, whatever Jestor says by now
+                        line = replace(line, amount=this_month[row.code].amount)
+                    summary.add(line)
+                    plan.write(line.to_json())
+
+    digest = plan_hash(deps.objects.read_lines(key))
+    reasons = list(check_guardrail(summary, summary.guardrail))
+    decision = _decide(event, summary, reasons)
+    planned = event | {
+        "plan": {"key": key, "hash": digest, "lines": plan.lines} | summary.to_dict(),
+        "decision": decision,
+        "reasons": reasons,
+        "planned_at": deps.clock.now().isoformat(),
+    }
+    if not event["preview"]:
+        lines = map(PlanLine.from_json, deps.objects.read_lines(key))
+        planned["batches"] = write_batches(deps.objects, planned, lines, 0)
+        deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key)
+    return planned
+
+
+def write_batches(
+    objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int
+) -> dict[str, Any]:
+    """Writes one batch per line for the distributed Map; answers where they are and how many."""
+    key = batches_key(planned["month"], planned["generation"], planned["company"], round_)
+    head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
+    head["plan_hash"] = planned["plan"]["hash"]
+    with objects.plan_writer(key) as batches_file:
+        for number, batch in enumerate(batches(lines, BATCH_SIZE)):
+            message = head | {"batch": f"{round_}-{number}", "lines": [line.to_dict() for line in batch]}
+            batches_file.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
+        return {"bucket": objects.bucket, "key": key, "count": batches_file.lines}
+
+
+def _decide(event: dict[str, Any], summary: PlanSummary, reasons: list[str]) -> str:
+    if event["preview"]:
+        return "preview"
+    if not summary.count:
+        return "nothing"
+    return "approval" if reasons else "bill"
+
+
+class _Rows:
+    """This company's contracts, spooled to a file in id order; may be iterated again and again."""
+
+    def __init__(self, spool: IO[bytes], deps: PlanDeps, company: str) -> None:
+        self._spool = spool
+        self._deps = deps
+        self._company = company
+
+    def read(self) -> None:
+        """Raises PlanRefused when the table no longer fits the field map, IncompleteRead when rows are missing."""
+        jestor = self._deps.jestor()
+        settings = self._deps.settings
+        table_map = settings.jestor.contracts
+        company = settings.companies[self._company]
+        properties = jestor.properties(table_map.table)
+        problems = check_fields(properties, table_map, [company.jestor_label], company.omie.services)
+        if problems:
+            raise PlanRefused("\n".join(problems))
+        options = option_labels(properties)
+        takes_orphans = self._company == min(settings.companies)
+        drafts = with_drafts(table_map.fields.draft)
+        for raw in jestor.iter_records(table_map.table, filters=[drafts], select=table_map.select):
+            row = to_contract(raw, table_map, settings.company_by_label, options)
+            if row.company == self._company or (not row.company and takes_orphans):
+                pickle.dump(row, self._spool)
+
+    def __iter__(self) -> Iterator[Contract | BadRow]:
+        self._spool.seek(0)
+        with contextlib.suppress(EOFError):
+            while True:
+                yield pickle.load(self._spool)  # noqa: S301 - this process wrote it a moment ago
+
+    def named_in_omie(self) -> Counter[int]:
+        """nCodCtr -> how many rows name it."""
+        return Counter(row.omie_id for row in self if isinstance(row, Contract) and row.omie_id is not None)
+
+    def rivals(self, named: Counter[int]) -> dict[int, tuple[str, ...]]:
+        """nCodCtr -> the codes of the active rows that contest it."""
+        if not any(times > 1 for times in named.values()):
+            return {}
+        return shared_links(
+            row for row in self if isinstance(row, Contract) and named.get(row.omie_id or 0, 0) > 1
+        )
+
+
+def _document(row: Contract | BadRow) -> str:
+    return row.customer.document if isinstance(row, Contract) else ""
+
+
+def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, int]:
+    """Document -> codigo_cliente_omie, of the customers whose contract Omie does not know."""
+    wanted = {_document(row) for row in rows if index.find(row) is None} - {""}
+    found: dict[str, int] = {}
+    if wanted:
+        for cliente in omie.iter_clientes():
+            try:
+                document = normalise_document(str(cliente.get("cnpj_cpf") or ""))
+            except ValueError:
+                continue
+            if document in wanted:
+                found[document] = int(cliente["codigo_cliente_omie"])
+    return found
+
+
+def _lookalikes(
+    customers: dict[str, int], index: OmieIndex, named: Counter[int]
+) -> dict[int, list[OmieContract]]:
+    """nCodCli -> its active contracts in Omie that belong to no row."""
+    wanted = set(customers.values())
+    found: dict[int, list[OmieContract]] = {}
+    for contract in unlinked((c for c in index.by_id.values() if c.nCodCli in wanted), named):
+        found.setdefault(contract.nCodCli, []).append(contract)
+    return found
+
+
+def _charges(ledger: Charges, codes: list[str], month: BillingMonth) -> dict[str, Charge]:
+    found = ledger.get_many(ChargeKey(code, month) for code in codes)
+    return {key.contract: charge for key, charge in found.items()}
+
+
+def _ledger_view(charge: Charge | None) -> LedgerView | None:
+    if charge is None:
+        return None
+    return LedgerView(charge.state, charge.nCodOS, charge.reason, charge.reason_code)
+
+
+def _previous(charge: Charge | None) -> Previous | None:
+    if charge is None or charge.state is not State.BILLED:
+        return None
+    return Previous(charge.amount, str(charge.key.month))
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

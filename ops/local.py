@@ -1,0 +1,348 @@
+"""The whole stack on this computer: the emulator, both simulators, and the same template deployed to them.
+
+    python -m ops.local up      starts everything, deploys, and leaves it running   (make up)
+    python -m ops.local down    ends exactly the processes that `up` started        (make down)
+
+`OMIE_BASE_URL` and `JESTOR_BASE_URL` point it at other servers than our simulators; `SETTINGS` names the settings file
+(default config/demo.toml) and `SECRETS` a JSON file with their keys ({"jestor": {...}, "omie": {"acme": {...}}}).
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+import httpx
+import typer
+from botocore.config import Config
+
+from billing.settings import load_settings
+from simulators.world import JESTOR_TOKEN, OMIE_KEYS
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+LOCAL: Final = ROOT / ".local"
+STATE: Final = LOCAL / "stack.json"
+TOOLS: Final = ROOT / ".tools"
+STACK: Final = "billing-ops"
+READY_WITHIN: Final = 60.0
+EMULATED: Final = (
+    "cloudformation", "cloudwatch", "dynamodb", "events", "iam", "kms", "lambda", "logs", "s3", "scheduler",
+    "secretsmanager", "sns", "sqs", "ssm", "states", "sts", "apigateway", "xray",
+)  # fmt: skip
+KEYS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "sa-east-1"}
+"""The emulator's root keys; they open nothing else."""
+
+
+class LocalError(Exception):
+    """Something the local stack needs is not there or did not start: one line, and where the log is."""
+
+
+@dataclass
+class Processes:
+    """What `up` has started so far, so that a failure in the middle leaves nothing behind."""
+
+    pids: dict[str, int] = field(default_factory=dict)
+
+    def start(self, name: str, command: list[str], env: Mapping[str, str]) -> Path:
+        log = LOCAL / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own command
+                command,
+                cwd=ROOT,
+                env={**os.environ, **env},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.pids[name] = process.pid
+        return log
+
+    def end(self) -> None:
+        for pid in self.pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGTERM)
+        for pid in self.pids.values():
+            _wait_gone(pid)
+
+
+def up(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0) -> dict[str, Any]:
+    """Starts and deploys; answers (and writes to .local/stack.json) the environment and addresses of everything."""
+    if STATE.exists():
+        raise LocalError("A local stack is up already (.local/stack.json). End it first: make down")
+    _need_tools()
+    LOCAL.mkdir(exist_ok=True)
+    processes = Processes()
+    try:
+        state = _up(processes, contracts, seed, latency_ms)
+    except BaseException:
+        processes.end()
+        raise
+    STATE.write_text(json.dumps(state, indent=1))
+    return state
+
+
+def down() -> bool:
+    """Ends what `up` started, by process id. False when nothing was up."""
+    if not STATE.exists():
+        return False
+    Processes(json.loads(STATE.read_text())["pids"]).end()
+    STATE.unlink()
+    shutil.rmtree(LOCAL / "emulator", ignore_errors=True)
+    return True
+
+
+@contextlib.contextmanager
+def running(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0) -> Iterator[dict[str, Any]]:
+    """The stack for the length of a block."""
+    state = up(contracts, seed, latency_ms)
+    try:
+        yield state
+    finally:
+        down()
+
+
+def clients(state: Mapping[str, Any]) -> boto3.Session:
+    """A session whose clients reach the local stack (give `endpoint_url=state["env"]["AWS_ENDPOINT_URL"]`)."""
+    env = state["env"]
+    return boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_DEFAULT_REGION"])
+
+
+def _up(processes: Processes, contracts: int, seed: int, latency_ms: float) -> dict[str, Any]:
+    world = ["--contracts", str(contracts), "--seed", str(seed), "--port", "0"]
+    addresses = {"omie": os.environ.get("OMIE_BASE_URL", ""), "jestor": os.environ.get("JESTOR_BASE_URL", "")}
+    logs = {}
+    if not addresses["omie"]:
+        command = [sys.executable, "-m", "simulators.omie", *world, "--latency-ms", str(latency_ms)]
+        logs["omie"] = processes.start("omie", command, {})
+    if not addresses["jestor"]:
+        logs["jestor"] = processes.start("jestor", [sys.executable, "-m", "simulators.jestor", *world], {})
+    endpoint = _start_emulator(processes)
+    env = {**KEYS, "AWS_ENDPOINT_URL": endpoint}
+    build()
+    for name, log in logs.items():
+        addresses[name] = _address_in(log, processes.pids[name])
+    simulator = {name: addresses[name] for name in logs}
+    if "omie" in logs:
+        addresses["omie"] += "/api/v1/"
+    _await_emulator(endpoint)
+    _deploy(env, addresses)
+    state = {
+        "stack": STACK,
+        "env": env,
+        "pids": processes.pids,
+        "addresses": addresses,
+        "simulators": simulator,
+        "outputs": _outputs(env),
+    }
+    _put_settings_and_secrets(state)
+    return state
+
+
+# --- the emulator and the template -----------------------------------------------------------------------------------
+
+
+def _start_emulator(processes: Processes) -> str:
+    port = _free_port()
+    home = LOCAL / "emulator"
+    home.mkdir(exist_ok=True)
+    processes.start(
+        "emulator",
+        [str(TOOLS / "emulator" / "bin" / "python"), "-m", "ministack"],
+        {
+            **KEYS,
+            "AUTH": "true",  # IAM policies are enforced: a missing permission fails here, not in production
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "MINISTACK_HOST": "127.0.0.1",
+            "MINISTACK_REGION": KEYS["AWS_DEFAULT_REGION"],
+            "STATE_DIR": str(home / "state"),
+            "S3_DATA_DIR": str(home / "s3"),
+            "TMPDIR": str(home),
+            "LAMBDA_EXECUTOR": "local",
+            "SERVICES": ",".join(EMULATED),
+            "LOG_LEVEL": os.environ.get("EMULATOR_LOG_LEVEL", "WARNING"),
+        },
+    )
+    return f"http://127.0.0.1:{port}"
+
+
+def build() -> None:
+    """`sam build` into .aws-sam: the layer by its makefile, with this interpreter's version."""
+    command = [str(TOOLS / "sam" / "bin" / "sam"), "build", "--parallel", "--parameter-overrides", _runtime()]
+    _run("sam build", command, {"PYTHON": sys.executable, "UV": str(TOOLS / "uv" / "bin" / "uv")})
+
+
+def _deploy(env: Mapping[str, str], addresses: Mapping[str, str]) -> None:
+    overrides = [_runtime(), f"OmieBaseUrl={addresses['omie']}", f"JestorBaseUrl={addresses['jestor']}"]
+    command = [
+        str(TOOLS / "sam" / "bin" / "sam"),
+        "deploy",
+        *("--stack-name", STACK),
+        *("--region", env["AWS_DEFAULT_REGION"]),
+        *("--capabilities", "CAPABILITY_IAM"),
+        "--resolve-s3",
+        "--no-confirm-changeset",
+        "--no-progressbar",
+        "--parameter-overrides",
+        *overrides,
+    ]
+    _run("sam deploy", command, env)
+
+
+def _runtime() -> str:
+    return f"PythonRuntime=python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _run(name: str, command: list[str], env: Mapping[str, str]) -> None:
+    log = LOCAL / f"{name.replace(' ', '-')}.log"
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(TOOLS / "uv" / "bin"), os.environ.get("PATH", "")])
+    with log.open("wb") as output:
+        answer = subprocess.run(  # noqa: S603 - our own command
+            command,
+            cwd=ROOT,
+            env={**os.environ, **env, "PATH": path, "SAM_CLI_TELEMETRY": "0"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    if answer.returncode:
+        raise LocalError(f"{name} failed; the end of {log.relative_to(ROOT)}:\n{_tail(log)}")
+
+
+def _outputs(env: Mapping[str, str]) -> dict[str, str]:
+    stack = _client(env, "cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def _put_settings_and_secrets(state: Mapping[str, Any]) -> None:
+    outputs, env = state["outputs"], state["env"]
+    text = Path(os.environ.get("SETTINGS", ROOT / "config" / "demo.toml")).read_text()
+    load_settings(text)
+    _client(env, "s3").put_object(Bucket=outputs["DataBucketName"], Key=outputs["SettingsKey"], Body=text.encode())
+    if "SECRETS" in os.environ:
+        secrets = json.loads(Path(os.environ["SECRETS"]).read_text())
+    else:
+        secrets = {
+            "jestor": {"token": JESTOR_TOKEN},
+            "omie": {
+                company: {"app_key": key, "app_secret": secret} for company, (key, secret) in OMIE_KEYS.items()
+            },
+        }
+    secretsmanager = _client(env, "secretsmanager")
+    prefix = outputs["SecretsPrefix"]
+    names = {f"{prefix}/jestor": secrets["jestor"]} | {
+        f"{prefix}/omie/{company}": value for company, value in secrets["omie"].items()
+    }
+    for name, value in names.items():
+        secretsmanager.create_secret(Name=name, SecretString=json.dumps(value))
+
+
+def _client(env: Mapping[str, str], service: Any) -> Any:
+    session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_DEFAULT_REGION"])
+    return session.client(
+        service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"})
+    )
+
+
+# --- waiting, for conditions and never for time -----------------------------------------------------------------------
+
+
+def _await_emulator(endpoint: str) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{endpoint}/_ministack/health", timeout=2).is_success:
+                return
+        time.sleep(0.05)
+    raise LocalError(f"The emulator did not start; the end of its log:\n{_tail(LOCAL / 'emulator.log')}")
+
+
+def _address_in(log: Path, pid: int) -> str:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        if found := re.search(r"simulator: (http://\S+)", log.read_text(errors="replace")):
+            return found[1]
+        if _gone(pid):
+            break
+        time.sleep(0.05)
+    raise LocalError(f"A simulator did not start; the end of {log.relative_to(ROOT)}:\n{_tail(log)}")
+
+
+def _gone(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _wait_gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while not _gone(pid):
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            return
+        time.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _need_tools() -> None:
+    missing = [name for name in ("uv", "sam", "emulator") if not (TOOLS / name / "bin").is_dir()]
+    if missing:
+        raise LocalError(f"Missing tools: {', '.join(missing)}. Install them: make setup")
+
+
+app = typer.Typer(help="The whole stack on this computer.", no_args_is_help=True)
+
+
+@app.command(name="up")
+def up_command(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0) -> None:
+    """Start the emulator and both simulators, deploy the template, and leave it all running."""
+    state = up(contracts, seed, latency_ms)
+    typer.echo(f"AWS      {state['env']['AWS_ENDPOINT_URL']}")
+    for name, address in state["addresses"].items():
+        typer.echo(f"{name:<8} {address}")
+    typer.echo("Try:     .venv/bin/billing-ops run --preview        End it: make down")
+
+
+@app.command(name="down")
+def down_command() -> None:
+    """End the processes that `up` started."""
+    typer.echo("Ended." if down() else "Nothing was up.")
+
+
+def main() -> None:
+    try:
+        app()
+    except LocalError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
