@@ -37,7 +37,7 @@ events = st.tuples(
     facts,
 )
 holds = st.tuples(st.sampled_from(["put_hold", "lift_hold"]), contracts)
-steps = st.lists(st.tuples(claims | claims | events | events | events | holds, st.booleans()), min_size=3, max_size=14)
+steps = st.lists(st.tuples(claims | claims | events | events | events | holds, st.booleans()), min_size=3, max_size=11)
 
 
 def perform(ledger, example, step, now):
@@ -84,7 +84,7 @@ def pair(moto_aws):
     )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(steps)
 def test_both_ledgers_answer_alike_whatever_happens(pair, sequence):
     dynamodb, memory, examples = pair
