@@ -31,12 +31,12 @@ _SAID: Final = (
     (r"No such command '(.+?)'\. Did you mean (.+)\?", "Comando desconhecido: {0}. Seria {1}?"),
     (r"No such command '(.+?)'\.?", "Comando desconhecido: {0}."),
     (r"Option '?(\S+?)'? requires an argument\.?", "Falta o valor da opção {0}."),
-    (r"Got unexpected extra arguments? \((.+)\)\.?", "Sobrou na linha: {0}."),
+    (r"Got unexpected extra argument(?:s|\(s\))? \((.+)\)\.?", "Sobrou na linha: {0}."),
     (
-        r"Invalid value for '?(.+?)'?: '?(.*?)'? is not one of (.+?)\.?",
+        r"Invalid value for '?(.+?)'?: (?:Value error, )?'?(.*?)'? is not one of (.+?)\.?",
         "Valor inválido em {0}: {1}. Use um destes: {2}.",
     ),
-    (r"Invalid value for '?(.+?)'?: (.*)", "Valor inválido em {0}: {1}"),
+    (r"Invalid value for '?(.+?)'?: (?:Value error, )?(.*)", "Valor inválido em {0}: {1}"),
 )
 """What Typer says, and how we say it."""
 

@@ -1,0 +1,195 @@
+"""What a person sees while a run goes on: snapshots in, lines out."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+
+from billing.store import dynamo
+from ops.follow import (
+    PATIENCE,
+    CompanyProgress,
+    Follower,
+    PlainShow,
+    Snapshot,
+    duration,
+    hour,
+    plain_lines,
+    rate,
+    view,
+)
+from simulators.clock import VirtualClock
+
+NOON = datetime(2026, 12, 1, 15, 0, tzinfo=UTC)  # 12:00 in São Paulo
+ACME = CompanyProgress("acme", to_bill=1000)
+
+
+def at(seconds: float, *companies: CompanyProgress, ended: bool = False) -> Snapshot:
+    return Snapshot(NOON + timedelta(seconds=seconds), companies, "2026-12", ended)
+
+
+def steady(seconds: int, per_minute: int, start: CompanyProgress = ACME) -> list[Snapshot]:
+    return [
+        at(second, replace(start, billed=start.billed + per_minute * second // 60))
+        for second in range(0, seconds + 1, 2)
+    ]
+
+
+def only_line(*history: Snapshot) -> str:
+    (line,) = plain_lines(view(history))
+    return line
+
+
+def test_before_the_plan_the_line_says_what_is_being_done():
+    assert only_line(at(0, CompanyProgress("acme"))) == "12:00:00 acme: planejando"
+
+
+def test_a_running_company_shows_count_pace_and_time_left():
+    history = steady(60, per_minute=240)
+    assert only_line(*history) == "12:01:00 acme: 240/1.000 faturados · 240/min · faltam 3 min"
+
+
+def test_the_first_snapshot_claims_no_pace():
+    assert only_line(at(0, replace(ACME, billed=400))) == "12:00:00 acme: 400/1.000 faturados"
+
+
+def test_the_pace_is_that_of_the_last_two_minutes_not_of_the_whole_run():
+    slow = [at(second, replace(ACME, billed=second)) for second in range(0, 600, 10)]
+    fast = [at(600 + second, replace(ACME, billed=600 + second * 4)) for second in range(0, 121, 10)]
+    assert rate([*slow, *fast], "acme") == pytest.approx(240, rel=0.02)
+
+
+def test_a_counter_that_goes_back_gives_no_pace():
+    assert rate([at(0, replace(ACME, billed=500)), at(60, replace(ACME, billed=10))], "acme") is None
+
+
+def test_no_progress_shows_a_pace_of_zero_and_no_time_left():
+    line = only_line(at(0, replace(ACME, billed=10)), at(60, replace(ACME, billed=10)))
+    assert line == "12:01:00 acme: 10/1.000 faturados · 0/min"
+
+
+def test_a_blocked_lane_says_until_when_how_long_and_why_instead_of_a_pace():
+    blocked = replace(
+        ACME, billed=412, blocked_until=NOON + timedelta(minutes=32), blocked_reason="o Omie bloqueou a chave"
+    )
+    line = only_line(at(0, replace(ACME, billed=400)), at(60, blocked))
+    assert line == ("12:01:00 acme: 412/1.000 faturados · bloqueada até 12:32 (faltam 31 min): o Omie bloqueou a chave")
+
+
+def test_a_block_that_is_over_is_not_shown():
+    over = replace(ACME, billed=412, blocked_until=NOON - timedelta(seconds=1), blocked_reason="x")
+    assert only_line(at(0, over)) == "12:00:00 acme: 412/1.000 faturados"
+
+
+def test_parked_and_in_doubt_are_told_in_singular_and_plural():
+    one = replace(ACME, billed=10, parked=1, in_doubt=1)
+    many = replace(ACME, billed=10, parked=12, in_doubt=3)
+    assert only_line(at(0, one)).endswith("· 1 parado · 1 em dúvida")
+    assert only_line(at(0, many)).endswith("· 12 parados · 3 em dúvida")
+
+
+def test_waiting_for_approval_shows_the_reasons():
+    waiting = replace(ACME, waiting_approval=("total acima do limite", "3 saltos"))
+    assert only_line(at(0, waiting)).endswith("espera aprovação: total acima do limite; 3 saltos")
+
+
+def test_parked_contracts_do_not_count_as_still_to_come():
+    history = [at(s, replace(ACME, billed=900 + s, parked=20)) for s in range(0, 61, 2)]
+    assert "faltam menos de 1 min" in only_line(*history)
+
+
+def test_when_all_is_sent_the_company_is_being_checked_and_has_no_time_left():
+    row = view([at(0, replace(ACME, billed=990)), at(60, replace(ACME, billed=1000))]).rows[0]
+    assert (row.step, row.per_minute, row.left, row.done) == ("conferindo com o Omie", None, None, 1.0)
+
+
+def test_several_companies_have_a_total_and_wait_for_the_slowest():
+    nimbus = CompanyProgress("nimbus", to_bill=100)
+    history = [at(s, replace(ACME, billed=s * 4), replace(nimbus, billed=s)) for s in range(0, 61, 2)]
+    lines = plain_lines(view(history))
+    assert [line.split(" ", 1)[1] for line in lines] == [
+        "acme: 240/1.000 faturados · 240/min · faltam 3 min",
+        "nimbus: 60/100 faturados · 60/min · faltam 1 min",
+        "total: 300/1.100 faturados · 300/min · faltam 3 min",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "menos de 1 min"), (29, "menos de 1 min"), (31, "1 min"), (3540, "59 min"), (3900, "1 h 05 min")],
+)
+def test_durations_are_said_as_people_say_them(seconds, said):
+    assert duration(timedelta(seconds=seconds)) == said
+
+
+def test_an_hour_of_another_day_comes_with_its_day():
+    assert hour(NOON, NOON) == "12:00"
+    assert hour(NOON + timedelta(days=1), NOON) == "02/12 12:00"
+
+
+class Script:
+    """Gives the snapshots one after another, or raises what stands in their place."""
+
+    def __init__(self, clock, steps):
+        self.clock = clock
+        self.steps = list(steps)
+
+    def __call__(self):
+        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+        if isinstance(step, Exception):
+            raise step
+        return replace(step, at=self.clock.now())
+
+
+def follower(steps, shown):
+    clock = VirtualClock(NOON)
+    return Follower(Script(clock, steps), shown.append, clock, dynamo.passes)
+
+
+def test_following_ends_with_the_execution_and_keeps_only_the_window():
+    shown = []
+    steps = [*(at(0, replace(ACME, billed=n)) for n in range(200)), at(0, ACME, ended=True)]
+    loop = follower(steps, shown)
+    assert loop.until_ended().ended
+    assert len(shown) == 201
+    assert len(loop.history) == 61  # two minutes of readings, two seconds apart
+
+
+def test_a_lost_connection_is_a_warning_and_following_goes_on():
+    lost = ConnectTimeoutError(endpoint_url="http://127.0.0.1:1")
+    shown = []
+    follower([at(0, ACME), lost, lost, at(0, ACME, ended=True)], shown).until_ended()
+    assert [bool(step.warning) for step in shown] == [False, True, True, False]
+    assert plain_lines(shown[1])[-1] == ("12:00:00 a AWS não responde há menos de 1 min; a execução continua por lá")
+
+
+def test_a_connection_lost_for_too_long_ends_the_following():
+    lost = ConnectTimeoutError(endpoint_url="http://127.0.0.1:1")
+    loop = follower([at(0, ACME), lost], [])
+    with pytest.raises(ConnectTimeoutError):
+        loop.until_ended()
+    assert loop.clock.now() - NOON > PATIENCE
+
+
+def test_an_error_that_does_not_pass_ends_the_following_at_once():
+    with pytest.raises(KeyError):
+        follower([at(0, ACME), KeyError("x")], []).until_ended()
+
+
+def test_a_log_gets_a_line_every_fifteen_seconds():
+    lines = []
+    show = PlainShow(lines.append)
+    for snapshot in steady(60, per_minute=60):
+        show(view([snapshot]))
+    assert [line[:8] for line in lines] == ["12:00:00", "12:00:16", "12:00:32", "12:00:48"]
+
+
+def test_a_log_gets_a_line_at_once_when_a_lane_is_blocked():
+    lines = []
+    show = PlainShow(lines.append)
+    show(view([at(0, ACME)]))
+    until = NOON + timedelta(minutes=30)
+    for second in (2, 4, 6):
+        show(view([at(second, replace(ACME, blocked_until=until))]))
+    assert [line[:8] for line in lines] == ["12:00:00", "12:00:02"]
