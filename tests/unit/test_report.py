@@ -183,6 +183,21 @@ def test_every_reason_of_the_plan_has_a_title():
     assert set(Reason) <= set(ADVICE)
 
 
+@pytest.mark.parametrize(
+    "code", ["omie_rejected", "amount_not_planned", "not_sent", "too_many_failures", "in_doubt", "missed_month"]
+)
+def test_what_billing_and_settling_park_comes_with_advice(code):
+    assert ADVICE[code].todo
+
+
+def test_waiting_and_parked_doubts_are_not_the_same():
+    waiting = replace(BILLED, situation=Situation.IN_DOUBT, reason_code="in_doubt")
+    parked = replace(PARKED, reason_code="in_doubt")
+    report = summarise(RUN, planned([waiting, parked]), [waiting, parked])
+    assert report.in_doubt.rows[0].todo.startswith("Nada, por enquanto")
+    assert report.needs_person.rows[0].todo.startswith("Antes de tudo, veja no Omie")
+
+
 def test_commands_are_set_as_code_and_escaped_around():
     reason = "Rode billing-ops link --contract JST-530 --omie 44. Ou `a<b`."
     line = replace(PARKED, reason=reason)

@@ -283,7 +283,9 @@ class Advice(NamedTuple):
     where: Where = Where.JESTOR
 
 
-_AGAIN = "Depois, mande de novo: `billing-ops redrive`."
+_AGAIN = "Depois: `billing-ops run`."
+_RELEASE = "Depois, libere o contrato: `billing-ops redrive`."
+"""The ledger remembers what it parked; what the plan parked is simply planned anew."""
 
 ADVICE: Mapping[str, Advice] = {
     # skipped
@@ -298,7 +300,7 @@ ADVICE: Mapping[str, Advice] = {
     "held": Advice("Retido por cancelamento (churn)"),
     # parked by the plan
     "bad_row": Advice("Cadastro incompleto", f"Corrija os campos do contrato. {_AGAIN}"),
-    "parked_before": Advice("Parado numa tentativa anterior", f"Resolva o motivo. {_AGAIN}", Where.COMMAND),
+    "parked_before": Advice("Parado numa tentativa anterior", f"Resolva o motivo. {_RELEASE}", Where.COMMAND),
     "no_amount": Advice("Sem valor a cobrar", f"Preencha o valor do contrato, ou encerre-o. {_AGAIN}"),
     "unknown_service": Advice(
         "Serviço desconhecido", "Escolha um serviço cadastrado, ou peça para cadastrar este na configuração."
@@ -332,31 +334,50 @@ ADVICE: Mapping[str, Advice] = {
         "Fature por ordem de serviço (recuperação do mês), nunca pelo contrato.",
         Where.COMMAND,
     ),
-    # parked while billing
-    "omie_rejected": Advice("O Omie recusou", f"Corrija o que o Omie aponta. {_AGAIN}", Where.OMIE),
-    # neither
-    "in_doubt": Advice(
-        "Resposta do Omie se perdeu",
-        "Nada, por enquanto: o sistema lê o Omie e resolve. Não fature à mão.",
-        Where.NOWHERE,
+    # parked while billing or settling
+    "omie_rejected": Advice("O Omie recusou", f"Corrija o que o Omie aponta. {_RELEASE}", Where.OMIE),
+    "amount_not_planned": Advice(
+        "Valor diferente do planejado", f"Confira os itens do contrato no Omie. {_RELEASE}", Where.OMIE
     ),
-    "unexplained": Advice(
-        "Planejado, mas ninguém sabe dele",
-        "Não fature à mão. Confira o contrato no Omie e avise quem cuida do sistema.",
+    "not_sent": Advice("Não foi possível enviar", "Libere o contrato: `billing-ops redrive`.", Where.COMMAND),
+    "too_many_failures": Advice("O Omie falhou seguidas vezes", f"Confira o contrato no Omie. {_RELEASE}", Where.OMIE),
+    "in_doubt": Advice(
+        "Não se sabe se foi faturado",
+        "Antes de tudo, veja no Omie se há OS deste mês. Só se não houver, libere: `billing-ops redrive`.",
         Where.OMIE,
     ),
+    # the company stopped before its turn came
+    "stopped": Advice("A empresa parou antes da vez dele"),
 }
 """Reason code -> short title, what to do, where. A code that is not here shows its own reason."""
 
 _UNKNOWN = Advice("Precisa ser conferido", "Leia o motivo, confira no Omie e só então mande de novo.", Where.OMIE)
 
 
+_NO_ANSWER = Advice(
+    "Resposta do Omie se perdeu",
+    "Nada, por enquanto: o sistema lê o Omie e resolve. Não fature à mão.",
+    Where.NOWHERE,
+)
+_LOST = Advice(
+    "Planejado, mas ninguém sabe dele",
+    "Não fature à mão. Confira o contrato no Omie e avise quem cuida do sistema.",
+    Where.OMIE,
+)
+
+
+def _advice(line: ContractLine) -> Advice:
+    match line.situation:
+        case Situation.IN_DOUBT:
+            return _NO_ANSWER
+        case Situation.UNEXPLAINED:
+            return _LOST
+        case _:
+            return ADVICE.get(line.reason_code, _UNKNOWN)
+
+
 def _needs(line: ContractLine) -> NeedsPerson:
-    fallback = ADVICE.get(
-        {Situation.IN_DOUBT: "in_doubt", Situation.UNEXPLAINED: "unexplained"}.get(line.situation, ""),
-        _UNKNOWN,
-    )
-    advice = ADVICE.get(line.reason_code, fallback)
+    advice = _advice(line)
     return NeedsPerson(
         company=line.company,
         contract=line.contract,
