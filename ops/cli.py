@@ -43,9 +43,7 @@ app = App(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-settings_app = App(
-    cls=Group, help="Confere, envia e mostra a configuração das empresas.", no_args_is_help=True
-)
+settings_app = App(cls=Group, help="Confere, envia e mostra a configuração das empresas.", no_args_is_help=True)
 secrets_app = App(cls=Group, help="Grava e confere as chaves do Omie e do Jestor.", no_args_is_help=True)
 app.add_typer(settings_app, name="settings")
 app.add_typer(secrets_app, name="secrets")
@@ -61,9 +59,7 @@ Month = Annotated[
     str | None,
     typer.Option("--month", metavar="AAAA-MM", help="Mês de competência; sem ela, o mês atual em São Paulo."),
 ]
-Company = Annotated[
-    str, typer.Option("--company", metavar="EMPRESA", help="A empresa, como está na configuração.")
-]
+Company = Annotated[str, typer.Option("--company", metavar="EMPRESA", help="A empresa, como está na configuração.")]
 Json = Annotated[bool, typer.Option("--json", help="Um único objeto JSON na saída, para programas.")]
 
 
@@ -72,9 +68,7 @@ def _start(
     ctx: typer.Context,
     stack: Annotated[
         str | None,
-        typer.Option(
-            "--stack", metavar="NOME", help="A pilha na AWS; sem ela, BILLING_STACK ou billing-ops."
-        ),
+        typer.Option("--stack", metavar="NOME", help="A pilha na AWS; sem ela, BILLING_STACK ou billing-ops."),
     ] = None,
     debug: Annotated[  # noqa: ARG001 - read by Group.main, which meets the errors
         bool, typer.Option("--debug", help="Em caso de erro, mostra o rastro completo.")
@@ -93,16 +87,12 @@ def run(
     month: Month = None,
     company: Annotated[
         list[str] | None,
-        typer.Option(
-            "--company", metavar="EMPRESA", help="Só esta empresa; repita para várias. Sem ela, todas."
-        ),
+        typer.Option("--company", metavar="EMPRESA", help="Só esta empresa; repita para várias. Sem ela, todas."),
     ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Só planeja e mostra o relatório; nada é faturado.")
     ] = False,
-    follow: Annotated[
-        bool, typer.Option("--follow/--no-follow", help="Acompanha até o fim, ou só inicia.")
-    ] = True,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Acompanha até o fim, ou só inicia.")] = True,
     as_json: Json = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Não pergunta antes de faturar.")] = False,
 ) -> None:
@@ -126,9 +116,7 @@ def run(
         "preview": preview,
         "who": stack.who(here.tools.environ),
     }
-    started = stack.start(
-        request, f"{chosen}-{'previa' if preview else 'operador'}-{here.now():%Y%m%dT%H%M%S}"
-    )
+    started = stack.start(request, f"{chosen}-{'previa' if preview else 'operador'}-{here.now():%Y%m%dT%H%M%S}")
     if not as_json:
         here.say(f"Execução {started.name} iniciada na pilha {stack.name} ({stack.region}).")
     if follow:
@@ -168,9 +156,7 @@ def _own_month(chosen: BillingMonth, present: BillingMonth) -> None:
 
 def _ask_before_billing(here: Desk, month: BillingMonth, companies: Sequence[str]) -> None:
     if not here.tools.at_a_terminal():
-        raise InputError(
-            "Sem um terminal não há como perguntar: repita com --yes para faturar, ou com --preview."
-        )
+        raise InputError("Sem um terminal não há como perguntar: repita com --yes para faturar, ou com --preview.")
     stack = here.stack
     if not here.confirm(f"Faturar {month} de {', '.join(companies)} na pilha {stack.name} ({stack.region})?"):
         raise OperatorError("Cancelado; nada foi faturado.")
@@ -181,17 +167,14 @@ def _follow_to_the_end(here: Desk, started: Execution, companies: Sequence[str],
         last = _watch(here, started, companies, quiet=as_json)
     except KeyboardInterrupt:
         here.note(
-            "Você parou de acompanhar; a execução continua na AWS. "
-            f"Para voltar: billing-ops follow {started.name}"
+            f"Você parou de acompanhar; a execução continua na AWS. Para voltar: billing-ops follow {started.name}"
         )
         raise typer.Exit(130) from None
     ended = here.stack.execution(started.arn)
     closing = here.stack.closing(ended)
     result = verdict(ended, closing)
     if as_json:
-        here.say_json(
-            _summary(ended, closing, last) | {"balanced": result.balanced, "explanation": result.line}
-        )
+        here.say_json(_summary(ended, closing, last) | {"balanced": result.balanced, "explanation": result.line})
     else:
         _show_closing(here, closing)
     if not result.balanced:
@@ -215,10 +198,11 @@ def _watch(here: Desk, started: Execution, companies: Sequence[str], *, quiet: b
         return look(lambda _: None)
     if not here.tools.at_a_terminal():
         return look(PlainShow(here.say))
-    with Live(console=render.console(), refresh_per_second=4) as live:
+    console = render.console()
+    with Live(console=console, refresh_per_second=4) as live:
 
         def draw(view: View) -> None:
-            live.update(render.progress(view))
+            live.update(render.progress(view, console.width))
 
         return look(draw)
 
@@ -264,9 +248,7 @@ def _show_closing(here: Desk, closing: dict[str, Any]) -> None:
 def status(
     ctx: typer.Context,
     month: Month = None,
-    company: Annotated[
-        str | None, typer.Option("--company", metavar="EMPRESA", help="Só esta empresa.")
-    ] = None,
+    company: Annotated[str | None, typer.Option("--company", metavar="EMPRESA", help="Só esta empresa.")] = None,
     as_json: Json = False,
 ) -> None:
     """Mostra o mês: execuções, contratos por situação, bloqueios, aprovações à espera e a fila de parados."""
@@ -298,8 +280,7 @@ def status(
                     for key in companies
                 },
                 "approvals": [
-                    {"company": item.company, "reasons": item.reasons, "asked_at": item.asked_at}
-                    for item in waiting
+                    {"company": item.company, "reasons": item.reasons, "asked_at": item.asked_at} for item in waiting
                 ],
                 "parked_messages": parked,
             }
@@ -307,10 +288,7 @@ def status(
         return
     titles = ("empresa", "execução", "faturados", "enviando", "em dúvida", "parados", "retidos", "a enviar")
     order = (State.BILLED, State.SENDING, State.UNKNOWN, State.PARKED, State.HELD, State.READY)
-    rows = [
-        (key, runs[key].describe(now), *(thousands(states[key][state]) for state in order))
-        for key in companies
-    ]
+    rows = [(key, runs[key].describe(now), *(thousands(states[key][state]) for state in order)) for key in companies]
     here.say(f"{chosen} na pilha {stack.name} ({stack.region}), {now.astimezone(SAO_PAULO):%d/%m/%Y %H:%M}")
     render.console().print(render.table(titles, rows))
     for key, lane in lanes.items():
@@ -373,9 +351,7 @@ def reject(
     ctx: typer.Context,
     company: Company,
     month: Month = None,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXTO", help="Por quê; vai para o relatório.")
-    ] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXTO", help="Por quê; vai para o relatório.")] = "",
 ) -> None:
     """Rejeita o plano que está à espera; a empresa não é faturada nesta execução."""
     _answer(desk(ctx), month, company, reason, approved=False)
@@ -415,9 +391,7 @@ def _answer(here: Desk, month: str | None, company: str, reason: str, *, approve
 def link(
     ctx: typer.Context,
     contract: Annotated[str, typer.Option("--contract", metavar="JST-12", help="O contrato no Jestor.")],
-    omie: Annotated[
-        int, typer.Option("--omie", metavar="NÚMERO", min=1, help="O nCodCtr do contrato no Omie.")
-    ],
+    omie: Annotated[int, typer.Option("--omie", metavar="NÚMERO", min=1, help="O nCodCtr do contrato no Omie.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Só confere; não grava nada.")] = False,
 ) -> None:
     """Vincula um contrato do Jestor ao contrato do Omie que já existe, depois de conferir os dois."""
@@ -436,13 +410,9 @@ def link(
 
     checked = check_link(number, omie, settings, jestor, omie_of)
     if checked.already:
-        here.say(
-            f"{checked.code} já está vinculado ao contrato {omie} do Omie ({checked.company}); nada a fazer."
-        )
+        here.say(f"{checked.code} já está vinculado ao contrato {omie} do Omie ({checked.company}); nada a fazer.")
     elif dry_run:
-        here.say(
-            f"Confere: {checked.code} e o contrato {omie} do Omie ({checked.company}). Nada foi gravado."
-        )
+        here.say(f"Confere: {checked.code} e o contrato {omie} do Omie ({checked.company}). Nada foi gravado.")
     else:
         jestor.update(settings.jestor.contracts.table, checked.jestor_id, {checked.field: omie})
         here.say(f"Vinculado: {checked.code} ao contrato {omie} do Omie ({checked.company}).")
@@ -483,9 +453,7 @@ def settings_push(
         here.say(f"A pilha {here.stack.name} já está com esta configuração; nada a fazer.")
         return
     here.stack.put_settings(text)
-    here.say(
-        f"Configuração em vigor na pilha {here.stack.name}. Empresas: {', '.join(sorted(checked.companies))}."
-    )
+    here.say(f"Configuração em vigor na pilha {here.stack.name}. Empresas: {', '.join(sorted(checked.companies))}.")
     for line in _missing_secrets(here.stack, checked):
         here.note(line)
 
@@ -554,8 +522,7 @@ def _put_secret(here: Desk, name: str, fields: Sequence[str]) -> None:
         values = [line.strip() for line in sys.stdin.read().splitlines() if line.strip()]
     if len(values) != len(fields):
         raise InputError(
-            f"Esperava {' e '.join(fields)} na entrada, um por linha; "
-            f"vieram {len(values)} linhas. Nada foi gravado."
+            f"Esperava {' e '.join(fields)} na entrada, um por linha; vieram {len(values)} linhas. Nada foi gravado."
         )
     new = here.stack.put_secret(name, dict(zip(fields, values, strict=True)))
     here.say(f"Segredo {name} {'criado' if new else 'atualizado'}.")

@@ -26,10 +26,18 @@ PLAIN_EVERY: Final = timedelta(seconds=15)
 PATIENCE: Final = timedelta(minutes=5)
 """How long AWS may be out of reach before following gives up. The run itself goes on without us."""
 
+CLOSED: Final = "encerrada"
+CHECKING: Final = "conferindo com o Omie"
+DONE_STEPS: Final = frozenset({CLOSED, CHECKING})
+"""A company in one of these has nothing left to send."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompanyProgress:
-    """One company at one moment. `to_bill`: contracts the plan bills, 0 while nothing is planned yet."""
+    """One company at one moment, by counters made for the eye: the ledger alone knows what was billed.
+
+    `to_bill`: contracts the plan bills, 0 while nothing is planned yet.
+    """
 
     company: str
     to_bill: int = 0
@@ -44,7 +52,7 @@ class CompanyProgress:
 
     @property
     def planned(self) -> bool:
-        return self.to_bill > 0
+        return self.to_bill > 0 or self.billed > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +113,10 @@ def describe(row: Row) -> str:
 
 def counts(row: Row) -> str:
     """As in 412/1.000 faturados; the step when there is nothing to count yet."""
-    return (
-        f"{thousands(row.billed)}/{thousands(row.to_bill)} {_plural(row.to_bill, 'faturado')}"
-        if row.to_bill
-        else row.step
-    )
+    if not (row.to_bill or row.billed):
+        return row.step
+    of_all = f"/{thousands(row.to_bill)}" if row.to_bill else ""
+    return f"{thousands(row.billed)}{of_all} {_plural(row.to_bill or row.billed, 'faturado')}"
 
 
 def pace(row: Row) -> list[str]:
@@ -121,9 +128,7 @@ def pace(row: Row) -> list[str]:
 
 def situation(shown: View) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """What makes a plain line worth writing before its time: anything but the moving numbers."""
-    return tuple(
-        (row.company, row.step, tuple(note.split(" (")[0] for note in row.notes)) for row in shown.rows
-    )
+    return tuple((row.company, row.step, tuple(note.split(" (")[0] for note in row.notes)) for row in shown.rows)
 
 
 def duration(span: timedelta) -> str:
@@ -166,7 +171,7 @@ def rate(history: Sequence[Snapshot], company: str) -> float | None:
 
 def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
     now = history[-1].at
-    left_over = progress.to_bill - progress.billed - progress.parked
+    left_over = progress.to_bill - progress.billed - progress.parked - progress.in_doubt
     notes: list[str] = []
     blocked = progress.blocked_until is not None and progress.blocked_until > now and not progress.closed
     if progress.blocked_until is not None and blocked:
@@ -175,10 +180,15 @@ def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
         notes.append(f"bloqueada até {hour(progress.blocked_until, now)} (faltam {wait}){why}")
     if progress.waiting_approval is not None:
         notes.append("espera aprovação: " + "; ".join(progress.waiting_approval))
+        answer = f"--month {history[-1].month} --company {progress.company}"
+        notes.append(f"responda em outro terminal: billing-ops approve {answer} (ou reject)")
+    troubles = []
     if progress.parked:
-        notes.append(f"{thousands(progress.parked)} {_plural(progress.parked, 'parado')}")
-    if progress.in_doubt:
-        notes.append(f"{thousands(progress.in_doubt)} em dúvida")
+        troubles.append(f"{thousands(progress.parked)} {_plural(progress.parked, 'parado')}")
+    if progress.in_doubt and not progress.closed:  # once closed, each of them was looked up
+        troubles.append(f"{thousands(progress.in_doubt)} em dúvida")
+    if troubles:
+        notes.append(" · ".join(troubles))
     speed = None if progress.closed or blocked or left_over <= 0 else rate(history, progress.company)
     return Row(
         company=progress.company,
@@ -193,26 +203,28 @@ def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
 
 def _step(progress: CompanyProgress, *, blocked: bool, left_over: int) -> str:
     if progress.closed:
-        return "encerrada"
+        return CLOSED
     if progress.waiting_approval is not None:
         return "à espera de aprovação"
     if blocked:
         return "bloqueada"
     if not progress.planned:
         return "planejando"
-    return "faturando" if left_over > 0 else "conferindo com o Omie"
+    return "faturando" if left_over > 0 or not progress.to_bill else CHECKING
 
 
 def _total(rows: Sequence[Row]) -> Row:
     speeds = [row.per_minute for row in rows if row.per_minute is not None]
-    waits = [row.left for row in rows if row.left is not None]
+    unfinished = [row for row in rows if row.step not in DONE_STEPS]
+    waits = [row.left for row in unfinished if row.left is not None]
     return Row(
         company="total",
         step="",
         billed=sum(row.billed for row in rows),
         to_bill=sum(row.to_bill for row in rows),
         per_minute=sum(speeds) if speeds else None,
-        left=max(waits) if waits else None,  # companies are billed side by side
+        # Companies are billed side by side; while one of them cannot say when it ends, nobody can.
+        left=max(waits) if waits and len(waits) == len(unfinished) else None,
         notes=(),
     )
 
@@ -254,9 +266,7 @@ class Follower:
                 warning = f"a AWS não responde há {duration(silent)}; a execução continua por lá"
             if snapshot is not None:
                 last_answer = snapshot.at
-                self.history = [old for old in self.history if snapshot.at - old.at <= PACE_WINDOW] + [
-                    snapshot
-                ]
+                self.history = [old for old in self.history if snapshot.at - old.at <= PACE_WINDOW] + [snapshot]
             if self.history:
                 self.show(view(self.history, warning=warning))
             if snapshot is not None and snapshot.ended:

@@ -40,9 +40,7 @@ def contract_number(text: str) -> int:
     """The Jestor id in "JST-12". Raises InputError."""
     match = re.fullmatch(r"JST-([1-9][0-9]*)", text.strip().upper())
     if match is None:
-        raise InputError(
-            f"Contrato inválido: {text}. Escreva o código do Jestor, por exemplo --contract JST-12."
-        )
+        raise InputError(f"Contrato inválido: {text}. Escreva o código do Jestor, por exemplo --contract JST-12.")
     return int(match[1])
 
 
@@ -96,9 +94,7 @@ def _check_omie(contract: Contract, nCodCtr: int, omie: OmieClient) -> None:
         ) from None
     code = str(cabecalho.get("cCodIntCtr") or "").strip()
     if code.startswith("JST-") and code != contract.code:
-        raise OperatorError(
-            f"No Omie, o contrato {nCodCtr} já tem o código {code}. Confira qual dos dois é o certo."
-        )
+        raise OperatorError(f"No Omie, o contrato {nCodCtr} já tem o código {code}. Confira qual dos dois é o certo.")
     customers = omie.iter_clientes(clientesFiltro={"codigo_cliente_omie": cabecalho["nCodCli"]})
     document = next(
         (

@@ -17,7 +17,9 @@ from ops import follow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-BAR_WIDTH: Final = 28
+WIDEST_BAR: Final = 28
+TEXT_WIDTH: Final = 60
+"""Columns that counts and pace take at most, beside the name and the bar."""
 PIPE_WIDTH: Final = 160
 """Columns of a table that nobody reads on a terminal."""
 
@@ -28,22 +30,22 @@ def console(file: TextIO | None = None) -> Console:
     return Console(file=file, highlight=False, width=None if file.isatty() else PIPE_WIDTH)
 
 
-def progress(view: follow.View) -> RenderableType:
-    """One row per company: name, bar, counts, pace, time left; below each, what a person must know."""
+def progress(view: follow.View, width: int) -> RenderableType:
+    """One row per company: name, bar, counts, pace, time left; below, what a person must know. In `width` columns."""
+    longest_name = max((len(row.company) for row in view.rows), default=0)
+    bar = max(6, min(WIDEST_BAR, width - TEXT_WIDTH - longest_name))
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
-    grid.add_column(width=BAR_WIDTH)
+    grid.add_column(width=bar)
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(no_wrap=True)
     rows = [*view.rows, *([view.total] if view.total and view.total.to_bill else [])]
     for row in rows:
         style = "bold" if row is view.total else ""
-        grid.add_row(Text(row.company, style), _bar(row), follow.counts(row), " · ".join(_pace(row)))
+        grid.add_row(Text(row.company, style), _bar(row, bar), follow.counts(row), " · ".join(_pace(row)))
     lines: list[RenderableType] = [grid]
     lines += [
-        Text(f"  {row.company}: {note}", _note_style(note), no_wrap=False)
-        for row in view.rows
-        for note in row.notes
+        Text(f"  {row.company}: {note}", _note_style(note), no_wrap=False) for row in view.rows for note in row.notes
     ]
     if view.warning:
         lines.append(Text(f"  {view.warning}", "yellow"))
@@ -54,10 +56,10 @@ def _pace(row: follow.Row) -> list[str]:
     return follow.pace(row) or ([row.step] if row.to_bill and row.step else [])
 
 
-def _bar(row: follow.Row) -> RenderableType:
+def _bar(row: follow.Row, width: int) -> RenderableType:
     if not row.to_bill:
-        return Text("·" * BAR_WIDTH, "dim")
-    return ProgressBar(total=row.to_bill, completed=row.billed, width=BAR_WIDTH, finished_style="green")
+        return Text("·" * width, "dim")
+    return ProgressBar(total=row.to_bill, completed=row.billed, width=width, finished_style="green")
 
 
 def _note_style(note: str) -> str:
@@ -89,9 +91,7 @@ def closing(companies: Sequence[Mapping[str, Any]], *, preview: bool) -> Rendera
     )
     for company in companies:
         counts = [follow.thousands(company.get(key) or 0) for key, _ in names]
-        table.add_row(
-            escape(str(company["company"])), *counts, format_brl(company.get("total_billed_centavos") or 0)
-        )
+        table.add_row(escape(str(company["company"])), *counts, format_brl(company.get("total_billed_centavos") or 0))
     return table
 
 

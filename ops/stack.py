@@ -50,9 +50,7 @@ _AWS_CHOSEN: Final = (
 )  # fmt: skip
 """Whoever set one of these has said which AWS is meant."""
 
-_CLIENT: Final = Config(
-    connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4}
-)
+_CLIENT: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4})
 _OUTPUTS: Final = (
     "StateMachineArn", "DataBucketName", "LedgerTableName", "RunsTableName", "LanesTableName",
     "OmieWritesDlqUrl", "SettingsKey", "SecretsPrefix",
@@ -149,7 +147,8 @@ def find_place(environ: Mapping[str, str], name: str | None, local_file: Path = 
     """This computer's stack when one is up and nobody said otherwise; else the AWS the environment means."""
     chosen = name or environ.get("BILLING_STACK")
     if any(environ.get(variable) for variable in _AWS_CHOSEN) or not local_file.is_file():
-        return Place(chosen or DEFAULT_NAME, {}, local=False)
+        region = environ.get("AWS_REGION")  # the other tools obey it, boto3 alone does not
+        return Place(chosen or DEFAULT_NAME, {"AWS_REGION": region} if region else {}, local=False)
     try:
         local = json.loads(local_file.read_text())
         env = {str(key): str(value) for key, value in local["env"].items()}
@@ -293,14 +292,10 @@ class Stack:
             at=now,
             month=str(month),
             ended=ended,
-            companies=tuple(
-                _progress(self.company_run(month, key), self.lane(key, now)) for key in companies
-            ),
+            companies=tuple(_progress(self.company_run(month, key), self.lane(key, now)) for key in companies),
         )
 
-    def answer_approval(
-        self, waiting: CompanyRun, *, approved: bool, who: str, reason: str, now: datetime
-    ) -> bool:
+    def answer_approval(self, waiting: CompanyRun, *, approved: bool, who: str, reason: str, now: datetime) -> bool:
         """Answer the waiting state machine. False: nobody waits for this answer any more."""
         approval = waiting.approval
         if approval is None:
@@ -449,9 +444,7 @@ class Stack:
 
 
 def no_settings(stack: str) -> OperatorError:
-    return OperatorError(
-        f"A pilha {stack} ainda não tem configuração. Envie-a com: billing-ops settings push ARQUIVO"
-    )
+    return OperatorError(f"A pilha {stack} ainda não tem configuração. Envie-a com: billing-ops settings push ARQUIVO")
 
 
 def known_company(settings: Settings, company: str) -> str:

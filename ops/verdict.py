@@ -25,9 +25,7 @@ def verdict(execution: Execution, closing: Mapping[str, Any]) -> Verdict:
     said = " ".join(str(closing.get("explanation") or "").split())
     if execution.status == "SUCCEEDED":
         if closing.get("anything_to_do") is False:
-            return Verdict(
-                balanced=False, line=f"Nada foi iniciado para {month}. {refusals(closing)}".strip()
-            )
+            return Verdict(balanced=False, line=f"Nada foi iniciado para {month}. {refusals(closing)}".strip())
         if closing.get("balanced") is True:
             done = "Prévia pronta; nada foi faturado." if preview else "Fechado: tudo faturado ou explicado."
             return Verdict(balanced=True, line=f"{month}: {said or done}")
@@ -45,9 +43,7 @@ def _failure(execution: Execution, said: str) -> str:
     if execution.error == "Unbalanced":
         return said or _cause(execution.cause) or "há contratos sem explicação; veja o relatório"
     if execution.status == "TIMED_OUT":
-        return (
-            "a execução passou do tempo máximo e foi encerrada; repita, o que já foi faturado não se repete"
-        )
+        return "a execução passou do tempo máximo e foi encerrada; repita, o que já foi faturado não se repete"
     if execution.status == "ABORTED":
         who = f" ({_cause(execution.cause)})" if execution.cause else ""
         return f"a execução foi interrompida por uma pessoa{who}; repita, o que já foi faturado não se repete"

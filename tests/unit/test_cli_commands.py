@@ -840,6 +840,11 @@ def test_the_local_stack_is_used_and_named_when_nobody_chose_another(ops):
     assert result.stderr == "Usando a pilha local local (http://127.0.0.1:4566).\n"
 
 
+def test_the_region_of_the_environment_is_obeyed(ops):
+    ops("settings", "show", environ={"AWS_PROFILE": "x", "AWS_REGION": "us-east-1"})
+    assert ops.places[0].env == {"AWS_REGION": "us-east-1"}
+
+
 @pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"])
 def test_whoever_chose_an_aws_does_not_get_the_local_stack(ops, variable):
     ops.local_file.write_text(json.dumps({"env": {}, "stack": "local"}))

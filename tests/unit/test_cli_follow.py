@@ -91,7 +91,10 @@ def test_parked_and_in_doubt_are_told_in_singular_and_plural():
 
 def test_waiting_for_approval_shows_the_reasons():
     waiting = replace(ACME, waiting_approval=("total acima do limite", "3 saltos"))
-    assert only_line(at(0, waiting)).endswith("espera aprovação: total acima do limite; 3 saltos")
+    assert only_line(at(0, waiting)).endswith(
+        "· espera aprovação: total acima do limite; 3 saltos · responda em outro terminal: "
+        "billing-ops approve --month 2026-12 --company acme (ou reject)"
+    )
 
 
 def test_parked_contracts_do_not_count_as_still_to_come():
@@ -104,6 +107,20 @@ def test_when_all_is_sent_the_company_is_being_checked_and_has_no_time_left():
     assert (row.step, row.per_minute, row.left, row.done) == ("conferindo com o Omie", None, None, 1.0)
 
 
+def test_without_the_plans_count_the_line_counts_what_is_billed():
+    assert only_line(at(0, CompanyProgress("acme", billed=25))) == "12:00:00 acme: 25 faturados"
+
+
+def test_contracts_in_doubt_were_sent_and_are_being_checked():
+    row = view([at(0, replace(ACME, billed=995, parked=2, in_doubt=3))]).rows[0]
+    assert (row.step, row.notes) == ("conferindo com o Omie", ("2 parados · 3 em dúvida",))
+
+
+def test_a_closed_company_has_no_more_doubts():
+    row = view([at(0, replace(ACME, billed=997, in_doubt=3, closed=True))]).rows[0]
+    assert (row.step, row.notes) == ("encerrada", ())
+
+
 def test_several_companies_have_a_total_and_wait_for_the_slowest():
     nimbus = CompanyProgress("nimbus", to_bill=100)
     history = [at(s, replace(ACME, billed=s * 4), replace(nimbus, billed=s)) for s in range(0, 61, 2)]
@@ -113,6 +130,18 @@ def test_several_companies_have_a_total_and_wait_for_the_slowest():
         "nimbus: 60/100 faturados · 60/min · faltam 1 min",
         "total: 300/1.100 faturados · 300/min · faltam 3 min",
     ]
+
+
+def test_the_total_promises_no_end_while_one_company_stands_still():
+    blocked = CompanyProgress("nimbus", to_bill=100, blocked_until=NOON + timedelta(minutes=30))
+    history = [at(s, replace(ACME, billed=s * 4), blocked) for s in range(0, 61, 2)]
+    assert plain_lines(view(history))[-1] == "12:01:00 total: 240/1.100 faturados · 240/min"
+
+
+def test_the_total_waits_for_nobody_who_has_sent_everything():
+    done = CompanyProgress("nimbus", to_bill=100, billed=100)
+    history = [at(s, replace(ACME, billed=s * 4), done) for s in range(0, 61, 2)]
+    assert plain_lines(view(history))[-1] == "12:01:00 total: 340/1.100 faturados · 240/min · faltam 3 min"
 
 
 @pytest.mark.parametrize(
