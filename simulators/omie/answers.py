@@ -45,8 +45,11 @@ class Rendered(NamedTuple):
     text: str
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
 def dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def unknown(what: str, key: object, *, code: int = 105, by: str = "Código", female: bool = False) -> OmieFault:

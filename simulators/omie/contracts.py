@@ -37,27 +37,38 @@ BILLING_TYPES: Final[Mapping[str, tuple[str, int]]] = {
 }
 NEXT_BILLING_ONLY: Final = 3
 """nTipoItVigFinal: "Apenas para o próximo faturamento"."""
+_EXACT: Final = 1e-6
 BLOCKS: Final = ("cabecalho", "emailCliente", "infAdic", "observacoes", "vencTextos")
 EMPTY_EXPENSES: Final[Json] = {"cCodCategReemb": "", "despesaReembolsavel": []}
 
 # ------------------------------------------------------------------------------------------------------ money
 
 
-def centavos(value: float) -> int:
+def centavos(reais: float) -> int:
     """Reais as JSON has them, to centavos; halves go up."""
-    return int((Decimal(str(value)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+    cents = reais * 100
+    nearest = round(cents)
+    if abs(cents - nearest) < _EXACT:
+        return nearest
+    return _whole(Decimal(str(reais)) * 100)
 
 
 def item_discount(head: Json) -> int:
     if head.get("cTpDesconto") == "P":
-        return centavos(float(_gross(head) * Decimal(str(head.get("aliqDesconto") or 0)) / 100))
+        percent = Decimal(str(head.get("aliqDesconto") or 0))
+        return _whole(_gross(head) * percent)
     return centavos(head.get("valorDesconto") or 0)
 
 
 def item_total(head: Json) -> int:
     """Centavos of one itemCabecalho: quantity x unit - discount + addition."""
-    gross = int((_gross(head) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+    quantity, unit = head.get("quant") or 0, head.get("valorUnit") or 0
+    gross = centavos(unit) if quantity == 1 else _whole(_gross(head) * 100)
     return gross - item_discount(head) + centavos(head.get("valorAcrescimo") or 0)
+
+
+def _whole(cents: Decimal) -> int:
+    return int(cents.quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def _gross(head: Json) -> Decimal:
@@ -134,9 +145,8 @@ def set_situation(app: App, contract: Contract, cCodSit: str, now: float) -> Non
     _keep(app, cadastro, contract, now)
 
 
-def keep_after_billing(app: App, contract: Contract, now: float) -> None:
+def keep_after_billing(app: App, contract: Contract, cadastro: Json, now: float) -> None:
     """Drop what was for this billing only: items of type 3 and non-recurring reimbursements."""
-    cadastro = contract.cadastro()
     items = cadastro.get("itensContrato") or []
     staying = [
         item

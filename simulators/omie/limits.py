@@ -176,5 +176,5 @@ def _identity(param: dict[str, Any]) -> tuple[object, ...]:
         if isinstance(value, dict):
             values.extend(_identity(value))
         elif value and not isinstance(value, bool):
-            values.append(value)
+            values.append(value if isinstance(value, int | float | str) else repr(value))
     return tuple(values)
