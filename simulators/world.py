@@ -8,6 +8,7 @@ asked for, always the same, so a world of 100,000 contracts costs a few dozen me
 
 from __future__ import annotations
 
+import calendar
 import struct
 from collections import Counter
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ JESTOR_TOKEN: Final = "demo-jestor-token"  # noqa: S105 - obviously fake
 JESTOR_RESTRICTED_TOKEN: Final = "demo-jestor-token-acme-only"  # noqa: S105
 """A token whose profile has a row filter: it silently sees Acme's contracts only."""
 
+MIN_DAYS_TO_DUE: Final = 3
+"""Fewest days between billing and due date, in the companies of this world (min_days_to_due in config/demo.toml)."""
 CONTRACTS_TABLE: Final = "o_k7v2mxq94trw1bz6hd3n8"
 CUSTOMERS_TABLE: Final = "mjx81tqf0zd5pw6ly3r7c"
 CONTRACT_ID: Final = f"id_{CONTRACTS_TABLE}"
@@ -654,8 +657,7 @@ def _omie_contrato(contract: WorldContract, terms: _Terms) -> Row:
         "vencTextos": {
             "cTpVenc": "002",
             "nDias": 0,
-            "nDiaFixo": due_day,
-            "cProxMes": "N",
+            **_due_rule(due_day, contract.today),
             "cAntecipar": "N",
             "cPostergar": "N",
             "cAdPeriodo": "N",
@@ -666,6 +668,21 @@ def _omie_contrato(contract: WorldContract, terms: _Terms) -> Row:
             "cDiaFim": 0,
         },
     }
+
+
+def _due_rule(due_day: int, today: date) -> Row:
+    """As an account in its steady state has it on the day of billing: the day's own date if it is still a few days
+    away, else next month's; each month clamps the contract's day.
+    """
+    due = _day_of(today, due_day)
+    if due >= today + timedelta(days=MIN_DAYS_TO_DUE):
+        return {"nDiaFixo": due.day, "cProxMes": "N"}
+    following = today.replace(day=1) + timedelta(days=32)
+    return {"nDiaFixo": _day_of(following, due_day).day, "cProxMes": "S"}
+
+
+def _day_of(month: date, day: int) -> date:
+    return month.replace(day=min(day, calendar.monthrange(month.year, month.month)[1]))
 
 
 def _integration_code(contract: WorldContract, terms: _Terms) -> str:

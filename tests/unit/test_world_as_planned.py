@@ -44,7 +44,7 @@ def rows():
 def lines_of(company, rows):
     contratos = [c.omie_contrato for c in WORLD.contracts if c.omie_company == company and c.omie_contrato]
     named = Counter(row.omie_id for row in rows if not isinstance(row, BadRow) and row.omie_id)
-    index = OmieIndex.read(contratos, named)
+    index = OmieIndex.read(contratos, named, date(2026, 12, 1))
     free = defaultdict(list)
     for contract in unlinked(index.by_id.values(), named):
         free[contract.nCodCli].append(contract)

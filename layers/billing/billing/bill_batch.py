@@ -14,14 +14,14 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from billing.clock import Clock
 from billing.domain.charge import Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
 from billing.domain.contract import Customer
 from billing.domain.money import format_brl
-from billing.domain.month import BillingMonth, may_send
+from billing.domain.month import SAO_PAULO, BillingMonth, may_send
 from billing.domain.plan import Desired, PlanLine
 from billing.omie import mapping
 from billing.omie.client import OmieClient
@@ -226,18 +226,21 @@ class _Lane:
             if nCodCtr is None:
                 return None
             cadastro = self._read_again(nCodCli, nCodCtr)
-        elif desired is not None and mapping.differs(cadastro, desired):
+        elif desired is not None and mapping.differs(cadastro, desired, on=self._today()):
             cadastro = self._alter(line, desired, cadastro)
         cabecalho = cadastro["cabecalho"]
         if cabecalho["cCodSit"] != CONTRACT_ACTIVE:
             raise AmountNotPlanned("O contrato deixou de estar ativo no Omie depois do plano.")
-        shown = sum(mapping.total(cadastro))
+        shown = sum(mapping.total(cadastro, on=self._today()))
         if shown != line.amount:
             raise AmountNotPlanned(
                 f"O Omie mostra {format_brl(shown)} e o plano aprovado é {format_brl(line.amount)}: "
                 "confira os itens do contrato no Omie e rode o mês de novo."
             )
         return int(cabecalho["nCodCtr"])
+
+    def _today(self) -> date:
+        return self.deps.clock.now().astimezone(SAO_PAULO).date()
 
     def _alter(self, line: PlanLine, desired: Desired, existing: dict[str, Any]) -> dict[str, Any]:
         nCodCtr, nCodCli = (int(existing["cabecalho"][name]) for name in ("nCodCtr", "nCodCli"))
@@ -252,12 +255,10 @@ class _Lane:
 
     def _read_again(self, nCodCli: int, nCodCtr: int) -> dict[str, Any]:
         """By the customer's list: Omie refuses to show one contract twice within a minute."""
-        for cadastro in self.omie.iter_contratos(filtrar_cliente=nCodCli):
-            if int(cadastro["cabecalho"]["nCodCtr"]) == nCodCtr:
-                return cadastro
-        raise AmountNotPlanned(
-            "O Omie não mostra o contrato que acabou de gravar: confira o contrato no Omie."
-        )
+        found = self.omie.contrato_do_cliente(nCodCli, nCodCtr)
+        if found is None:
+            raise AmountNotPlanned("O Omie não mostra o contrato que acabou de gravar: confira o contrato no Omie.")
+        return found
 
     def _create(self, line: PlanLine, desired: Desired) -> tuple[int | None, int]:
         """(nCodCtr, nCodCli). The ledger guards the creation like a charge: a lost reply must not make two."""
@@ -320,7 +321,9 @@ class _Lane:
             self._record(key, Event.IN_DOUBT, doubt.text, attempt, reason_code="in_doubt", reason=doubt.text)
             self.batch.counts["in_doubt"] += 1
         except NotExecuted as refused:
-            self._record(key, Event.NOT_EXECUTED, refused.text, attempt)
+            # Throttling uses up nobody's attempts; what Omie did not ask to wait for is a failure.
+            failures = claim.charge.failures + (refused.retry_after is None)
+            self._record(key, Event.NOT_EXECUTED, refused.text, attempt, failures=failures)
             self.batch.counts["left"] += 1
             self._pause_for(refused)
         except Blocked as blocked:

@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import date
 from itertools import islice
 from typing import IO, Any, Literal, TypeVar
 
@@ -75,10 +76,10 @@ class OmieIndex:
     """nCodCtr -> code, of linked contracts that a row names by number as well."""
 
     @classmethod
-    def read(cls, contratos: Iterable[dict[str, Any]], named: Container[int]) -> "OmieIndex":
+    def read(cls, contratos: Iterable[dict[str, Any]], named: Container[int], today: date) -> "OmieIndex":
         index = cls()
         for cadastro in contratos:
-            found = mapping.compact(cadastro)
+            found = mapping.compact(cadastro, on=today)
             if found.cCodIntCtr.startswith("JST-") and found.cCodIntCtr not in index.by_code:
                 index.by_code[found.cCodIntCtr] = found
                 if found.nCodCtr in named:
@@ -109,7 +110,7 @@ def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         rows.read()
         named = rows.named_in_omie()
         rivals = rows.rivals(named)
-        index = OmieIndex.read(omie.iter_contratos(), named)
+        index = OmieIndex.read(omie.iter_contratos(), named, today)
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
         lookalikes = _lookalikes(customers, index, named)
 
