@@ -6,7 +6,7 @@ writes them as text. The coloured bar is `ops.render`'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -268,7 +268,8 @@ class Follower:
                 last_answer = snapshot.at
                 self.history = [old for old in self.history if snapshot.at - old.at <= PACE_WINDOW] + [snapshot]
             if self.history:
-                self.show(view(self.history, warning=warning))
+                shown = view(self.history, warning=warning)
+                self.show(replace(shown, at=self.clock.now()))  # a silent AWS does not stop the clock
             if snapshot is not None and snapshot.ended:
                 return snapshot
             self.clock.sleep(POLL_SECONDS)

@@ -190,7 +190,19 @@ def test_a_lost_connection_is_a_warning_and_following_goes_on():
     shown = []
     follower([at(0, ACME), lost, lost, at(0, ACME, ended=True)], shown).until_ended()
     assert [bool(step.warning) for step in shown] == [False, True, True, False]
-    assert plain_lines(shown[1])[-1] == ("12:00:00 a AWS não responde há menos de 1 min; a execução continua por lá")
+    assert plain_lines(shown[1])[-1] == ("12:00:02 a AWS não responde há menos de 1 min; a execução continua por lá")
+
+
+def test_a_log_is_told_again_and_again_that_aws_is_silent():
+    lost = ConnectTimeoutError(endpoint_url="http://127.0.0.1:1")
+    lines = []
+    clock = VirtualClock(NOON)
+    script = Script(clock, [at(0, ACME), *[lost] * 60, at(0, ACME, ended=True)])
+    Follower(script, PlainShow(lines.append), clock, dynamo.passes).until_ended()
+    silent = [line[9:] for line in lines if "não responde" in line]
+    assert silent[0] == "a AWS não responde há menos de 1 min; a execução continua por lá"
+    assert silent[-1] == "a AWS não responde há 2 min; a execução continua por lá"
+    assert len(silent) == 8
 
 
 def test_a_connection_lost_for_too_long_ends_the_following():
