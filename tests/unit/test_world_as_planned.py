@@ -21,7 +21,7 @@ from simulators.jestor.core import JestorCore
 from simulators.jestor.transport import transport
 from simulators.world import CONTRACT_ID, FIELDS, JESTOR_TOKEN, make_world
 
-WORLD = make_world(300, 11, date(2026, 11, 22))
+WORLD = make_world(300, 11, date(2026, 12, 1))
 SETTINGS = load_settings((Path(__file__).parents[2] / "config" / "demo.toml").read_text(encoding="utf-8"))
 TABLE = SETTINGS.jestor.contracts
 WORK = {"create": "create", "match": "none", "foreign_item": "none"}
