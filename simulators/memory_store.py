@@ -223,9 +223,10 @@ class MemoryRuns:
     def list_recent(self, limit: int = 12) -> list[Run]:
         return [to_run(run, self._heads[run], {}) for run in sorted(self._heads, reverse=True)[:limit]]
 
-    def put_plan(self, run: str, company: str, *, plan_hash: str, plan_key: str) -> None:
+    def put_plan(self, run: str, company: str, *, plan_hash: str, plan_key: str, planned: int) -> None:
         del plan_key
         self._plans[run, company] = plan_hash
+        self._companies.setdefault(run, {})[company] = {"planned": planned}
 
     def plan_hash(self, run: str, company: str) -> str | None:
         return self._plans.get((run, company))

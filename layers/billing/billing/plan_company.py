@@ -114,9 +114,7 @@ def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
         lookalikes = _lookalikes(customers, index, named)
 
-        key = plan_key(
-            month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company
-        )
+        key = plan_key(month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company)
         summary = PlanSummary(settings.guardrail.limits())
         with deps.objects.plan_writer(key) as plan:
             for chunk in _chunks(rows, CHUNK):
@@ -142,9 +140,7 @@ def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                     )
                     if line.customer is not None and customer:
                         line = replace(line, customer=line.customer | {"nCodCli": customer})
-                    if (
-                        line.reason_code == Reason.ALREADY_BILLED
-                    ):  # what was billed, whatever Jestor says by now
+                    if line.reason_code == Reason.ALREADY_BILLED:  # what was billed, whatever Jestor says by now
                         line = replace(line, amount=this_month[row.code].amount)
                     summary.add(line)
                     plan.write(line.to_json())
@@ -161,13 +157,11 @@ def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     if not event["preview"]:
         lines = map(PlanLine.from_json, deps.objects.read_lines(key))
         planned["batches"] = write_batches(deps.objects, planned, lines, 0)
-        deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key)
+        deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key, planned=summary.count)
     return planned
 
 
-def write_batches(
-    objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int
-) -> dict[str, Any]:
+def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int) -> dict[str, Any]:
     """Writes one batch per line for the distributed Map; answers where they are and how many."""
     key = batches_key(planned["month"], planned["generation"], planned["company"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
@@ -227,9 +221,7 @@ class _Rows:
         """nCodCtr -> the codes of the active rows that contest it."""
         if not any(times > 1 for times in named.values()):
             return {}
-        return shared_links(
-            row for row in self if isinstance(row, Contract) and named.get(row.omie_id or 0, 0) > 1
-        )
+        return shared_links(row for row in self if isinstance(row, Contract) and named.get(row.omie_id or 0, 0) > 1)
 
 
 def _document(row: Contract | BadRow) -> str:
@@ -251,9 +243,7 @@ def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, int
     return found
 
 
-def _lookalikes(
-    customers: dict[str, int], index: OmieIndex, named: Counter[int]
-) -> dict[int, list[OmieContract]]:
+def _lookalikes(customers: dict[str, int], index: OmieIndex, named: Counter[int]) -> dict[int, list[OmieContract]]:
     """nCodCli -> its active contracts in Omie that belong to no row."""
     wanted = set(customers.values())
     found: dict[int, list[OmieContract]] = {}

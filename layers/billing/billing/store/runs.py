@@ -262,10 +262,14 @@ class RunStore:
         items.sort(key=lambda item: str(item["run"]), reverse=True)
         return [to_run(item["run"], item, {}) for item in items[:limit]]
 
-    def put_plan(self, run: str, company: str, *, plan_hash: str, plan_key: str) -> None:
-        """From now on only batches of this plan may be billed: an older plan's messages are void."""
-        item = {"run": run, "part": PLAN + company, "plan_hash": plan_hash, "plan_key": plan_key}
-        self._dynamodb.put_item(TableName=self._table, Item=encode_item(item))
+    def put_plan(self, run: str, company: str, *, plan_hash: str, plan_key: str, planned: int) -> None:
+        """From now on only batches of this plan may be billed: an older plan's messages are void.
+
+        `planned`: how many contracts it bills. The counters of an earlier generation begin again.
+        """
+        plan = {"run": run, "part": PLAN + company, "plan_hash": plan_hash, "plan_key": plan_key}
+        for item in ({"run": run, "part": COMPANY + company, "planned": planned}, plan):
+            self._dynamodb.put_item(TableName=self._table, Item=encode_item(item))
 
     def plan_hash(self, run: str, company: str) -> str | None:
         """The hash of the valid plan."""
