@@ -1,10 +1,14 @@
 """The only place that builds clients and reads the environment. One function per Lambda, called once at its start.
 
 Every variable a function reads is a field of its `Env`: a missing one stops the function at its start, by name.
+Each function imports what it needs and no more (tests/template/test_cold_start.py): httpx, pydantic and jinja2 are
+most of a cold start, and half the functions call nobody.
 """
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
@@ -13,27 +17,26 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from billing.bill_batch import BillDeps, read_ahead
 from billing.clock import SystemClock
-from billing.close_run import CloseDeps
-from billing.holidays_br import is_bank_holiday
-from billing.notify import Notifier
-from billing.open_run import OpenRunDeps
-from billing.plan_company import PlanDeps
-from billing.request_approval import ApprovalDeps
-from billing.settings import Settings, SettingsError, load_settings
-from billing.settle_company import SettleDeps
-from billing.store.lanes import LaneStore
-from billing.store.ledger import Ledger
-from billing.store.objects import ObjectStore
-from billing.store.queues import Queues
-from billing.store.runs import RunStore
-from billing.store.secrets import SecretStore
-from billing.store.task import TaskCallbacks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from billing.bill_batch import BillDeps
+    from billing.close_run import CloseDeps
     from billing.jestor.client import JestorClient
+    from billing.notify import Notifier
     from billing.omie.client import OmieClient
+    from billing.open_run import OpenRunDeps
+    from billing.plan_company import PlanDeps
+    from billing.request_approval import ApprovalDeps
+    from billing.settings import Settings
+    from billing.settle_company import SettleDeps
+    from billing.store.ledger import Ledger
+    from billing.store.objects import ObjectStore
+    from billing.store.queues import Queues
+    from billing.store.runs import RunStore
+    from billing.store.secrets import SecretStore
 
 OMIE_READS_PER_MINUTE = 235
 """Of one method and process; Omie's ceiling is 240 (help 8112984)."""
@@ -56,9 +59,7 @@ class Env:
         values = {field.name: os.environ.get(field.name.upper(), "") for field in fields(cls)}
         missing = [name.upper() for name, value in values.items() if not value]
         if missing:
-            raise MissingVariable(
-                f"environment: {', '.join(missing)} not set; template.yaml sets it on the function"
-            )
+            raise MissingVariable(f"environment: {', '.join(missing)} not set; template.yaml sets it on the function")
         return cls(**values)
 
 
@@ -117,6 +118,8 @@ def _client(service: Any) -> Any:
 
 
 def _settings(env: BaseEnv) -> Settings:
+    from billing.settings import SettingsError, load_settings
+
     where = f"s3://{env.data_bucket}/{env.settings_key}"
     try:
         answer = _client("s3").get_object(Bucket=env.data_bucket, Key=env.settings_key)
@@ -132,14 +135,14 @@ def _settings(env: BaseEnv) -> Settings:
 
 def _omie(
     env: OmieEnv, on_error: Callable[[str], Callable[[str, Any], None]] | None = None
-) -> Callable[[str], "OmieClient"]:
+) -> Callable[[str], OmieClient]:
     """Company -> its client: one gate, one connection pool and one look at its secret per process."""
-    import httpx  # noqa: PLC0415 - functions that call nobody start without it
+    import httpx
 
-    from billing.omie.client import OmieClient  # noqa: PLC0415
-    from billing.omie.governor import ReadGate  # noqa: PLC0415
+    from billing.omie.client import OmieClient
+    from billing.omie.governor import ReadGate
 
-    secrets = SecretStore(_client("secretsmanager"), env.secrets_prefix)
+    secrets = _secrets(env)
     http = httpx.Client(timeout=httpx.Timeout(OMIE_TIMEOUT, connect=CONNECT_TIMEOUT))
     clock = SystemClock()
 
@@ -157,22 +160,50 @@ def _omie(
     return client
 
 
-def _jestor(env: PlanEnv) -> Callable[[], "JestorClient"]:
-    import httpx  # noqa: PLC0415
+def _jestor(env: PlanEnv) -> Callable[[], JestorClient]:
+    import httpx
 
-    from billing.jestor.client import JestorClient  # noqa: PLC0415
+    from billing.jestor.client import JestorClient
 
-    secrets = SecretStore(_client("secretsmanager"), env.secrets_prefix)
+    secrets = _secrets(env)
     http = httpx.Client(timeout=httpx.Timeout(JESTOR_TIMEOUT, connect=CONNECT_TIMEOUT))
     return lambda: JestorClient(env.jestor_base_url, secrets.jestor(), http=http, clock=SystemClock())
 
 
+def _secrets(env: OmieEnv) -> SecretStore:
+    from billing.store.secrets import SecretStore
+
+    return SecretStore(_client("secretsmanager"), env.secrets_prefix)
+
+
 def _ledger(env: LedgerEnv) -> Ledger:
+    from billing.store.ledger import Ledger
+
     return Ledger(_client("dynamodb"), env.ledger_table, env.holds_table)
 
 
 def _runs(env: BaseEnv) -> RunStore:
+    from billing.store.runs import RunStore
+
     return RunStore(_client("dynamodb"), env.runs_table)
+
+
+def _objects(env: BaseEnv) -> ObjectStore:
+    from billing.store.objects import ObjectStore
+
+    return ObjectStore(_client("s3"), env.data_bucket)
+
+
+def _queues(env: SettleEnv) -> Queues:
+    from billing.store.queues import Queues
+
+    return Queues(_client("sqs"), env.parked_queue_url)
+
+
+def _notifier(env: NotifyingEnv | CloseEnv) -> Notifier:
+    from billing.notify import Notifier
+
+    return Notifier(_client("sns"), env.notification_topic)
 
 
 def _is_running(execution: str) -> bool:
@@ -186,6 +217,9 @@ def _is_running(execution: str) -> bool:
 
 
 def open_run() -> OpenRunDeps:
+    from billing.holidays_br import is_bank_holiday
+    from billing.open_run import OpenRunDeps
+
     env = BaseEnv.read()
     return OpenRunDeps(
         settings=_settings(env),
@@ -197,6 +231,8 @@ def open_run() -> OpenRunDeps:
 
 
 def plan_company() -> PlanDeps:
+    from billing.plan_company import PlanDeps
+
     env = PlanEnv.read()
     return PlanDeps(
         settings=_settings(env),
@@ -204,19 +240,23 @@ def plan_company() -> PlanDeps:
         omie=_omie(env),
         ledger=_ledger(env),
         runs=_runs(env),
-        objects=ObjectStore(_client("s3"), env.data_bucket),
+        objects=_objects(env),
         clock=SystemClock(),
     )
 
 
 def request_approval() -> ApprovalDeps:
+    from billing.request_approval import ApprovalDeps
+
     env = NotifyingEnv.read()
-    return ApprovalDeps(
-        runs=_runs(env), notifier=Notifier(_client("sns"), env.notification_topic), clock=SystemClock()
-    )
+    return ApprovalDeps(runs=_runs(env), notifier=_notifier(env), clock=SystemClock())
 
 
 def bill_batch() -> BillDeps:
+    from billing.bill_batch import BillDeps, read_ahead
+    from billing.store.lanes import LaneStore
+    from billing.store.task import TaskCallbacks
+
     env = BillEnv.read()
     lanes = LaneStore(_client("dynamodb"), env.lanes_table)
     clock = SystemClock()
@@ -233,7 +273,7 @@ def bill_batch() -> BillDeps:
         ledger=_ledger(env),
         lanes=lanes,
         runs=_runs(env),
-        queues=Queues(_client("sqs"), env.parked_queue_url),
+        queues=_queues(env),
         tasks=TaskCallbacks(_client("stepfunctions")),
         omie=_omie(env, count_error),
         clock=clock,
@@ -242,24 +282,28 @@ def bill_batch() -> BillDeps:
 
 
 def settle_company() -> SettleDeps:
+    from billing.settle_company import SettleDeps
+
     env = SettleEnv.read()
     return SettleDeps(
         settings=_settings(env),
         ledger=_ledger(env),
-        objects=ObjectStore(_client("s3"), env.data_bucket),
-        queues=Queues(_client("sqs"), env.parked_queue_url),
+        objects=_objects(env),
+        queues=_queues(env),
         omie=_omie(env),
         clock=SystemClock(),
     )
 
 
 def close_run() -> CloseDeps:
+    from billing.close_run import CloseDeps
+
     env = CloseEnv.read()
     return CloseDeps(
         settings=_settings(env),
         ledger=_ledger(env),
         runs=_runs(env),
-        objects=ObjectStore(_client("s3"), env.data_bucket),
-        notifier=Notifier(_client("sns"), env.notification_topic),
+        objects=_objects(env),
+        notifier=_notifier(env),
         clock=SystemClock(),
     )
