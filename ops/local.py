@@ -237,9 +237,7 @@ def _put_settings_and_secrets(state: Mapping[str, Any]) -> None:
     else:
         secrets = {
             "jestor": {"token": JESTOR_TOKEN},
-            "omie": {
-                company: {"app_key": key, "app_secret": secret} for company, (key, secret) in OMIE_KEYS.items()
-            },
+            "omie": {company: {"app_key": key, "app_secret": secret} for company, (key, secret) in OMIE_KEYS.items()},
         }
     secretsmanager = _client(env, "secretsmanager")
     prefix = outputs["SecretsPrefix"]
@@ -251,10 +249,10 @@ def _put_settings_and_secrets(state: Mapping[str, Any]) -> None:
 
 
 def _client(env: Mapping[str, str], service: Any) -> Any:
-    session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_DEFAULT_REGION"])
-    return session.client(
-        service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"})
+    session = boto3.Session(
+        env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_DEFAULT_REGION"]
     )
+    return session.client(service, endpoint_url=env["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))
 
 
 # --- waiting, for conditions and never for time -----------------------------------------------------------------------
