@@ -220,6 +220,21 @@ def test_a_read_is_repeated_until_it_is_answered(client_of, clock):
     assert clock.slept == [2, 61]
 
 
+def test_a_read_that_never_left_is_repeated_sooner(client_of, clock):
+    client, omie = client_of(lambda _: httpx.ConnectError("refused"))
+    with pytest.raises(NotExecuted, match="before the request was sent"):
+        client.consultar_contrato(7)
+    assert len(omie.asked) == 5
+    assert clock.slept == [2, 4, 8, 16]
+
+
+def test_an_answer_between_refused_connections_brings_the_redundancy_window_back(client_of, clock):
+    refused, slow = httpx.ConnectError("refused"), httpx.ReadTimeout("slow")
+    client, _ = client_of([refused, slow, refused, (200, {"contratoCadastro": {"x": 1}})])
+    assert client.consultar_contrato(7) == {"x": 1}
+    assert clock.slept == [2, 61, 8]
+
+
 @pytest.mark.parametrize(("failure", "wait"), [(REDUNDANT, 17), (BUSY, 10), (TOO_MANY, 60)])
 def test_a_read_waits_as_long_as_omie_asks(client_of, clock, failure, wait):
     client, _ = client_of([failure, (200, {"nCodOS": 1})], gate=ReadGate(clock))

@@ -20,6 +20,7 @@ import tenacity
 from billing.clock import Clock
 from billing.omie.governor import ReadGate
 from billing.omie.replies import (
+    NOT_SENT,
     EmptyPage,
     IncompleteRead,
     InDoubt,
@@ -380,7 +381,12 @@ def omie_date(day: date) -> str:
 
 
 def read_delay(error: OmieError, attempt: int, clock: Clock) -> float:
-    """Seconds before attempt + 1: what Omie asks for, else 2 s and then past its 60 s redundancy window."""
+    """Seconds before attempt + 1: what Omie asks for, else 2 s and then past its 60 s redundancy window.
+
+    A call that never left counts for nothing in that window: 2, 4, 8, 16 s.
+    """
+    if error.rule == NOT_SENT:
+        return 2.0**attempt
     if error.retry_at is not None:
         return seconds_until(error.retry_at, clock.now())
     if attempt > 1:

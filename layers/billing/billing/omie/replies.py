@@ -38,6 +38,8 @@ TEXT_LIMIT = 500
 """Characters of Omie's text kept in an error."""
 BLOCK_SECONDS = 1800.0
 """How long a block lasts when Omie does not say (Omie help 8112984: 30 minutes)."""
+NOT_SENT = "not_sent"
+"""The rule of a call that never left: Omie has seen nothing of it, so repeating it is not redundant."""
 WAIT_MARGIN = 1.0
 """Seconds added to every wait that Omie names."""
 
@@ -277,10 +279,10 @@ def read_reply(method: str, *, write: bool, status: int, body: bytes) -> dict[st
 
 def transport_error(method: str, *, write: bool, exc: httpx.HTTPError, sent: bool) -> OmieError:
     """The error of a call that got no answer; `sent`: whether any of it may have left (see `was_sent`)."""
-    text = f"{type(exc).__name__} {'after' if sent else 'before'} the request was sent."
-    if write and sent:
-        return InDoubt(method, text, rule="transport")
-    return NotExecuted(method, text, rule="transport")
+    if not sent:
+        return NotExecuted(method, f"{type(exc).__name__} before the request was sent.", rule=NOT_SENT)
+    kind = InDoubt if write else NotExecuted
+    return kind(method, f"{type(exc).__name__} after the request was sent.", rule="transport")
 
 
 def was_sent(exc: httpx.HTTPError) -> bool:
