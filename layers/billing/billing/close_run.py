@@ -40,7 +40,7 @@ class CloseDeps:
 
 
 def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
-    """Answers {"balanced", "explanation", "month", "preview", "companies": [...], "report": {"html", "csv", "json"}}."""
+    """Answers {"balanced", "explanation", "month", "preview", "companies", "report": {"html", "csv", "json"}}."""
     month = BillingMonth.parse(event["month"])
     now = deps.clock.now()
     companies: list[dict[str, Any]] = event["companies"]
@@ -52,27 +52,23 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
         execution=event["execution"],
         started_at=datetime.fromisoformat(event["started_at"]),
         finished_at=now,
-        companies={
-            company["company"]: deps.settings.companies[company["company"]].name for company in companies
-        },
+        companies={company["company"]: deps.settings.companies[company["company"]].name for company in companies},
         preview=event["preview"],
         plan_hash={book.key: book.plan["hash"] for book in books if book.plan},
         stopped={book.key: book.stopped for book in books if book.stopped},
         vanished=tuple(gone for book in books for gone in book.vanished()),
     )
     csv_file = io.StringIO(newline="")
-    planned = {
-        book.key: Tally(book.plan["lines"], sum(book.plan["sums"].values())) for book in books if book.plan
-    }
+    planned = {book.key: Tally(book.plan["lines"], sum(book.plan["sums"].values())) for book in books if book.plan}
     lines = (line for book in books for line in book.lines())
     summary = report.summarise(run, planned, report.csv_tee(run, lines, csv_file))
     verdict = report.verdict(summary)
     mismatched = sum(company.get("mismatches", 0) for company in companies)
     explanation = str(verdict)
+    if before := sum(book.already_billed for book in books):
+        explanation += f" {before} já estavam faturados antes desta execução e não foram enviados de novo."
     if mismatched:
-        explanation = (
-            f"{mismatched} contratos faturados no Omie com valor diferente do planejado. {explanation}"
-        )
+        explanation = f"{mismatched} contratos faturados no Omie com valor diferente do planejado. {explanation}"
     balanced = (
         summary.balanced
         and not mismatched
@@ -81,8 +77,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
     )
     keys = _write(deps.objects, run, csv_file.getvalue(), summary)
     answers = [
-        _answer(book, of_company, keys["html"])
-        for book, of_company in zip(books, summary.companies, strict=True)
+        _answer(book, of_company, keys["html"]) for book, of_company in zip(books, summary.companies, strict=True)
     ]
     if not event["preview"]:
         for book, answer in zip(books, answers, strict=True):
@@ -103,9 +98,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
 class _Book:
     """One company's part of the run."""
 
-    def __init__(
-        self, company: dict[str, Any], month: BillingMonth, deps: CloseDeps, *, preview: bool
-    ) -> None:
+    def __init__(self, company: dict[str, Any], month: BillingMonth, deps: CloseDeps, *, preview: bool) -> None:
         self.company = company
         self.key: str = company["company"]
         self.month = month
@@ -115,6 +108,7 @@ class _Book:
         self.error: dict[str, str] = company.get("error") or {}
         self.rejected = self.error.get("Error") == NOT_APPROVED
         self.stopped = _stopped(self.error)
+        self.already_billed: int = (self.plan or {}).get("reasons", {}).get("skip/already_billed", 0)
 
     def lines(self) -> Iterator[ContractLine]:
         for line, charge in self._charges():
@@ -128,9 +122,7 @@ class _Book:
         return [
             Difference(self.key, charge.key.contract, "", charge.amount, None, "Não está mais no Jestor")
             for charge in self.deps.ledger.by_month(self.key, self.month.previous())
-            if charge.state is State.BILLED
-            and charge.key.kind == MONTHLY
-            and charge.key.contract not in known
+            if charge.state is State.BILLED and charge.key.kind == MONTHLY and charge.key.contract not in known
         ]
 
     def _plan_lines(self) -> Iterator[PlanLine]:
@@ -210,6 +202,8 @@ def _answer(book: _Book, of_company: report.CompanyReport, report_at: str) -> di
         "total_billed_centavos": of_company.billed.amount,
         "plan_hash": of_company.plan_hash,
         "stopped": of_company.stopped,
+        "planned_at": book.company.get("planned_at"),
+        "already_billed": book.already_billed,
         "mismatches": book.company.get("mismatches", 0),
         "report_key": report_at,
     }
