@@ -136,6 +136,25 @@ def test_a_stopped_company_is_named_with_its_reason():
     )
 
 
+def test_what_was_found_is_said_by_the_verdict_the_page_and_the_json_though_every_contract_is_explained():
+    run = replace(RUN, findings={"acme": "1 contrato faturado com outro valor: confira-o no Omie."})
+    report = summarise(run, PLANNED, LINES)
+    assert report.balanced
+    assert verdict(report).tone == "bad"
+    said = "Atenção: algo não confere. Acme: 1 contrato faturado com outro valor: confira-o no Omie."
+    assert str(verdict(report)).startswith(said)
+    page = render_html(report)
+    assert "Tudo certo" not in page
+    assert page.count("faturado com outro valor") == 2
+    assert json.loads(render_json(report))["companies"][0]["finding"] == run.findings["acme"]
+
+
+def test_what_was_found_is_not_lost_beside_a_stopped_company():
+    run = replace(RUN, stopped={"nimbus": "ninguém aprovou o plano."}, findings={"acme": "Um valor não confere."})
+    said = str(verdict(summarise(run, {"acme": PLANNED["acme"]}, [BILLED, PARKED])))
+    assert "Nimbus: ninguém aprovou o plano. Acme: Um valor não confere." in said
+
+
 def test_an_empty_plan_is_not_all_right():
     assert verdict(summarise(RUN, {}, [])).headline == "Atenção: o plano está vazio."
 
@@ -305,6 +324,7 @@ def test_everything_from_data_is_escaped():
         plan_hash={"acme": attack},
         approval={"acme": attack},
         stopped={"acme": attack},
+        findings={"acme": attack},
         versions={attack: attack},
         csv_name=attack,
     )

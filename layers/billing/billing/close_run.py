@@ -56,6 +56,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
         preview=event["preview"],
         plan_hash={book.key: book.plan["hash"] for book in books if book.plan},
         stopped={book.key: book.stopped for book in books if book.stopped},
+        findings={book.key: book.finding for book in books if book.finding},
         vanished=tuple(gone for book in books for gone in book.vanished()),
     )
     csv_file = io.StringIO(newline="")
@@ -63,15 +64,12 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
     lines = (line for book in books for line in book.lines())
     summary = report.summarise(run, planned, report.csv_tee(run, lines, csv_file))
     verdict = report.verdict(summary)
-    mismatched = sum(company.get("mismatches", 0) for company in companies)
     explanation = str(verdict)
     if before := sum(book.already_billed for book in books):
         explanation += f" {before} já estavam faturados antes desta execução e não foram enviados de novo."
-    if mismatched:
-        explanation = f"{mismatched} contratos faturados no Omie com valor diferente do planejado. {explanation}"
     balanced = (
         summary.balanced
-        and not mismatched
+        and not run.findings
         and summary.total.in_doubt.count == 0
         and all(not book.stopped or book.rejected for book in books)
     )
@@ -108,6 +106,7 @@ class _Book:
         self.error: dict[str, str] = company.get("error") or {}
         self.rejected = self.error.get("Error") == NOT_APPROVED
         self.stopped = _stopped(self.error)
+        self.finding = _mismatched(company.get("mismatches", 0))
         self.already_billed: int = (self.plan or {}).get("reasons", {}).get("skip/already_billed", 0)
 
     def lines(self) -> Iterator[ContractLine]:
@@ -120,7 +119,7 @@ class _Book:
             return []
         known = {line.contract for line in self._plan_lines()}
         return [
-            Difference(self.key, charge.key.contract, "", charge.amount, None, "Não está mais no Jestor")
+            Difference(self.key, charge.key.contract, _in_omie(charge), charge.amount, None, "Não está mais no Jestor")
             for charge in self.deps.ledger.by_month(self.key, self.month.previous())
             if charge.state is State.BILLED and charge.key.kind == MONTHLY and charge.key.contract not in known
         ]
@@ -173,6 +172,19 @@ class _Book:
         if self.stopped:
             return Situation.SKIPPED, line.amount, "stopped", self.stopped
         return Situation.UNEXPLAINED, line.amount, "", ""
+
+
+def _in_omie(charge: Charge) -> str:
+    """Who the customer was, in a place where a person can look it up: the ledger knows no names."""
+    return f"contrato de código {charge.nCodCtr} no Omie" if charge.nCodCtr else ""
+
+
+def _mismatched(count: int) -> str:
+    """What is said of contracts whose OS in Omie does not show the planned amount; empty when there are none."""
+    if not count:
+        return ""
+    which = "1 contrato faturado" if count == 1 else f"{count} contratos faturados"
+    return f"{which} no Omie com valor diferente do planejado: confira as OS deste mês no Omie."
 
 
 def _stopped(error: dict[str, str]) -> str:

@@ -112,7 +112,8 @@ class CompanyReport:
     """A company's month. `planned` is counted by the plan itself, the others over what became of its contracts.
 
     In a preview `billed` is what would be billed. `stopped`: why the company was not billed, or not to the end
-    (plan failed, not approved, Omie blocked); a Portuguese sentence.
+    (plan failed, not approved, Omie blocked); `finding`: what is wrong with what was billed, though every contract is
+    accounted for. Both are Portuguese sentences.
     """
 
     key: str
@@ -126,6 +127,7 @@ class CompanyReport:
     plan_hash: str = ""
     approval: str = ""
     stopped: str = ""
+    finding: str = ""
 
     @property
     def gap(self) -> Tally:
@@ -215,8 +217,8 @@ class Notice:
 class Run:
     """What is known of the run before its contracts are counted.
 
-    `companies`: key -> name, in the order of the report. `plan_hash`, `approval` and `stopped` by company key.
-    `vanished`: contracts billed last month that the plan does not know any more. `versions`: what -> version.
+    `companies`: key -> name, in the order of the report. `plan_hash`, `approval`, `stopped` and `findings` by company
+    key. `vanished`: contracts billed last month that the plan does not know any more. `versions`: what -> version.
     """
 
     month: BillingMonth
@@ -230,6 +232,7 @@ class Run:
     plan_hash: Mapping[str, str] = field(default_factory=dict)
     approval: Mapping[str, str] = field(default_factory=dict)
     stopped: Mapping[str, str] = field(default_factory=dict)
+    findings: Mapping[str, str] = field(default_factory=dict)
     vanished: tuple[Difference, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     csv_name: str = "report.csv"
@@ -493,6 +496,7 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
                 plan_hash=run.plan_hash.get(key, ""),
                 approval=run.approval.get(key, ""),
                 stopped=run.stopped.get(key, ""),
+                finding=run.findings.get(key, ""),
                 **tallies[key],
             )
             for key, name in run.companies.items()
@@ -530,17 +534,20 @@ class Verdict:
 
 
 def verdict(report: RunReport) -> Verdict:
-    """Bad: the books do not balance, a company stopped or the plan is empty. Open: something is still in doubt."""
+    """Bad: the books do not balance, a company stopped, something was found, or the plan is empty. Open: a doubt rests."""
     total, preview = report.total, report.run.preview
     done = _done(total.billed, preview=preview)
     stopped = [f"{company.name}: {company.stopped}" for company in report.companies if company.stopped]
+    findings = [f"{company.name}: {company.finding}" for company in report.companies if company.finding]
     gaps = [_gap(company) for company in report.companies if not company.balanced]
     if gaps:
-        return Verdict("bad", "Atenção: as contas não fecham.", " ".join([*gaps, *stopped, done]))
+        return Verdict("bad", "Atenção: as contas não fecham.", " ".join([*gaps, *stopped, *findings, done]))
     if stopped:
         which = "a prévia está incompleta" if preview else "nem todas as empresas foram faturadas"
         headline = f"Atenção: {which}."
-        return Verdict("bad", headline, " ".join([*stopped, done, _people(report)]))
+        return Verdict("bad", headline, " ".join([*stopped, *findings, done, _people(report)]))
+    if findings:
+        return Verdict("bad", "Atenção: algo não confere.", " ".join([*findings, done, _people(report)]))
     if total.planned.count == 0:
         return Verdict("bad", "Atenção: o plano está vazio.", "Nenhum contrato foi lido do Jestor para este mês.")
     if total.in_doubt.count:
