@@ -3,14 +3,11 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from billing import bill_batch, bootstrap, settings
 
@@ -78,47 +75,6 @@ def test_what_bootstrap_reads_the_template_sets_on_that_function_and_nothing_els
         wanted = {field.name.upper() for field in fields(_env_of(folder))}
         given = _variables(template, function)
         assert {name for name in given if not name.startswith("POWERTOOLS_")} == wanted, folder
-
-
-@pytest.fixture
-def aws(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="data-bucket")
-        s3.put_object(Bucket="data-bucket", Key="settings-key", Body=(root / "config" / "demo.toml").read_bytes())
-        bootstrap._session.cache_clear()
-        bootstrap._client.cache_clear()
-        yield
-    bootstrap._session.cache_clear()
-    bootstrap._client.cache_clear()
-
-
-@pytest.mark.usefixtures("aws")
-def test_every_function_starts_with_what_the_template_gives_it(
-    template: dict[str, Any], functions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    everything = {name for function in functions.values() for name in _variables(template, function)}
-    for folder, function in functions.items():
-        given = _variables(template, function)
-        for name in everything:
-            monkeypatch.delenv(name, raising=False)
-        for name in given:
-            monkeypatch.setenv(name, name.lower().replace("_", "-"))
-        deps = getattr(bootstrap, folder)()
-        assert type(deps).__module__ == f"billing.{folder}"
-
-
-def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for field in fields(bootstrap.BillEnv):
-        monkeypatch.setenv(field.name.upper(), "something")
-    monkeypatch.delenv("LANES_TABLE")
-    monkeypatch.setenv("OMIE_BASE_URL", "")
-    with pytest.raises(bootstrap.MissingVariable, match="OMIE_BASE_URL, LANES_TABLE not set"):
-        bootstrap.BillEnv.read()
 
 
 def test_the_in_doubt_wait_is_checked_against_the_real_time_out(functions: dict[str, Any]) -> None:

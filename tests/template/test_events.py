@@ -1,0 +1,236 @@
+"""The samples in events/: each is what its step really receives, and the handlers take it as it is."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from billing import bootstrap
+from billing.bill_batch import Batch, BillDeps, one_by_one
+from billing.close_run import CloseDeps
+from billing.domain.charge import ChargeKey, Event
+from billing.domain.month import BillingMonth
+from billing.domain.plan import Action, PlanLine, plan_hash
+from billing.open_run import OpenRunDeps, RunRequest
+from billing.plan_company import write_batches
+from billing.request_approval import ApprovalDeps
+from billing.settings import Settings, load_settings
+from billing.settle_company import SettleDeps
+from simulators.clock import VirtualClock
+from simulators.memory_store import MemoryLanes, MemoryLedger, MemoryObjects, MemoryQueues, MemoryRuns, MemoryTasks
+
+START = datetime(2026, 12, 1, 9, 0, 12, tzinfo=UTC)
+KEY = "runs/2026-12/1/acme/plan.jsonl"
+
+Events = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def events(root: Path) -> Events:
+    return lambda name: json.loads((root / "events" / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def lines(root: Path) -> list[str]:
+    return (root / "events" / "plan.jsonl").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def settings(root: Path) -> Settings:
+    return load_settings((root / "config" / "demo.toml").read_text())
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(START)
+
+
+@pytest.fixture
+def objects(lines: list[str], events: Events) -> MemoryObjects:
+    """The bucket with the plan that the samples speak of."""
+    bucket = MemoryObjects()
+    bucket.bucket = events("settle_company")["batches"]["bucket"]
+    bucket.texts[KEY] = "".join(f"{line}\n" for line in lines)
+    return bucket
+
+
+class Letters:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+
+    def send(self, subject: str, text: str) -> None:
+        self.sent.append((subject, text))
+
+
+@pytest.fixture
+def load(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], ModuleType]:
+    """The function's app.py as Lambda would load it, but for whom it calls."""
+
+    def load(name: str, deps: object) -> ModuleType:
+        monkeypatch.setattr(bootstrap, name, lambda: deps)
+        spec = importlib.util.spec_from_file_location(f"function_{name}", root / "functions" / name / "app.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def test_every_function_has_a_sample(root: Path, functions: dict[str, Any]) -> None:
+    samples = {path.stem for path in (root / "events").glob("*.json")}
+    assert samples == set(functions) | {"schedule"}
+
+
+def test_the_schedule_sends_what_its_sample_says(of_type: Any, events: Events) -> None:
+    (schedule,) = of_type("AWS::Scheduler::Schedule").values()
+    assert json.loads(schedule["Target"]["Input"]) == events("schedule")
+
+
+def test_the_state_machine_wraps_as_the_samples_are_wrapped(definition: dict[str, Any], events: Events) -> None:
+    company = definition["States"]["Companies"]["ItemProcessor"]["States"]
+    send = company["BillBatches"]["ItemProcessor"]["States"]["SendBatch"]
+    message = json.loads(events("bill_batch")["Records"][0]["body"])
+    assert _keys(definition["States"]["OpenRun"]["Parameters"]["Payload"]) == set(events("open_run"))
+    assert _keys(company["RequestApproval"]["Parameters"]["Payload"]) == set(events("request_approval"))
+    assert _keys(send["Parameters"]["MessageBody"]) == set(message)
+
+
+def test_a_scheduled_run_asks_for_every_company_that_is_due_this_month(events: Events) -> None:
+    asked = RunRequest.from_event({"input": events("schedule"), "execution": "arn:x"})
+    assert asked == RunRequest(execution="arn:x", trigger="schedule", who="schedule")
+
+
+def test_an_operators_run_asks_for_what_was_typed(events: Events) -> None:
+    asked = RunRequest.from_event(events("open_run"))
+    assert (asked.trigger, asked.month, asked.companies, asked.preview, asked.who) == (
+        "operator", BillingMonth(2026, 12), ("acme",), False, "ana",
+    )  # fmt: skip
+
+
+def test_open_run_answers_what_plan_company_receives(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock
+) -> None:
+    deps = OpenRunDeps(settings, MemoryRuns(), clock, lambda day: False, lambda execution: True)
+    answer = load("open_run", deps).handler(events("open_run"), None)
+    assert answer["companies"] == [events("plan_company")]
+    assert _but(answer, "companies") == _but(events("close_run"), "companies")
+
+
+def test_plan_company_adds_to_what_it_received(events: Events) -> None:
+    received, planned = events("plan_company"), events("settle_company")
+    assert received.items() <= planned.items()
+    assert set(planned) - set(received) == {"plan", "decision", "reasons", "planned_at", "batches"}
+
+
+def test_the_plans_hash_is_the_plans(events: Events, lines: list[str]) -> None:
+    plan = events("settle_company")["plan"]
+    assert plan["hash"] == plan_hash(lines)
+    assert plan["lines"] == len(lines)
+    assert [PlanLine.from_json(line).to_json() for line in lines] == lines
+
+
+def test_request_approval_keeps_the_token_and_says_how_to_answer(
+    load: Any, events: Events, clock: VirtualClock
+) -> None:
+    runs, letters, event = MemoryRuns(), Letters(), events("request_approval")
+    load("request_approval", ApprovalDeps(runs, letters, clock)).handler(event, None)
+    kept = runs.get_approval("2026-12#mensalidade#acme", "acme")
+    assert kept
+    assert kept.token == event["token"]
+    ((_, text),) = letters.sent
+    assert "billing-ops approve --month 2026-12 --company acme" in text
+    assert event["token"] not in text
+
+
+def test_the_plan_writes_the_batch_that_the_queue_delivers(
+    events: Events, objects: MemoryObjects, lines: list[str]
+) -> None:
+    to_bill = [line for line in map(PlanLine.from_json, lines) if line.action is Action.BILL]
+    planned = events("settle_company")
+    assert write_batches(objects, planned, to_bill, 0) == planned["batches"]
+    (written,) = objects.read_lines(planned["batches"]["key"])
+    batch = json.loads(events("bill_batch")["Records"][0]["body"])["batch"]
+    assert json.loads(written) == batch
+    assert Batch.of(batch).lines == to_bill
+
+
+def test_bill_batch_leaves_a_replaced_plan_alone_and_answers_the_run(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock
+) -> None:
+    event, tasks = events("bill_batch"), MemoryTasks()
+    token = json.loads(event["Records"][0]["body"])["token"]
+    tasks.waiting.add(token)
+    deps = BillDeps(
+        settings, MemoryLedger(), MemoryLanes(), MemoryRuns(), MemoryQueues(), tasks, _no_omie, clock, one_by_one
+    )  # fmt: skip
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 120_000)
+    assert load("bill_batch", deps).handler(event, context) == {"batchItemFailures": []}
+    assert tasks.ended[token]["output"] == {"wait_seconds": 0, "billed": 0, "parked": 0, "in_doubt": 0, "left": 4}
+
+
+def test_settle_company_takes_the_plan_and_answers_for_each_line(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock, objects: MemoryObjects, lines: list[str]
+) -> None:
+    ledger = MemoryLedger()
+    _each_bill_line(ledger, lines, Event.PARK)
+    deps = SettleDeps(settings, ledger, objects, MemoryQueues(), lambda company: None, clock)  # type: ignore[arg-type]
+    answer = load("settle_company", deps).handler(events("settle_company"), None)
+    assert answer["decision"] == "done"
+    (settled,) = events("close_run")["companies"]
+    assert set(answer) == set(settled)
+
+
+def test_close_run_balances_the_sample(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock, objects: MemoryObjects, lines: list[str]
+) -> None:
+    ledger, runs, event = MemoryLedger(), MemoryRuns(), events("close_run")
+    _each_bill_line(ledger, lines, Event.ADOPT)
+    runs.open("2026-12", "mensalidade#acme", trigger="operator", execution=event["execution"], now=START)
+    deps = CloseDeps(settings, ledger, runs, objects, Letters(), clock)
+    answer = load("close_run", deps).handler(event, None)
+    assert answer["balanced"] is True
+    (acme,) = answer["companies"]
+    assert (acme["planned"], acme["billed"], acme["skipped"], acme["parked"]) == (14, 4, 4, 6)
+    assert objects.get_text(answer["report"]["html"]).lstrip().startswith("<!doctype html>")
+
+
+def test_the_samples_hold_no_key_and_no_real_address(root: Path) -> None:
+    for path in (root / "events").iterdir():
+        text = path.read_text()
+        assert "app_secret" not in text
+        assert all(part.startswith("cliente") for part in text.split("@")[1:]), path.name
+
+
+def _no_omie(company: str) -> Any:
+    raise AssertionError(f"a batch of a replaced plan must not reach Omie ({company})")
+
+
+def _each_bill_line(ledger: MemoryLedger, lines: list[str], event: Event) -> None:
+    for line in map(PlanLine.from_json, lines):
+        if line.action is Action.BILL:
+            ledger.apply(
+                ChargeKey(line.contract, BillingMonth(2026, 12)),
+                event,
+                now=START,
+                who="a test",
+                why="",
+                company="acme",
+                amount=line.amount,
+                run="2026-12#mensalidade#acme",
+                nCodCtr=line.nCodCtr,
+            )
+
+
+def _keys(payload: dict[str, Any]) -> set[str]:
+    return {name.removesuffix(".$") for name in payload}
+
+
+def _but(event: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key != name}
