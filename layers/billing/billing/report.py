@@ -534,7 +534,7 @@ class Verdict:
 
 
 def verdict(report: RunReport) -> Verdict:
-    """Bad: the books do not balance, a company stopped, something was found, or the plan is empty. Open: a doubt rests."""
+    """Bad: no balance, a company stopped, something was found, or the plan is empty. Open: something is in doubt."""
     total, preview = report.total, report.run.preview
     done = _done(total.billed, preview=preview)
     stopped = [f"{company.name}: {company.stopped}" for company in report.companies if company.stopped]
