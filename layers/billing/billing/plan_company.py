@@ -4,7 +4,7 @@
         -> plan.jsonl, its hash, batches-0.jsonl, and the decision: bill | approval | nothing | preview
 
 Jestor's rows wait in a temporary file and Omie's contracts as small tuples, so that memory grows by less than 1 KB a
-contract. An incomplete read of either side raises: no plan is better than a plan of a part.
+contract. What cannot be read whole, on either side, refuses the plan: no plan is better than a plan of a part.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from itertools import islice
 from typing import IO, Any, Literal, TypeVar
 
 from billing.clock import Clock
-from billing.domain.charge import Charge, ChargeKey, State
+from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
 from billing.domain.contract import BadRow, Contract, normalise_document
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.plan import (
@@ -37,18 +37,22 @@ from billing.domain.plan import (
     shared_links,
     unlinked,
 )
-from billing.jestor.client import JestorClient, with_drafts
+from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.omie import mapping
 from billing.omie.client import OmieClient
+from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
 from billing.settings import Settings
 from billing.store.objects import batches_key, plan_key
 from billing.store.ports import Charges, Objects, Runs
+from billing.store.secrets import SecretError
 
 T = TypeVar("T")
 CHUNK = 100
 """Rows planned at a time: one consistent read of the ledger each."""
 BATCH_SIZE = 25
+VANISHED_SHARE, VANISHED_LEAST = 0.10, 5
+"""More of last month's contracts than this gone from Jestor, by share and by number, is a question to a person."""
 
 
 class PlanRefused(Exception):  # noqa: N818
@@ -96,7 +100,44 @@ class OmieIndex:
 
 
 def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
-    """Plans `event["company"]` (see open_run's answer) and adds what BillBatches, Settle and CloseRun need to it."""
+    """Plans `event["company"]` (see open_run's answer) and adds what BillBatches, Settle and CloseRun need to it.
+
+    Raises:
+        PlanRefused: also when Jestor, Omie or their secrets cannot be read.
+    """
+    try:
+        return _plan(event, deps)
+    except JestorError as error:
+        raise PlanRefused(f"O Jestor não pôde ser lido; nada foi faturado nesta execução. {error}") from error
+    except SecretError as error:
+        raise PlanRefused(
+            "Falta uma credencial no Secrets Manager, ou ela está errada; nada foi faturado nesta execução. Grave-a e "
+            f"rode o mês de novo. ({error})"
+        ) from error
+    except OmieError as error:
+        what, fix = _omie_unread(error)
+        raise PlanRefused(f"{what}; nada foi faturado nesta execução. {fix} ({error})") from error
+
+
+def _omie_unread(error: OmieError) -> tuple[str, str]:
+    """What is the matter with Omie, and what to do."""
+    again = "rode o mês de novo."
+    match error:
+        case KeyRefused():
+            return "O Omie recusou a chave desta empresa", f"Confira o aplicativo no Omie e o segredo, e {again}"
+        case Blocked():
+            minutes = -(-int(error.retry_after or BLOCK_SECONDS) // 60)
+            return "O Omie bloqueou a chave desta empresa", f"Daqui a {minutes} minutos, {again}"
+        case IncompleteRead():
+            return "A lista do Omie veio incompleta", f"Espere que ninguém esteja mexendo nos contratos e {again}"
+        case NotExecuted(http_status=None):
+            return "O Omie não respondeu", f"Confira se ele está no ar e o endereço em OMIE_BASE_URL, e {again}"
+        case NotExecuted():
+            return "O Omie não conseguiu responder", f"Costuma passar sozinho: daqui a alguns minutos, {again}"
+    return "O Omie recusou a leitura", "Mostre este texto a quem mantém o sistema."
+
+
+def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     company: str = event["company"]
     month = BillingMonth.parse(event["month"])
     settings = deps.settings.companies[company]
@@ -116,11 +157,13 @@ def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
 
         key = plan_key(month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company)
         summary = PlanSummary(settings.guardrail.limits())
+        still_here = 0
         with deps.objects.plan_writer(key) as plan:
             for chunk in _chunks(rows, CHUNK):
                 codes = [row.code for row in chunk]
                 this_month = _charges(deps.ledger, codes, month)
                 last_month = _charges(deps.ledger, codes, month.previous())
+                still_here += sum(charge.company == company and _is_billed(charge) for charge in last_month.values())
                 held = deps.ledger.held_many(codes)
                 for row in chunk:
                     found = index.find(row)
@@ -146,7 +189,8 @@ def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                     plan.write(line.to_json())
 
     digest = plan_hash(deps.objects.read_lines(key))
-    reasons = list(check_guardrail(summary, summary.guardrail))
+    reasons = [*check_guardrail(summary, summary.guardrail)]
+    reasons += _vanished(deps.ledger, company, month.previous(), still_here)
     decision = _decide(event, summary, reasons)
     planned = event | {
         "plan": {"key": key, "hash": digest, "lines": plan.lines} | summary.to_dict(),
@@ -159,6 +203,14 @@ def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         planned["batches"] = write_batches(deps.objects, planned, lines, 0)
         deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key, planned=summary.count)
     return planned
+
+
+def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_here: int) -> Iterator[str]:
+    """A token that sees only some rows gets a consistent count of them: only the month before knows better."""
+    billed = sum(map(_is_billed, ledger.by_month(company, last_month)))
+    gone = billed - still_here
+    if gone >= VANISHED_LEAST and gone > VANISHED_SHARE * billed:
+        yield f"{gone} contratos faturados em {last_month} não estão mais no Jestor (token com filtro de linhas?)."
 
 
 def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int) -> dict[str, Any]:
@@ -190,7 +242,7 @@ class _Rows:
         self._company = company
 
     def read(self) -> None:
-        """Raises PlanRefused when the table no longer fits the field map, IncompleteRead when rows are missing."""
+        """Raises PlanRefused when the table no longer fits the field map, JestorError when rows are missing."""
         jestor = self._deps.jestor()
         settings = self._deps.settings
         table_map = settings.jestor.contracts
@@ -263,8 +315,12 @@ def _ledger_view(charge: Charge | None) -> LedgerView | None:
     return LedgerView(charge.state, charge.nCodOS, charge.reason, charge.reason_code)
 
 
+def _is_billed(charge: Charge) -> bool:
+    return charge.state is State.BILLED and charge.key.kind == MONTHLY
+
+
 def _previous(charge: Charge | None) -> Previous | None:
-    if charge is None or charge.state is not State.BILLED:
+    if charge is None or not _is_billed(charge):
         return None
     return Previous(charge.amount, str(charge.key.month))
 
