@@ -100,6 +100,7 @@ def load(app: App, cadastro: Json, now: float) -> Contract:
 def _keep(app: App, cadastro: Json, old: Contract | None, now: float) -> Contract:
     """Calculate what Omie calculates and (re)index."""
     cadastro.pop("infoCadastro", None)
+    notes = (cadastro.pop("observacoes", None) or {}).get("cObsContrato") or ""
     head = cadastro["cabecalho"]
     total = 0
     for item in cadastro.get("itensContrato") or []:
@@ -119,6 +120,7 @@ def _keep(app: App, cadastro: Json, old: Contract | None, now: float) -> Contrac
         end=read_br(head.get("dVigFinal") or ""),
         total=total,
         text=dumps(cadastro),
+        notes=notes,
         included=old.included if old else now,
         altered=now,
         billed_month=old.billed_month if old else 0,
@@ -427,11 +429,8 @@ def _one_of(block: Json, tag: str, valid: Mapping[str, object]) -> None:
 
 def _render(contract: Contract, *, notes: bool, audit: bool) -> str:
     text = contract.text
-    if not notes and '"observacoes":{' in text:
-        cadastro = contract.cadastro()
-        if (cadastro.get("observacoes") or {}).get("cObsContrato"):
-            del cadastro["observacoes"]
-            text = dumps(cadastro)
+    if notes:
+        text = f'{text[:-1]},"observacoes":{dumps({"cObsContrato": contract.notes})}}}'
     if audit:
         info = {
             "cImpAPI": "S",

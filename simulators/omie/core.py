@@ -136,6 +136,7 @@ class OmieCore:
         except TooManyError:
             return self._too_many()
         except OmieFault as fault:
+            self.book.refused["envelope"] += 1
             return self._fault(fault)
         line = self.limits.line(ip, app.app_key, method.name)
         return self._admitted(app, method, param, line, now)

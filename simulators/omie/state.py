@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Contract:
-    """A service contract. Its contratoCadastro is kept as JSON text: 100,000 dicts would not fit a laptop."""
+    """A service contract. Its contratoCadastro is kept as JSON text (100,000 dicts would not fit a laptop), without
+    its observacoes, which lists leave out unless asked.
+    """
 
     nCodCtr: int
     cCodIntCtr: str
@@ -36,6 +38,7 @@ class Contract:
     end: date | None
     total: int
     text: str
+    notes: str
     included: float
     altered: float
     billed_month: int = 0
@@ -43,6 +46,7 @@ class Contract:
     def cadastro(self) -> Json:
         """A fresh copy of the contratoCadastro, without infoCadastro."""
         cadastro: Json = json.loads(self.text)
+        cadastro["observacoes"] = {"cObsContrato": self.notes}
         return cadastro
 
 

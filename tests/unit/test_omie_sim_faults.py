@@ -1,12 +1,15 @@
 """Faults on demand, and the webhooks' queue with its own."""
 
 import json
+from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from simulators.omie.core import OmieCore
 from simulators.omie.desk import DECEMBER_FIRST, Desk, small_app
 from simulators.omie.faults import MAYBE_EXECUTED, FaultError, read_faults
+from simulators.omie.transport import transport
 
 FAT = "servicos/contratofat"
 
@@ -270,3 +273,43 @@ def test_endpoints_choose_company_and_topics():
     caller.core.outbox.subscribe("http://b.example", topics=["OrdemServico.Faturada"])
     bill(caller)
     assert [message["topic"] for message in delivered(caller, 1)] == ["OrdemServico.Faturada"]
+
+
+# --------------------------------------------------------------------------------- in process, behind an httpx client
+
+
+@pytest.fixture
+def in_process() -> Iterator[tuple[httpx.Client, Desk]]:
+    caller = desk("slow:contains=1001:seconds=45;lost_reply:contains=1002")
+    moves = transport(caller.core, lambda: caller.now, caller.wait)
+    with httpx.Client(transport=moves, base_url="http://omie.example/api/v1/", timeout=30) as client:
+        yield client, caller
+
+
+def over_http(client: httpx.Client, nCodCtr: int) -> httpx.Response:
+    key = {"app_key": "acme-key", "app_secret": "acme-secret"}
+    body = {"call": "FaturarContrato", **key, "param": [{"nCodCtr": nCodCtr}]}
+    return client.post("servicos/contratofat/", json=body)
+
+
+def test_an_answer_slower_than_the_clients_patience_is_a_time_out_though_executed(in_process):
+    client, caller = in_process
+    with pytest.raises(httpx.ReadTimeout):
+        over_http(client, 1001)
+    assert caller.now == DECEMBER_FIRST + 30
+    assert billings(caller) == 1
+
+
+def test_a_lost_reply_is_a_broken_connection(in_process):
+    client, caller = in_process
+    with pytest.raises(httpx.RemoteProtocolError):
+        over_http(client, 1002)
+    assert billings(caller) == 1
+    assert over_http(client, 1003).json()["cCodStatus"] == "0"
+
+
+def test_refusals_before_the_method_is_known_are_counted():
+    caller = desk()
+    caller.ask(FAT, "FaturarTudo")
+    caller.ask(FAT, "FaturarContrato", {"nCodCtr": 1001}, app_secret="wrong")
+    assert caller.core.read_book()["refused"] == {"envelope": 2}
