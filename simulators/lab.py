@@ -65,6 +65,13 @@ OMIE_URL: Final = "http://omie.lab/api/v1"
 JESTOR_URL: Final = "http://demo.api.jestor.lab"
 
 # What the template and the state machine set; tests/template keeps the template to it.
+TIMEOUTS: Final = {
+    "open_run": 60,
+    "plan_company": 900,
+    "bill_batch": FUNCTION_TIMEOUT_SECONDS,
+    "settle_company": 900,
+    "close_run": 300,
+}
 VISIBILITY_TIMEOUT: Final = 6 * FUNCTION_TIMEOUT_SECONDS
 MAX_RECEIVES: Final = 5
 BATCH_TIMEOUT: Final = 7200.0
@@ -303,7 +310,8 @@ class Execution:
     def _open(self) -> None:
         try:
             request = RunRequest.from_event({"input": self.wanted, "execution": self.name})
-            self.opened = open_run(request, self.lab.open_deps())
+            with self.lab.process("open_run"):
+                self.opened = open_run(request, self.lab.open_deps())
         except (Exception, Killed) as error:  # noqa: BLE001 - States.ALL
             self._end(f"RunNotOpened: {error!r}")
             return
@@ -316,7 +324,8 @@ class Execution:
     def _close(self) -> None:
         event = self.opened | {"companies": [branch.event for branch in self.branches]}
         try:
-            self.answer = close_run(event, self.lab.close_deps())
+            with self.lab.process("close_run"):
+                self.answer = close_run(event, self.lab.close_deps())
         except Killed:
             self.retries += 1
             self.wake = self.lab.now() + RETRY_AFTER
@@ -355,7 +364,8 @@ class Execution:
 
     def _plancompany(self, branch: Branch) -> None:
         try:
-            branch.event = plan_company(branch.event, self.lab.plan_deps())
+            with self.lab.process("plan_company"):
+                branch.event = plan_company(branch.event, self.lab.plan_deps())
         except (Exception, Killed) as error:  # noqa: BLE001 - States.ALL
             self._company_failed(branch, error)
             return
@@ -410,7 +420,8 @@ class Execution:
 
     def _settle(self, branch: Branch) -> None:
         try:
-            branch.event = settle_company(branch.event, self.lab.settle_deps())
+            with self.lab.process("settle_company"):
+                branch.event = settle_company(branch.event, self.lab.settle_deps())
         except Killed as error:
             branch.retries += 1
             branch.wake = self.lab.now() + RETRY_AFTER * 2 ** (branch.retries - 1)
@@ -493,6 +504,8 @@ class Lab:
         self.fifo = Fifo(grouped=grouped)
         self.executions: list[Execution] = []
         self.step = step
+        self.deadlines: list[float] = []
+        """Of the functions now running, the innermost last: when Lambda kills each (epoch seconds)."""
         self._numbers = count(1)
         self._is_holiday = lru_cache(is_bank_holiday)
 
@@ -603,6 +616,15 @@ class Lab:
 
     # --- how it goes
 
+    @contextmanager
+    def process(self, function: str) -> Iterator[None]:
+        """A Lambda function runs in the body."""
+        self.deadlines.append(self.now() + TIMEOUTS[function])
+        try:
+            yield
+        finally:
+            self.deadlines.pop()
+
     def start(self, **wanted: Any) -> Execution:
         """A new execution, `wanted` as in the state machine's input (trigger, month, companies, preview)."""
         execution = Execution(self, f"arn:aws:states:lab:execution:run:{next(self._numbers)}", wanted)
@@ -614,8 +636,9 @@ class Lab:
         if not self.fifo.receive(message, self.now()):
             return
         try:
-            answer = bill_batch(message.body["batch"], self.bill_deps(), deadline=self.now() + FUNCTION_TIMEOUT_SECONDS)
-            self.port("tasks", self.tasks).success(message.body["token"], answer)
+            with self.process("bill_batch"):
+                answer = bill_batch(message.body["batch"], self.bill_deps(), deadline=self.deadlines[-1])
+                self.port("tasks", self.tasks).success(message.body["token"], answer)
         except (Exception, Killed):  # noqa: BLE001 - the message comes again after its visibility time-out
             return
         self.fifo.delete(message)

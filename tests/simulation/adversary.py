@@ -1,0 +1,522 @@
+"""One schedule: a small world, the real use cases, and somebody who breaks what a seed tells to break.
+
+A step is one port call. Before, in place of and after each, the adversary may kill the process, let time pass, refuse
+the store's service (with or without the write done), spoil the answer of Omie or Jestor, or let something else happen
+first: another Lambda, a person, a message. What it may not do is the claim's one assumption: Omie finishes or drops an
+abandoned call within `longest_abandoned_call_seconds`, and Lambda ends a function at its time-out.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from random import Random
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from billing.domain.charge import ChargeKey, Event, State, TransitionRefused
+from billing.domain.month import SAO_PAULO, BillingMonth
+from simulators.lab import START, Killed, Lab, Message
+from simulators.omie import billing as omie_billing
+from simulators.omie import contracts as omie_contracts
+from simulators.omie.answers import OmieFault
+from simulators.omie.dates import day_of, month_of
+from simulators.omie.faults import Fault
+from simulators.omie.switches import Switches
+from simulators.world import COMPANIES, CONTRACTS_TABLE, FIELDS, World, make_world
+
+LONGEST_ABANDONED = 60.0
+"""config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
+MOVES = 220
+CALM_RUNS = 6
+
+STORES = frozenset({"ledger", "lanes", "runs", "objects", "queues", "tasks"})
+OMIE_ANSWERS = (
+    "server_error html broken_response proto_byebye already_processing unknown_wording not_json too_many_requests "
+    "busy redundant soft_error slow"
+).split()
+JESTOR_ANSWERS = ("server_error", "rate_limited", "status_false", "missing_data", "short_page", "slow", "lost_reply")
+AT_A_STEP = (
+    "kill_before kill_after pause pause_after nested nested_after throttle throttle_after lost_reply lost_request "
+    "late killed_late answer blocked jestor"
+).split()
+AT_ANY_TIME = (
+    "redeliver move second_execution abort duplicate drop reorder replay click hold lift redrive amount company edit "
+    "time long_time"
+).split()
+
+
+# ------------------------------------------------------------------------------------------------------- the world
+
+
+class Frozen:
+    """A WorldContract with its rows written down once."""
+
+    def __init__(self, contract: Any) -> None:
+        self.kind = contract.kind
+        self.code: str = contract.code
+        self.jestor_id: int = contract.jestor_id
+        self.omie_company: str = contract.omie_company
+        self.expected = contract.expected
+        rows = (contract.jestor_row, contract.omie_cliente, contract.omie_contrato)
+        self._texts = [json.dumps(row) for row in rows]
+        self.nCodCtr: int | None = rows[2]["cabecalho"]["nCodCtr"] if rows[2] else None
+
+    @property
+    def jestor_row(self) -> Any:
+        return json.loads(self._texts[0])
+
+    @property
+    def omie_cliente(self) -> Any:
+        return json.loads(self._texts[1])
+
+    @property
+    def omie_contrato(self) -> Any:
+        return json.loads(self._texts[2])
+
+
+@lru_cache(maxsize=8)
+def pool(day: Any) -> dict[str, list[Frozen]]:
+    found: dict[str, list[Frozen]] = {}
+    for contract in make_world(90, 11, day).contracts:
+        if contract.customer == contract.index:
+            found.setdefault(contract.kind, []).append(Frozen(contract))
+    return found
+
+
+def small_world(random: Random, start: datetime, count: int) -> World:
+    """`count` contracts, one or two of them peculiar."""
+    kinds = pool(start.astimezone(SAO_PAULO).date())
+    peculiar = random.choices(
+        ["create", "differs_amount", "foreign_item", "lookalike", "suspended_in_omie", "match"],
+        [5, 5, 2, 1, 1, 4],
+        k=2,
+    )
+    wanted = Counter([*peculiar, *["match"] * (count - 2)])
+    chosen = [one for kind, number in wanted.items() for one in random.sample(kinds[kind], min(number, len(kinds[kind])))]
+    chosen.sort(key=lambda one: one.jestor_id)
+    return World(0, start.date(), COMPANIES, cast("Any", tuple(chosen)))
+
+
+# --------------------------------------------------------------------------------------------------- what was done
+
+
+@dataclass
+class Witness:
+    """What the adversary did that the checker must know of, because no book shows it."""
+
+    claims_when_held: dict[str, int] = field(default_factory=dict)
+    """contract -> CLAIM lines in its charges when the hold that is still on it was put."""
+    claimed_on_hold: list[str] = field(default_factory=list)
+    clicks: list[tuple[str, int, float]] = field(default_factory=list)
+    edits: list[tuple[str, int, float]] = field(default_factory=list)
+    blocks: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+    calm_months: set[str] = field(default_factory=set)
+    """The months of which a run came to its end after the adversary had stopped."""
+
+
+class Adversary:
+    """A lab and what happens to it.
+
+    Args:
+        seed: decides everything.
+        script: step number -> what happens there, instead of chance (the exhaustive search).
+        spoil: changes the lab before it starts: the mutations.
+        quiet: nothing at all happens but the script.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        script: dict[int, str] | None = None,
+        spoil: Callable[[Lab], None] | None = None,
+        contracts: int | None = None,
+    ) -> None:
+        self.seed = seed
+        self.random = random = Random(seed)
+        self.script = script
+        self.steps = 0
+        self.calm = script is not None
+        self.depth = 0
+        self.witness = Witness()
+        self.trace: list[str] = []
+        self.names: list[str] = []
+        start = START if script is not None else _start(random)
+        self.rate = random.choice([0.004, 0.012, 0.03, 0.07])
+        self.event_rate = random.choice([0.0, 0.05, 0.15])
+        self.at_a_step = [kind for kind in AT_A_STEP if random.random() < 0.5] or ["kill_after"]
+        self.at_any_time = [kind for kind in AT_ANY_TIME if random.random() < 0.45] or ["redeliver"]
+        self.lab = Lab(
+            world=small_world(random, start, contracts or random.randint(4, 8)),
+            seed=seed,
+            start=start,
+            switches=Switches() if script is not None else _switches(random),
+            step=self.step,
+        )
+        self.messages: list[Message] = []
+        self.lab.fifo.send = self._sent  # type: ignore[method-assign]
+        if spoil is not None:
+            spoil(self.lab)
+
+    # --- the schedule ----------------------------------------------------------------------------------------------
+
+    def run(self) -> "Adversary":
+        lab = self.lab
+        lab.start(trigger="operator")
+        if self.script is None:
+            for _ in range(MOVES):
+                if self.random.random() < self.event_rate:
+                    self.something()
+                ready = lab.actions()
+                if ready:
+                    self.random.choice(ready)()
+                elif not lab.wait():
+                    break
+                if self._new_month():
+                    lab.start(trigger="schedule")
+        self._calm_down()
+        return self
+
+    def _calm_down(self) -> None:
+        """Nothing breaks any more: what is under way ends, and a person starts the month again until it balances."""
+        lab = self.lab
+        if self.script is None:
+            self.calm = True
+        lab.omie.faults.replace(())
+        lab.jestor.set_faults(())
+        lab.drain()
+        for _ in range(CALM_RUNS):
+            month = str(BillingMonth.of(lab.clock.now()))
+            execution = lab.start(trigger="operator")
+            lab.drain()
+            if execution.answer is not None and not any(company["stopped"] for company in execution.answer["companies"]):
+                self.witness.calm_months.add(month)
+                if execution.answer["balanced"]:
+                    return
+            lab.clock.advance(60)
+
+    def _new_month(self) -> bool:
+        month = BillingMonth.of(self.lab.clock.now())
+        return month != BillingMonth.of(self._started) and len(self.lab.executions) < 3
+
+    @property
+    def _started(self) -> datetime:
+        return datetime.fromisoformat(self.lab.executions[0].opened.get("started_at") or START.isoformat())
+
+    # --- a step ----------------------------------------------------------------------------------------------------
+
+    def step(self, name: str, call: Callable[[], Any]) -> Any:
+        self.steps += 1
+        if self.calm:
+            if self.script is None:
+                return self._in_time(call)
+            self.names.append(name)
+            kind = self.script.get(self.steps)
+        else:
+            kind = self._draw(name)
+        if kind is None:
+            return self._in_time(call)
+        self.witness.done[kind] += 1
+        self.trace.append(f"{self.steps:5} {self._hour()} {name}: {kind}")
+        return self._broken(kind, name, call)
+
+    def _draw(self, name: str) -> str | None:
+        if self.random.random() >= self.rate:
+            return None
+        kind = self.random.choice(self.at_a_step)
+        port, _, method = name.partition(".")
+        if kind in {"throttle", "throttle_after"} and port not in STORES:
+            return None
+        if kind in {"lost_reply", "lost_request", "late", "killed_late", "answer", "blocked"} and port != "omie":
+            return None
+        if kind == "jestor" and port != "jestor":
+            return None
+        if kind in {"nested", "nested_after"} and self.depth >= 2:
+            return None
+        del method
+        return kind
+
+    def _in_time(self, call: Callable[[], Any]) -> Any:
+        """Lambda kills the function at its time-out; nothing leaves after that."""
+        deadlines, now = self.lab.deadlines, self.lab.now
+        if deadlines and now() > deadlines[-1]:
+            raise Killed
+        answer = call()
+        if deadlines and now() > deadlines[-1]:
+            raise Killed
+        return answer
+
+    def _broken(self, kind: str, name: str, call: Callable[[], Any]) -> Any:
+        match kind:
+            case "kill_before":
+                raise Killed
+            case "kill_after":
+                self._in_time(call)
+                raise Killed
+            case "pause":
+                self.lab.clock.advance(self.random.choice((1, 4, 6, 20, 70, 110)))
+                return self._in_time(call)
+            case "pause_after":
+                answer = self._in_time(call)
+                self.lab.clock.advance(self.random.choice((1, 4, 6, 20, 70, 110)))
+                return answer
+            case "nested":
+                self._nested()
+                return self._in_time(call)
+            case "nested_after":
+                answer = self._in_time(call)
+                self._nested()
+                return answer
+            case "throttle":
+                raise _throttled()
+            case "throttle_after":
+                self._in_time(call)
+                raise _throttled()
+            case "jestor":
+                self.lab.jestor.set_faults([{"kind": self.random.choice(JESTOR_ANSWERS), "times": 1}])
+                try:
+                    return self._in_time(call)
+                finally:
+                    self.lab.jestor.set_faults(())
+            case "killed_late":
+                with _fault(self.lab, Fault("late_execution", seconds=self._late())):
+                    try:
+                        self._in_time(call)
+                    except Exception:  # noqa: BLE001 - nobody is there to see it
+                        raise Killed from None
+                raise Killed
+            case "lost_reply" | "lost_request":
+                with _fault(self.lab, Fault(kind)):
+                    return self._in_time(call)
+            case "late":
+                with _fault(self.lab, Fault("late_execution", seconds=self._late())):
+                    return self._in_time(call)
+            case "blocked":
+                self.witness.blocks += 1
+                with _fault(self.lab, Fault("blocked", seconds=self.random.choice((30.0, 300.0, 1800.0)))):
+                    return self._in_time(call)
+            case "answer":
+                answered = self.random.choice(OMIE_ANSWERS)
+                self.trace[-1] += f" {answered}"
+                executed = self.random.choice(("yes", "no"))
+                with _fault(self.lab, Fault(answered, seconds=self.random.choice((20.0, 50.0)), executed=executed)):
+                    return self._in_time(call)
+        raise AssertionError(kind)
+
+    def _late(self) -> float:
+        return self.random.uniform(0.5, LONGEST_ABANDONED - 1)
+
+    def _nested(self) -> None:
+        """Something else happens while this process waits for its call."""
+        self.depth += 1
+        try:
+            self.something(inside=True)
+        finally:
+            self.depth -= 1
+
+    # --- at any time -----------------------------------------------------------------------------------------------
+
+    def something(self, *, inside: bool = False) -> None:
+        kind = self.random.choice(self.at_any_time)
+        if inside and kind in {"edit", "long_time"}:
+            return
+        self.trace.append(f"{self.steps:5} {self._hour()} {'  ' * self.depth}* {kind}")
+        self.witness.done[kind] += 1
+        getattr(self, f"_{kind}")()
+
+    def _redeliver(self) -> None:
+        """The message that is out comes out again, whether or not its first delivery has ended."""
+        out = [message for message in self.lab.fifo.messages if message.receives]
+        if out:
+            message = self.random.choice(out)
+            message.visible_at = 0.0
+            self.lab.deliver(message)
+
+    def _move(self) -> None:
+        ready = self.lab.actions()
+        if ready:
+            self.random.choice(ready)()
+
+    def _second_execution(self) -> None:
+        if len(self.lab.executions) < 3:
+            self.lab.start(trigger=self.random.choice(("operator", "schedule")))
+
+    def _abort(self) -> None:
+        alive = [one for one in self.lab.executions if not one.ended]
+        if alive:
+            self.random.choice(alive).abort()
+            self.lab.start(trigger="operator")
+
+    def _duplicate(self) -> None:
+        if self.lab.fifo.messages:
+            message = self.random.choice(self.lab.fifo.messages)
+            self.lab.fifo.send(message.group, message.body)
+
+    def _drop(self) -> None:
+        if self.lab.fifo.messages:
+            self.lab.fifo.delete(self.random.choice(self.lab.fifo.messages))
+
+    def _reorder(self) -> None:
+        self.random.shuffle(self.lab.fifo.messages)
+
+    def _replay(self) -> None:
+        """A message of long ago, perhaps of last month, comes back."""
+        if self.messages:
+            message = self.random.choice(self.messages)
+            self.lab.fifo.send(message.group, message.body)
+
+    def _click(self) -> None:
+        """A person bills by hand what Omie's screen shows under "Faturar hoje"."""
+        lab = self.lab
+        now, app = lab.now(), lab.omie.apps[self.random.choice(sorted(lab.omie.apps))]
+        lab.omie.advance(now)
+        waiting = omie_billing.stage(app, "20", day_of(now))
+        if waiting:
+            contract = self.random.choice(waiting)
+            try:
+                lab.omie.bill_by_person(app.company, contract.nCodCtr, now=now)
+            except OmieFault:
+                return
+            self.witness.clicks.append((app.company, contract.nCodCtr, now))
+            self.trace[-1] += f" {contract.nCodCtr}"
+
+    def _hold(self) -> None:
+        code = self._some_code()
+        self.lab.ledger.put_hold(code, "Cancelado no Jestor", self.lab.clock.now())
+        self.witness.claims_when_held.setdefault(code, self._claims(code))
+        self.trace[-1] += f" {code}"
+
+    def _lift(self) -> None:
+        if not self.witness.claims_when_held:
+            return
+        code = self.random.choice(sorted(self.witness.claims_when_held))
+        self.hold_kept(code)
+        self.lab.ledger.lift_hold(code)
+        self._charge_event(code, State.HELD, Event.RELEASE)
+        self.trace[-1] += f" {code}"
+
+    def hold_kept(self, code: str) -> None:
+        """The hold ends (or the schedule does): nobody may have claimed since it was put."""
+        if self._claims(code) > self.witness.claims_when_held.pop(code):
+            self.witness.claimed_on_hold.append(code)
+
+    def _redrive(self) -> None:
+        """A person releases what was parked: last month's too."""
+        parked = [charge for charge in self.charges() if charge.state is State.PARKED and charge.key.kind == "mensalidade"]
+        if parked:
+            charge = self.random.choice(parked)
+            self._charge_event(charge.key.contract, State.PARKED, Event.REDRIVE)
+            self.trace[-1] += f" {charge.key}"
+
+    def _amount(self) -> None:
+        reais = self.random.choice((111, 222.5, 333.33))
+        self._jestor({FIELDS["unit_amount"]: reais})
+
+    def _company(self) -> None:
+        """Another company of ours invoices it from now on."""
+        company = self.random.choice(sorted(COMPANIES.values(), key=lambda one: one.key))
+        label = self.random.choice(sorted(company.services))
+        self._jestor({FIELDS["company"]: company.jestor_label, FIELDS["service"]: label})
+
+    def _edit(self) -> None:
+        """A person changes the amount in Omie's own screen, while no batch is being billed."""
+        app = self.lab.omie.apps[self.random.choice(sorted(self.lab.omie.apps))]
+        contract = self.random.choice(app.contract_list)
+        cadastro = contract.cadastro()
+        cadastro["itensContrato"][0]["itemCabecalho"]["valorUnit"] = 77.7
+        omie_contracts._keep(app, cadastro, contract, self.lab.now())
+        self.witness.edits.append((app.company, contract.nCodCtr, self.lab.now()))
+
+    def _time(self) -> None:
+        self.lab.clock.advance(self.random.choice((5, 30, 65, 200)))
+
+    def _long_time(self) -> None:
+        self.lab.clock.advance(self.random.choice((800, 1900, 7300)))
+
+    # --- helpers ---------------------------------------------------------------------------------------------------
+
+    def _jestor(self, data: dict[str, Any]) -> None:
+        contract = self.random.choice([one for one in self.lab.world.contracts])
+        self.lab.jestor.edit({"table": CONTRACTS_TABLE, "id": contract.jestor_id, "data": data}, self.lab.now())
+        self.trace[-1] += f" {contract.code}"
+
+    def _some_code(self) -> str:
+        return self.random.choice([contract.code for contract in self.lab.world.contracts])
+
+    def charges(self) -> list[Any]:
+        ledger = self.lab.ledger
+        return list(ledger.iter_many(list(ledger._charges)))
+
+    def _claims(self, code: str) -> int:
+        mine = [c for c in self.charges() if c.key.contract == code and c.key.kind == "mensalidade"]
+        return sum(line["event"] == Event.CLAIM for charge in mine for line in charge.history)
+
+    def _charge_event(self, code: str, state: State, event: Event) -> None:
+        for charge in self.charges():
+            if charge.key.contract == code and charge.state is state:
+                try:
+                    self.lab.ledger.apply(charge.key, event, now=self.lab.clock.now(), who="person", why="released")
+                except TransitionRefused:
+                    continue
+
+    def _sent(self, group: str, body: Any) -> None:
+        Lab_send = type(self.lab.fifo).send
+        Lab_send(self.lab.fifo, group, body)
+        if len(self.messages) < 40:
+            self.messages.append(self.lab.fifo.messages[-1])
+
+    def _hour(self) -> str:
+        return f"{self.lab.clock.now().astimezone(SAO_PAULO):%d %H:%M:%S}"
+
+
+class _fault:  # noqa: N801
+    """One fault for the calls in the body."""
+
+    def __init__(self, lab: Lab, fault: Fault) -> None:
+        self._faults = lab.omie.faults
+        self._fault = fault
+
+    def __enter__(self) -> None:
+        self._faults.replace((self._fault,))
+
+    def __exit__(self, *_: object) -> None:
+        self._faults.replace(())
+
+
+def _throttled() -> ClientError:
+    return ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}, "Any")
+
+
+def _start(random: Random) -> datetime:
+    return random.choice(
+        [
+            *[START] * 6,
+            START.replace(hour=23, minute=random.randint(20, 50)),
+            START.replace(hour=23, minute=random.randint(35, 58)) - timedelta(days=1),
+            START.replace(hour=22, minute=random.randint(0, 58)) - timedelta(days=1),
+            START.replace(day=15, hour=14),
+        ]
+    )
+
+
+def _switches(random: Random) -> Switches:
+    pick = random.choice
+    return Switches(
+        second_billing=pick(("accept", "refuse")),
+        items_on_alter=pick(("merge", "replace")),
+        duplicate_integration_code=pick(("refuse", "accept")),
+        bill_outside_stage_20=pick(("accept", "refuse")),
+        redundant_on=pick((2, 3)),
+        os_nCodCtr=pick(("present", "absent")),
+        parallel_writes=pick(("record", "refuse")),
+        server_faults_count=pick((True, False)),
+        same_id_lookup=pick(("off", "consultar")),
+    )
+
+
+_unused = (partial, ChargeKey, month_of)

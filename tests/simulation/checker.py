@@ -1,0 +1,165 @@
+"""What must be true at the end of every schedule, read from Omie's book and state, the plans and the ledger alone.
+
+Each broken promise is one line. `forgiven` counts what no program could have prevented (see docs/exactly-once.md).
+"""
+
+import json
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+from billing.domain.charge import MONTHLY, Charge, Event, State
+from simulators.lab import Lab
+from simulators.omie.book import Billing
+from tests.simulation.adversary import Adversary, Witness
+
+HARD_LIMITS = frozenset({"ip_per_minute", "method_per_minute", "in_flight", "parallel_write"})
+
+
+class Verdict(NamedTuple):
+    broken: list[str]
+    forgiven: list[str]
+
+
+def check(adversary: Adversary) -> Verdict:
+    for code in sorted(adversary.witness.claims_when_held):
+        adversary.hold_kept(code)
+    return _Check(adversary.lab, adversary.witness, adversary.charges()).run()
+
+
+class _Check:
+    def __init__(self, lab: Lab, witness: Witness, charges: list[Charge]) -> None:
+        self.lab = lab
+        self.witness = witness
+        self.charges = [charge for charge in charges if charge.key.kind == MONTHLY]
+        self.broken: list[str] = []
+        self.forgiven: list[str] = []
+        self.planned = _planned(lab)
+        self.orders = self._orders()
+
+    def run(self) -> Verdict:
+        self._twice()
+        self._ledger_is_true()
+        self._lost()
+        self._amounts()
+        self._limits()
+        self.broken += [f"{code}: claimed although it was on hold" for code in self.witness.claimed_on_hold]
+        return Verdict(self.broken, self.forgiven)
+
+    def _orders(self) -> dict[tuple[str, str], list[Billing]]:
+        """(code, month) -> the live orders, wherever Omie holds a contract of that code."""
+        owner: dict[tuple[str, int], str] = {}
+        for contract in self.lab.world.contracts:
+            number = contract.nCodCtr  # type: ignore[attr-defined]
+            if number is not None and contract.kind not in {"omie_only", "lookalike"}:
+                owner[contract.omie_company, number] = contract.code
+        for company, app in self.lab.omie.apps.items():
+            for held in app.contract_list:
+                if held.cCodIntCtr.startswith("JST-"):
+                    owner[company, held.nCodCtr] = held.cCodIntCtr
+        found: dict[tuple[str, str], list[Billing]] = defaultdict(list)
+        book = self.lab.omie.book
+        for billing in book.billings:
+            code = owner.get((billing.company, billing.nCodCtr))
+            if code and billing.nCodOS not in book.cancelled:
+                found[code, billing.month].append(billing)
+            elif billing.by == "api":
+                self.broken.append(f"{billing.nCodCtr}: billed by us, and nobody's contract")
+        return found
+
+    def _twice(self) -> None:
+        claimed = {
+            (charge.key.contract, str(charge.key.month))
+            for charge in self.charges
+            if any(line["event"] == Event.CLAIM for line in charge.history)
+        }
+        for (code, month), orders in self.orders.items():
+            ours = [order for order in orders if order.by != "person"]
+            if ours and (code, month) not in claimed:
+                self.broken.append(f"{code}: billed by us in {month}, a month nobody claimed it for")
+            if len(orders) > 1:
+                line = f"{code}: billed {len(orders)} times in {month}: {[(o.company, o.by, o.nCodOS) for o in orders]}"
+                at_once = len(ours) == 1 and len(orders) == 2 and abs(orders[0].at - orders[1].at) <= NOBODY_CAN_TELL
+                (self.forgiven if at_once else self.broken).append(line)
+
+    def _ledger_is_true(self) -> None:
+        for charge in self.charges:
+            code, month = charge.key.contract, str(charge.key.month)
+            orders = self.orders.get((code, month), [])
+            if charge.state is State.BILLED and not orders:
+                self.broken.append(f"{code}: {month} BILLED in the ledger, and Omie has no order")
+            if charge.state is State.PARKED and not (charge.reason and charge.reason_code):
+                self.broken.append(f"{code}: {month} parked without a reason")
+            if charge.state is State.PARKED and not _told(self.lab, code, month):
+                self.forgiven.append(f"{code}: {month} parked, and no message says so")
+            if month not in self.witness.calm_months:
+                continue
+            if charge.state in {State.SENDING, State.UNKNOWN}:
+                self.broken.append(f"{code}: {month} still {charge.state} at the end")
+            if orders and charge.state is not State.BILLED:
+                self.broken.append(f"{code}: billed in {month}, and the ledger says {charge.state} {charge.reason}")
+
+    def _lost(self) -> None:
+        """The last plan of a month that came to its end: each line billed, parked, held or explained."""
+        known = {(charge.key.contract, str(charge.key.month)): charge for charge in self.charges}
+        for month in self.witness.calm_months:
+            for line in self._last_plan(month):
+                if line["action"] != "bill":
+                    continue
+                charge = known.get((line["contract"], month))
+                if charge is None or charge.state not in {State.BILLED, State.PARKED, State.HELD}:
+                    self.broken.append(f"{line['contract']}: {month} planned and lost ({charge and charge.state})")
+        answered = [one for one in self.lab.executions if one.answer is not None]
+        for execution in answered:
+            assert execution.answer is not None
+            if not execution.answer["balanced"]:
+                continue
+            for company in execution.answer["companies"]:
+                missing = company["planned"] - sum(company[what] for what in ("billed", "skipped", "parked"))
+                if missing:
+                    self.broken.append(f"{company['company']}: balanced, and {missing} lines are nowhere")
+
+    def _last_plan(self, month: str) -> list[dict[str, Any]]:
+        last: dict[str, str] = {}
+        for execution in self.lab.executions:
+            for branch in execution.branches:
+                if branch.event["month"] == month and "plan" in branch.event:
+                    last[branch.event["company"]] = branch.event["plan"]["key"]
+        return [json.loads(text) for key in last.values() for text in self.lab.objects.read_lines(key)]
+
+    def _amounts(self) -> None:
+        known = {(charge.key.contract, str(charge.key.month)): charge for charge in self.charges}
+        for (code, month), orders in self.orders.items():
+            charge = known.get((code, month))
+            ours = [order for order in orders if order.by != "person"]
+            for order in ours:
+                planned = self.planned.get((code, month), set())
+                if order.amount not in planned:
+                    self.broken.append(f"{code}: billed {order.amount} in {month}, planned {sorted(planned)}")
+                elif charge is not None and charge.state is State.BILLED and charge.amount != order.amount:
+                    self.broken.append(f"{code}: billed {order.amount} in {month}, the ledger says {charge.amount}")
+
+    def _limits(self) -> None:
+        book = self.lab.omie.book
+        hard = [breach for breach in book.breaches if breach["limit"] in HARD_LIMITS]
+        self.broken += [f"limit: {breach}" for breach in hard[:3]]
+        if len(book.blocks) > self.witness.blocks:
+            self.broken.append(f"blocked by our own errors: {book.blocks}")
+
+
+NOBODY_CAN_TELL = 0.0
+"""Seconds between a person's click and our call within which no reading could have shown the click."""
+
+
+def _planned(lab: Lab) -> dict[tuple[str, str], set[int]]:
+    """(code, month) -> every amount some plan had for it."""
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for key, text in lab.objects.texts.items():
+        if key.endswith("plan.jsonl"):
+            for line in map(json.loads, text.splitlines()):
+                if line["action"] == "bill":
+                    found[line["contract"], line["month"]].add(line["amount"])
+    return found
+
+
+def _told(lab: Lab, code: str, month: str) -> bool:
+    return any(message["contract"] == code and message["month"] == month for message in lab.queues.parked)
