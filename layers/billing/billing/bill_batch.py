@@ -35,7 +35,7 @@ from billing.omie.replies import (
     OmieError,
     Rejected,
 )
-from billing.parking import park_message
+from billing.parking import REJECTED, class_of_rejection, park_message
 from billing.settings import CompanySettings, Settings
 from billing.store.lanes import BlockedUntil
 from billing.store.ledger import Claim, Claimed, Held
@@ -51,9 +51,7 @@ CREATION = "cadastro"
 """The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
 CONTRACT_ACTIVE = "10"
 
-ReadAhead = Callable[
-    [Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]
-]
+ReadAhead = Callable[[Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]]
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,7 @@ class Batch:
     lines: list[PlanLine]
     per_minute: int
     who: str
-    counts: dict[str, int] = field(
-        default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0}
-    )
+    counts: dict[str, int] = field(default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0})
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> "Batch":
@@ -140,9 +136,7 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
 def read_ahead(depth: int = 2) -> ReadAhead:
     """Runs the reads of the next `depth` lines in threads while the present one is being written."""
 
-    def run(
-        read: Callable[[PlanLine], Any], lines: Iterable[PlanLine]
-    ) -> Iterator[tuple[PlanLine, Callable[[], Any]]]:
+    def run(read: Callable[[PlanLine], Any], lines: Iterable[PlanLine]) -> Iterator[tuple[PlanLine, Callable[[], Any]]]:
         with ThreadPoolExecutor(max_workers=depth) as pool:
             waiting: list[tuple[PlanLine, Future[Any]]] = []
             for line in lines:
@@ -266,18 +260,14 @@ class _Lane:
         customer = dict(line.customer)
         nCodCli = customer.pop("nCodCli", None)
         if nCodCli is None:
-            nCodCli = self.omie.upsert_cliente_cpf_cnpj(
-                mapping.cliente_cadastro(Customer(**customer), line.contract)
-            )
+            nCodCli = self.omie.upsert_cliente_cpf_cnpj(mapping.cliente_cadastro(Customer(**customer), line.contract))
         key = ChargeKey(line.contract, self.batch.month, CREATION)
         claim = self._claim(key, line, None)
         if not isinstance(claim, Claimed):
             charge = None if isinstance(claim, Held) else claim.charge
             return (charge.nCodCtr if charge and charge.state is State.BILLED else None), nCodCli
         attempt = claim.charge.attempt
-        cadastro = mapping.contrato_cadastro(
-            desired, code=line.contract, nCodCli=nCodCli, company=self.company
-        )
+        cadastro = mapping.contrato_cadastro(desired, code=line.contract, nCodCli=nCodCli, company=self.company)
         try:
             created = self.omie.incluir_contrato(cadastro)
         except AlreadyRegistered as already:
@@ -292,9 +282,7 @@ class _Lane:
             self._record(key, Event.NOT_EXECUTED, refused.text, attempt)
             raise
         except Rejected as rejected:
-            self._record(
-                key, Event.REJECT, rejected.text, attempt, reason_code="omie_rejected", reason=rejected.text
-            )
+            self._record(key, Event.REJECT, rejected.text, attempt, reason_code=REJECTED, reason=rejected.text)
             raise
         self._record(key, Event.DONE, "contrato criado no Omie", attempt, nCodCtr=created)
         return created, nCodCli
@@ -309,9 +297,7 @@ class _Lane:
         attempt = claim.charge.attempt
         assert claim.charge.claimed_at is not None  # noqa: S101 - claiming sets it
         now = self.deps.clock.now()
-        if now - claim.charge.claimed_at > SEND_WINDOW or not may_send(
-            self.batch.month, now, MIDNIGHT_MARGIN
-        ):
+        if now - claim.charge.claimed_at > SEND_WINDOW or not may_send(self.batch.month, now, MIDNIGHT_MARGIN):
             self._record(key, Event.GIVE_UP, "a reserva envelheceu antes do envio", attempt)
             self.batch.counts["left"] += 1
             return
@@ -357,9 +343,7 @@ class _Lane:
             who=self.batch.who,
         )
 
-    def _record(
-        self, key: ChargeKey, event: Event, why: str, attempt: str | None, **facts: Any
-    ) -> Charge | None:
+    def _record(self, key: ChargeKey, event: Event, why: str, attempt: str | None, **facts: Any) -> Charge | None:
         try:
             return self.deps.ledger.apply(
                 key, event, now=self.deps.clock.now(), who=self.batch.who, why=why, attempt=attempt, **facts
@@ -367,9 +351,7 @@ class _Lane:
         except TransitionRefused:
             return None  # someone found our claim and doubted it: Settle reads Omie, our word is not needed
 
-    def _apply(
-        self, key: ChargeKey, event: Event, why: str, *, line: PlanLine, **facts: Any
-    ) -> Charge | None:
+    def _apply(self, key: ChargeKey, event: Event, why: str, *, line: PlanLine, **facts: Any) -> Charge | None:
         return self._record(
             key,
             event,
@@ -390,9 +372,8 @@ class _Lane:
             case KeyRefused():
                 self._key_refused(error)
             case Rejected():
-                self._park(
-                    line, key, ParkClass.DATA, "omie_rejected", f"O Omie recusou o contrato: {error.text}"
-                )
+                reason = f"O Omie recusou o contrato: {error.text}"
+                self._park(line, key, class_of_rejection(error.text), REJECTED, reason)
             case _:
                 self.batch.counts["left"] += 1
                 self._pause_for(error)
@@ -402,9 +383,9 @@ class _Lane:
             self._record(key, Event.NOT_EXECUTED, error.text, attempt)
             self._key_refused(error)
         reason = f"O Omie recusou o faturamento: {error.text}"
-        charge = self._record(key, Event.REJECT, reason, attempt, reason_code="omie_rejected", reason=reason)
+        charge = self._record(key, Event.REJECT, reason, attempt, reason_code=REJECTED, reason=reason)
         if charge is not None:
-            self._tell(line, ParkClass.DATA, reason)
+            self._tell(line, class_of_rejection(error.text), reason)
 
     def _park(self, line: PlanLine, key: ChargeKey, kind: ParkClass, code: str, reason: str) -> None:
         if self._apply(key, Event.PARK, reason, line=line, reason_code=code, reason=reason) is not None:
@@ -414,7 +395,7 @@ class _Lane:
         self.batch.counts["parked"] += 1
         self.deps.queues.park(
             park_message(line, kind, reason),
-            group=self.batch.company,
+            group=line.contract,  # each its own: of a group, SQS shows ten at a time and no more
             dedup=f"{line.contract}#{self.deps.new_attempt()}",
         )
 

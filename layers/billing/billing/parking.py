@@ -1,32 +1,105 @@
-"""What the dead-letter queue says about one parked contract: enough to act on without opening anything else."""
+"""What the dead-letter queue says about one parked contract: enough to act on without opening anything else.
 
-from typing import Any
+The ledger decides what is parked and why (`reason_code`); a message may be older than what it speaks of.
+"""
 
-from billing.domain.charge import ParkClass
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from billing.domain.charge import Charge, ParkClass
 from billing.domain.plan import PlanLine
+from billing.omie.replies import fold
 
-SAFE_ACTION = {
-    ParkClass.TRANSIENT: "Nada a corrigir: pode ser reenviado.",
-    ParkClass.DATA: "Corrija o cadastro no Jestor ou no Omie e libere o contrato; ele volta a ser conferido antes do envio.",
-    ParkClass.FISCAL: "Peça à contabilidade que corrija o serviço ou os impostos no Omie e libere o contrato.",
-    ParkClass.IN_DOUBT: "Veja no Omie se o contrato foi faturado neste mês antes de qualquer outra coisa. Não reenvie.",
-    ParkClass.MISSED_MONTH: "O mês terminou: cobre por ordem de serviço avulsa. Nunca pelo contrato, que faturaria o mês atual.",
+SAFE_ACTION: Final[Mapping[ParkClass, str]] = {
+    ParkClass.TRANSIENT: "Nada a corrigir: pode ser reenviado (billing-ops dlq redrive).",
+    ParkClass.DATA: (
+        "Corrija o cadastro no Jestor ou no Omie e libere o contrato (billing-ops dlq redrive); "
+        "ele volta a ser conferido antes do envio."
+    ),
+    ParkClass.FISCAL: (
+        "Peça à contabilidade que corrija o serviço ou os impostos e libere o contrato (billing-ops dlq redrive)."
+    ),
+    ParkClass.IN_DOUBT: (
+        "Não reenvie. Veja no Omie se o contrato foi faturado neste mês; billing-ops dlq redrive lê o Omie e decide."
+    ),
+    ParkClass.MISSED_MONTH: (
+        "O mês terminou: cobre por ordem de serviço avulsa. Nunca pelo contrato, que faturaria o mês atual."
+    ),
     ParkClass.UNKNOWN: "Leia o texto do Omie e decida com quem cuida do faturamento. Não reenvie.",
 }
 
+_CLASS_OF_CODE: Final[Mapping[str, ParkClass]] = {
+    "amount_not_planned": ParkClass.DATA,
+    "missed_month": ParkClass.MISSED_MONTH,
+    "not_sent": ParkClass.TRANSIENT,
+    "too_many_failures": ParkClass.TRANSIENT,
+    "in_doubt": ParkClass.IN_DOUBT,
+}
+REJECTED: Final = "omie_rejected"
+
+_FISCAL: Final = re.compile(
+    r"\b(iss(qn)?|icms|pis|cofins|csll|irrf|inss|ibs|cbs|nfs-?e|rps|cnae|lc ?116)\b"
+    r"|aliquota|tribut|impost|nota fiscal|codigo (do|de) servico|natureza da operacao|inscricao municipal"
+)
+"""Words of refusals that the accountant, not the billing team, puts right."""
+
+
+def class_of_rejection(text: str) -> ParkClass:
+    """FISCAL when Omie's words speak of taxes, the invoice or the service's codes; else DATA."""
+    return ParkClass.FISCAL if _FISCAL.search(fold(text)) else ParkClass.DATA
+
+
+def class_of(charge: Charge, told: ParkClass | None = None, told_reason: str = "") -> ParkClass:
+    """The class of a parked charge, by what the ledger holds.
+
+    `told` and `told_reason` are a message's words: they count only for a code that says nothing by itself, and only
+    if they speak of this very parking. A message of an earlier one must not make a doubtful charge look harmless.
+    """
+    if charge.reason_code == REJECTED:
+        return class_of_rejection(charge.reason)
+    if charge.reason_code in _CLASS_OF_CODE:
+        return _CLASS_OF_CODE[charge.reason_code]
+    return told if told is not None and told_reason == charge.reason else ParkClass.UNKNOWN
+
 
 def park_message(line: PlanLine, kind: ParkClass, reason: str) -> dict[str, Any]:
-    """Company, contract, month, class, the reason in Omie's own words, and the only safe next action. No personal data."""
-    return {
+    """Company, contract, month, class, the reason in Omie's own words, and the only safe next action.
+
+    No personal data.
+    """
+    return _message(
+        kind,
+        reason,
+        company=line.company,
+        contract=line.contract,
+        month=line.month,
+        kind=line.kind,
+        nCodCtr=line.nCodCtr,
+        amount=line.amount,
+    )
+
+
+def charge_message(charge: Charge, kind: ParkClass, reason: str) -> dict[str, Any]:
+    """The same, of a charge whose plan is not at hand."""
+    return _message(
+        kind,
+        reason,
+        company=charge.company,
+        contract=charge.key.contract,
+        month=str(charge.key.month),
+        kind=charge.key.kind,
+        nCodCtr=charge.nCodCtr,
+        amount=charge.amount,
+    )
+
+
+def _message(park_class: ParkClass, reason: str, *, contract: str, **facts: str | int | None) -> dict[str, Any]:
+    return facts | {
         "version": 1,
-        "company": line.company,
-        "contract": line.contract,
-        "jestor_id": line.jestor_id,
-        "nCodCtr": line.nCodCtr,
-        "month": line.month,
-        "kind": line.kind,
-        "amount": line.amount,
-        "class": kind.value,
+        "contract": contract,
+        "jestor_id": int(contract.rpartition("-")[2]),
+        "class": park_class.value,
         "reason": reason,
-        "safe_action": SAFE_ACTION[kind],
+        "safe_action": SAFE_ACTION[park_class],
     }

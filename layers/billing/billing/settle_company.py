@@ -1,36 +1,32 @@
 """Says what really became of a company's plan, by reading: nothing is guessed, nothing is sent from here.
 
     ledger BILLED, PARKED, HELD      settled
-    ledger SENDING, UNKNOWN          in doubt: rests until the in-doubt wait is over, counted from its claim
-        then  Omie's stage 30        adopt, with the OS found in bulk
-              Omie's stage 20        may be sent again
-              neither                a person
+    ledger SENDING, UNKNOWN          in doubt: rests, and is then found out by reading (see `billing.doubt`)
     nothing in the ledger, READY     not sent (throttled, a batch lost, a worker killed): sent again in the next round
-        but   Omie's stage 30        a person billed it: adopt
+        but   Omie shows it billed   a person billed it: adopt
 
 The answer's `decision` is "wait" (with `wait_seconds`), "bill" (with new `batches`) or "done".
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from billing.bill_batch import CREATION
 from billing.clock import Clock
 from billing.domain.charge import Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
-from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, Reason
-from billing.omie import mapping
+from billing.doubt import UNDECIDED, Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
-from billing.parking import park_message
+from billing.parking import REJECTED, class_of_rejection, park_message
 from billing.plan_company import write_batches
 from billing.settings import Settings
 from billing.store.ports import Charges, Messages, Objects
 
 MAX_ROUNDS = 6
 """After so many rounds what is still unsent is parked: something keeps it from being billed, and a person must look."""
-UNDECIDED = frozenset({State.SENDING, State.UNKNOWN})
 UNSENT = frozenset({None, State.READY})
 
 
@@ -42,14 +38,6 @@ class SettleDeps:
     queues: Messages
     omie: Callable[[str], OmieClient]
     clock: Clock
-
-
-@dataclass(frozen=True)
-class Order:
-    """An OS that billing made: what Omie billed, in centavos."""
-
-    nCodOS: int
-    amount: int
 
 
 def settle_company(planned: dict[str, Any], deps: SettleDeps) -> dict[str, Any]:
@@ -66,9 +54,9 @@ class _Settlement:
         self.settings = deps.settings.companies[self.company]
         self.now = deps.clock.now()
         self.who = f"settle_company {planned['execution']}"
-        self.omie = deps.omie(self.company)
-        self._stages: dict[int, dict[int, str]] = {}
-        self._orders: dict[int, Order] | None = None
+        self.books = Books(deps.omie(self.company), self.month, deps.clock)
+        wait = timedelta(seconds=self.settings.in_doubt_wait_seconds)
+        self.doubts = Doubts(deps.ledger, deps.queues, self.books, wait, self.now, self.who)
 
     def run(self) -> dict[str, Any]:
         resting, unsent, mismatches = self._settle_each()
@@ -101,7 +89,7 @@ class _Settlement:
                     if line.reason_code == Reason.BILLED_IN_OMIE and state in UNSENT:
                         self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
                 elif charge is not None and state in UNDECIDED:
-                    self._doubt(line, charge, resting, unsent)
+                    mismatches += self._doubt(line, charge, resting, unsent)
                 elif state in UNSENT:
                     self._unsent(line, charge, resting, unsent)
                 elif charge is not None and state is State.BILLED:
@@ -119,116 +107,51 @@ class _Settlement:
                 chunk = []
         yield chunk
 
-    def _doubt(self, line: PlanLine, charge: Charge, resting: "_Resting", unsent: list[PlanLine]) -> None:
-        wait = timedelta(seconds=self.settings.in_doubt_wait_seconds)
-        rests_until = (charge.claimed_at or charge.updated_at or self.now) + wait
-        if self.now < rests_until:
-            resting.add(rests_until)
-            return
-        if charge.state is State.SENDING:
-            doubted = self._apply(
-                charge.key,
-                Event.IN_DOUBT,
-                "quem enviou não voltou para dizer o resultado",
-                attempt=charge.attempt,
-            )
-            if doubted is None:  # its writer answered in this very moment
-                resting.add(self.now + timedelta(seconds=1))
-                return
-            charge = doubted
-        nCodCtr = charge.nCodCtr or line.nCodCtr
-        if nCodCtr in self._stage(30):
-            self._adopt(line, charge, "em dúvida; o Omie mostra o contrato como faturado neste mês")
-        elif nCodCtr in self._stage(20):
-            if self._apply(
-                charge.key,
-                Event.RESEND,
-                "em dúvida; o Omie mostra que não foi faturado",
-                attempt=charge.attempt,
-            ):
-                unsent.append(line)
-        else:
-            reason = "Não se sabe se foi faturado: o Omie não o mostra nem a faturar nem faturado."
-            self._park(line, charge.attempt, ParkClass.IN_DOUBT, "in_doubt", reason)
+    def _doubt(self, line: PlanLine, charge: Charge, resting: "_Resting", unsent: list[PlanLine]) -> int:
+        resolution = self.doubts.resolve(charge, line.nCodCtr)
+        resting.add_if_waiting(resolution)
+        if resolution.verdict is Verdict.RELEASED:
+            unsent.append(line)
+        return self._differs_from_omie(resolution.charge) if resolution.verdict is Verdict.ADOPTED else 0
 
-    def _unsent(
-        self, line: PlanLine, charge: Charge | None, resting: "_Resting", unsent: list[PlanLine]
-    ) -> None:
+    def _unsent(self, line: PlanLine, charge: Charge | None, resting: "_Resting", unsent: list[PlanLine]) -> None:
         nCodCtr = (charge.nCodCtr if charge else None) or line.nCodCtr
-        if line.work == "create" and nCodCtr is None and not self._creation_settled(line, resting):
-            return
-        if nCodCtr is not None and nCodCtr in self._stage(30):
-            self._adopt(line, charge, "faturado por uma pessoa no Omie durante a execução")
+        if line.work == "create" and nCodCtr is None:
+            creation = self._creation(line, resting)
+            if creation is not None and creation.state in UNDECIDED | {State.PARKED}:
+                return
+            nCodCtr = creation.nCodCtr if creation else None
+        if self.books.billed(nCodCtr):
+            self._adopt(line, charge, "faturado por uma pessoa no Omie durante a execução", nCodCtr)
         elif charge is not None and charge.failures >= self.settings.max_failures:
             reason = f"Falhou {charge.failures} vezes seguidas no Omie."
             self._park(line, None, ParkClass.TRANSIENT, "too_many_failures", reason)
         else:
             unsent.append(line)
 
-    def _creation_settled(self, line: PlanLine, resting: "_Resting") -> bool:
-        """Whether it is certain by now if the contract was created; it settles like a charge, by reading."""
-        key = ChargeKey(line.contract, self.month, CREATION)
-        creation = self.deps.ledger.get(key)
+    def _creation(self, line: PlanLine, resting: "_Resting") -> Charge | None:
+        """The contract's creation in Omie, as far as it is certain by now; it settles like a charge, by reading."""
+        creation = self.deps.ledger.get(ChargeKey(line.contract, self.month, CREATION))
+        if creation is not None and creation.state is State.PARKED:
+            reason = creation.reason or "O Omie recusou o contrato."
+            self._park(line, None, class_of_rejection(reason), REJECTED, reason)
         if creation is None or creation.state not in UNDECIDED:
-            if creation is not None and creation.state is State.PARKED:
-                self._park(
-                    line,
-                    None,
-                    ParkClass.DATA,
-                    "omie_rejected",
-                    creation.reason or "O Omie recusou o contrato.",
-                )
-                return False
-            return True
-        wait = timedelta(seconds=self.settings.in_doubt_wait_seconds)
-        rests_until = (creation.claimed_at or self.now) + wait
-        if self.now < rests_until:
-            resting.add(rests_until)
-            return False
-        if creation.state is State.SENDING:
-            self._apply(key, Event.IN_DOUBT, "quem criava não voltou", attempt=creation.attempt)
-        created = self._created_contracts().get(line.contract)
-        if created is not None:
-            self._apply(
-                key, Event.ADOPT, "o contrato está no Omie", attempt=creation.attempt, nCodCtr=created
-            )
-        else:
-            self._apply(key, Event.RESEND, "o contrato não está no Omie", attempt=creation.attempt)
-        return True
+            return creation
+        resolution = self.doubts.resolve(creation)
+        resting.add_if_waiting(resolution)
+        return resolution.charge
 
     # --- Omie, in bulk -----------------------------------------------------------------------------------------------
 
-    def _stage(self, cEtapa: int) -> dict[int, str]:
-        """nCodCtr -> cNumCtr. Read only now, after the in-doubt wait: an older answer would prove nothing."""
-        if cEtapa not in self._stages:
-            self._stages[cEtapa] = dict(self.omie.obter_contratos(cEtapa))
-        return self._stages[cEtapa]
-
-    def _order(self, nCodCtr: int | None) -> Order | None:
-        if self._orders is None:
-            self._orders = _orders(
-                self.omie, self.month, self.now.astimezone(SAO_PAULO).date(), self._stage(30)
-            )
-        return self._orders.get(nCodCtr) if nCodCtr is not None else None
-
-    def _created_contracts(self) -> dict[str, int]:
-        first = self.month.first_day.strftime("%d/%m/%Y")
-        recent = self.omie.iter_contratos(filtrar_apenas_inclusao="S", filtrar_por_data_de=first)
-        return {found.cCodIntCtr: found.nCodCtr for found in map(mapping.compact, recent)}
-
     def _differs_from_omie(self, charge: Charge) -> int:
-        order = self._order(charge.nCodCtr)
+        order = self.books.order(charge.nCodCtr)
         return int(order is not None and order.amount != charge.amount)
 
-    # --- the ledger ----------------------------------------------------------------------------------------------------
+    # --- the ledger --------------------------------------------------------------------------------------------------
 
-    def _apply(
-        self, key: ChargeKey, event: Event, why: str, *, attempt: str | None, **facts: Any
-    ) -> Charge | None:
+    def _apply(self, key: ChargeKey, event: Event, why: str, *, attempt: str | None, **facts: Any) -> Charge | None:
         try:
-            return self.deps.ledger.apply(
-                key, event, now=self.now, who=self.who, why=why, attempt=attempt, **facts
-            )
+            return self.deps.ledger.apply(key, event, now=self.now, who=self.who, why=why, attempt=attempt, **facts)
         except TransitionRefused:
             return None  # it moved while we looked: the next round sees where it is
 
@@ -241,9 +164,9 @@ class _Settlement:
             "run": self.planned["run"],
         }
 
-    def _adopt(self, line: PlanLine, charge: Charge | None, why: str) -> None:
-        nCodCtr = (charge.nCodCtr if charge else None) or line.nCodCtr
-        order = self._order(nCodCtr)
+    def _adopt(self, line: PlanLine, charge: Charge | None, why: str, nCodCtr: int | None = None) -> None:
+        nCodCtr = nCodCtr or (charge.nCodCtr if charge else None) or line.nCodCtr
+        order = self.books.order(nCodCtr)
         self._apply(
             ChargeKey(line.contract, self.month),
             Event.ADOPT,
@@ -261,7 +184,9 @@ class _Settlement:
         )
         if parked is not None:
             self.deps.queues.park(
-                park_message(line, kind, reason), group=self.company, dedup=f"{key}#{self.planned['round']}"
+                park_message(line, kind, reason),
+                group=line.contract,  # each its own: of a group, SQS shows ten at a time and no more
+                dedup=f"{key}#{self.planned['generation']}#{self.planned['round']}",
             )
 
 
@@ -276,13 +201,6 @@ class _Resting:
         self.count += 1
         self.until = max(self.until, until)
 
-
-def _orders(omie: OmieClient, month: BillingMonth, today: date, billed: dict[int, str]) -> dict[int, Order]:
-    """nCodCtr -> the OS its billing made this month; `billed` is stage 30, nCodCtr -> cNumCtr."""
-    by_number = {cNumCtr: nCodCtr for nCodCtr, cNumCtr in billed.items() if cNumCtr}
-    found: dict[int, Order] = {}
-    for os in omie.iter_os(month.first_day, max(today, month.first_day)):
-        order = mapping.billed_order(os, by_number)
-        if order is not None:
-            found[order.nCodCtr] = Order(order.nCodOS, order.amount)
-    return found
+    def add_if_waiting(self, resolution: Resolution) -> None:
+        if resolution.verdict in {Verdict.RESTS, Verdict.MOVED}:
+            self.add(resolution.until)

@@ -1,0 +1,184 @@
+"""What becomes of a charge in doubt, by what Omie shows and by the hour at which it is looked at."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from billing.bill_batch import CREATION
+from billing.domain.charge import ChargeKey, Event, State
+from billing.domain.month import BillingMonth
+from billing.doubt import Books, Doubts, Shown, Verdict
+from simulators.clock import VirtualClock
+from simulators.memory_store import MemoryLedger, MemoryQueues
+
+MONTH = BillingMonth(2026, 12)
+CLAIMED = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+LATER = CLAIMED + timedelta(minutes=20)
+JANUARY = datetime(2027, 1, 2, 9, 0, tzinfo=UTC)
+WAIT = timedelta(minutes=10)
+KEY = ChargeKey("JST-12", MONTH)
+CREATE = ChargeKey("JST-12", MONTH, CREATION)
+CTR = 700
+
+
+class Omie:
+    """Omie's lists as given; `asked` is what was read, in order."""
+
+    def __init__(self, stages=None, orders=(), created=()):
+        self.stages = stages or {}
+        self.orders = orders
+        self.made = created
+        self.asked = []
+
+    def obter_contratos(self, cEtapa):
+        self.asked.append(cEtapa)
+        return [(number, f"2026/{number}") for number in self.stages.get(cEtapa, ())]
+
+    def iter_os(self, de, ate):
+        self.asked.append((str(de), str(ate)))
+        return iter(self.orders)
+
+    def iter_contratos(self, **filters):
+        self.asked.append(filters["filtrar_por_data_de"])
+        return iter(self.made)
+
+
+def order(nCodOS=55, total=100, **more):
+    return {
+        "Cabecalho": {"nCodOS": nCodOS, "nCodCtr": CTR, "nValorTotal": total},
+        "InfoCadastro": {"cOrigem": "CTR", "cCancelada": "N"},
+    } | more
+
+
+class Case:
+    def __init__(self, omie, now=LATER, *events, key=KEY):
+        self.ledger, self.queues, self.omie = MemoryLedger(), MemoryQueues(), omie
+        self.clock = VirtualClock(now)
+        facts = {"company": "acme", "amount": 10_000, "plan_hash": "h", "run": "r"}
+        self.ledger.claim(key, attempt="a1", now=CLAIMED, nCodCtr=CTR if key is KEY else None, who="w", **facts)
+        for event in events:
+            why = {"reason_code": "in_doubt", "reason": "x"} if event is Event.PARK else {}
+            self.ledger.apply(key, event, now=CLAIMED, who="w", why="w", attempt="a1", **why)
+        self.key = key
+
+    def resolve(self, before=None):
+        books = Books(self.omie, MONTH, self.clock)
+        doubts = Doubts(self.ledger, self.queues, books, WAIT, self.clock.now(), "resolve maria")
+        return doubts.resolve(before or self.ledger.get(self.key))
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,), (Event.IN_DOUBT, Event.PARK)])
+def test_before_the_wait_is_over_nobody_decides_and_nobody_even_reads(events):
+    case = Case(Omie({20: [CTR]}), CLAIMED + timedelta(minutes=9), *events)
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.until) == (Verdict.RESTS, CLAIMED + WAIT)
+    assert case.omie.asked == []
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,), (Event.IN_DOUBT, Event.PARK)])
+def test_stage_30_is_adopted_with_the_order_found_in_bulk(events):
+    resolution = Case(Omie({30: [CTR]}, [order()]), LATER, *events).resolve()
+    assert resolution.verdict is Verdict.ADOPTED
+    assert (resolution.charge.state, resolution.charge.nCodOS) == (State.BILLED, 55)
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,), (Event.IN_DOUBT, Event.PARK)])
+def test_stage_20_may_be_sent_again(events):
+    resolution = Case(Omie({20: [CTR]}), LATER, *events).resolve()
+    assert (resolution.verdict, resolution.charge.state) == (Verdict.RELEASED, State.READY)
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
+def test_neither_stage_and_no_order_is_parked_with_one_message_of_its_own_group(events):
+    case = Case(Omie(), LATER, *events)
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.charge.reason_code) == (Verdict.PARKED, "in_doubt")
+    [(group, message)] = case.queues.sent["dlq"]
+    assert (group, message["contract"], message["class"], message["amount"]) == ("JST-12", "JST-12", "in_doubt", 10_000)
+
+
+def test_neither_stage_but_an_order_of_this_month_is_adopted():
+    resolution = Case(Omie(orders=[order()]), LATER, Event.IN_DOUBT).resolve()
+    assert (resolution.verdict, resolution.charge.nCodOS) == (Verdict.ADOPTED, 55)
+
+
+def test_a_cancelled_order_proves_no_billing():
+    cancelled = order(InfoCadastro={"cOrigem": "CTR", "cCancelada": "S"})
+    assert Case(Omie(orders=[cancelled]), LATER, Event.IN_DOUBT).resolve().verdict is Verdict.PARKED
+
+
+def test_parked_in_doubt_that_omie_still_does_not_explain_stays_and_is_not_told_again():
+    case = Case(Omie(), LATER, Event.IN_DOUBT, Event.PARK)
+    assert case.resolve().verdict is Verdict.STAYS
+    assert case.queues.parked == []
+
+
+# ---- the month turns: stages speak of Omie's own present month
+
+
+@pytest.mark.parametrize("stage", [20, 30])
+def test_in_january_the_stages_say_nothing_about_december(stage):
+    case = Case(Omie({stage: [CTR]}), JANUARY, Event.IN_DOUBT)
+    resolution = case.resolve()
+    assert resolution.verdict is Verdict.PARKED
+    assert "o mês terminou" in resolution.charge.reason
+    assert case.omie.asked == [10, ("2026-12-01", "2026-12-31")]
+
+
+def test_in_january_decembers_order_is_adopted():
+    resolution = Case(Omie(orders=[order()]), JANUARY, Event.IN_DOUBT).resolve()
+    assert (resolution.verdict, resolution.charge.nCodOS) == (Verdict.ADOPTED, 55)
+
+
+def test_in_the_months_last_minutes_nobody_decides():
+    case = Case(Omie({20: [CTR]}), datetime(2027, 1, 1, 2, 55, tzinfo=UTC), Event.IN_DOUBT)  # 23:55 in São Paulo
+    resolution = case.resolve()
+    assert (resolution.verdict, case.omie.asked) == (Verdict.RESTS, [])
+    assert resolution.until == datetime(2027, 1, 1, 3, 5, tzinfo=UTC)
+
+
+def test_an_answer_that_came_after_midnight_proves_nothing():
+    clock = VirtualClock(datetime(2027, 1, 1, 2, 40, tzinfo=UTC))
+
+    class Slow(Omie):
+        def obter_contratos(self, cEtapa):
+            clock.advance(1800)
+            return super().obter_contratos(cEtapa)
+
+    assert Books(Slow({20: [CTR], 30: [CTR]}), MONTH, clock).shows(CTR) is Shown.UNCLEAR
+
+
+# ---- somebody else is faster
+
+
+def test_a_writer_that_answers_while_we_look_has_the_last_word():
+    case = Case(Omie({20: [CTR]}), LATER)
+    before = case.ledger.get(KEY)
+    case.ledger.apply(KEY, Event.DONE, now=LATER, who="w", why="late", attempt="a1", nCodOS=9)
+    assert case.resolve(before).verdict is Verdict.MOVED
+    assert case.ledger.get(KEY).nCodOS == 9
+
+
+def test_an_old_reading_does_not_touch_a_newer_attempt():
+    case = Case(Omie({20: [CTR]}), LATER, Event.IN_DOUBT)
+    before = case.ledger.get(KEY)
+    case.ledger.apply(KEY, Event.RESEND, now=LATER, who="other", why="w", attempt="a1")
+    facts = {"company": "acme", "amount": 10_000, "plan_hash": "h", "run": "r"}
+    case.ledger.claim(KEY, attempt="a2", now=LATER, nCodCtr=CTR, who="w", **facts)
+    case.ledger.apply(KEY, Event.IN_DOUBT, now=LATER, who="w", why="w", attempt="a2")
+    assert case.resolve(before).verdict is Verdict.MOVED
+    assert (case.ledger.get(KEY).state, case.ledger.get(KEY).attempt) == (State.UNKNOWN, "a2")
+
+
+# ---- creations
+
+
+def test_a_contract_whose_creation_is_in_doubt_is_adopted_by_its_code():
+    made = {"cabecalho": {"nCodCtr": 901, "cCodIntCtr": "JST-12", "nCodCli": 1, "cCodSit": "10"}, "itensContrato": []}
+    resolution = Case(Omie(created=[made]), LATER, Event.IN_DOUBT, key=CREATE).resolve()
+    assert (resolution.verdict, resolution.charge.nCodCtr) == (Verdict.ADOPTED, 901)
+
+
+def test_a_contract_that_omie_does_not_have_may_be_created_again():
+    resolution = Case(Omie(), LATER, Event.IN_DOUBT, key=CREATE).resolve()
+    assert (resolution.verdict, resolution.charge.state) == (Verdict.RELEASED, State.READY)
