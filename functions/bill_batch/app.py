@@ -5,6 +5,7 @@ from typing import Any
 
 from billing import bootstrap
 from billing.bill_batch import bill_batch
+from billing.log import tell
 
 deps = bootstrap.bill_batch()
 
@@ -14,5 +15,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str
         message = json.loads(record["body"])
         deadline = deps.clock.now().timestamp() + context.get_remaining_time_in_millis() / 1000
         answer = bill_batch(message["batch"], deps, deadline=deadline)
+        tell("batch billed", message["batch"] | answer)
         deps.tasks.success(message["token"], answer)
     return {"batchItemFailures": []}

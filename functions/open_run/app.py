@@ -3,10 +3,13 @@
 from typing import Any
 
 from billing import bootstrap
+from billing.log import tell
 from billing.open_run import RunRequest, open_run
 
 deps = bootstrap.open_run()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return open_run(RunRequest.from_event(event), deps)
+    answer = open_run(RunRequest.from_event(event), deps)
+    tell("run opened", answer)
+    return answer

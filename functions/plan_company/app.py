@@ -3,10 +3,13 @@
 from typing import Any
 
 from billing import bootstrap
+from billing.log import tell
 from billing.plan_company import plan_company
 
 deps = bootstrap.plan_company()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return plan_company(event, deps)
+    planned = plan_company(event, deps)
+    tell("company planned", planned | planned["plan"]["counts"])
+    return planned

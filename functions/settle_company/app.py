@@ -3,10 +3,13 @@
 from typing import Any
 
 from billing import bootstrap
+from billing.log import tell
 from billing.settle_company import settle_company
 
 deps = bootstrap.settle_company()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return settle_company(event, deps)
+    settled = settle_company(event, deps)
+    tell("company settled", settled)
+    return settled
