@@ -6,12 +6,12 @@ suite over these, over moto and over the emulator.
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Unpack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from billing.domain.charge import Charge, ChargeKey, Event, TransitionRefused
+from billing.domain.charge import Charge, ChargeKey, Event, State, TransitionRefused
 from billing.omie import governor
 from billing.omie.client import Credentials
 from billing.omie.governor import LaneState, Slots
@@ -32,6 +32,7 @@ from billing.store.ledger import (
     to_charge,
 )
 from billing.store.objects import ObjectMissing
+from billing.store.queues import Letter
 from billing.store.runs import (
     Approval,
     NotTheRunner,
@@ -48,6 +49,7 @@ from billing.store.runs import (
 from billing.store.secrets import SecretError, jestor_name, omie_name, read_fields
 
 DEDUP_SECONDS = 300.0
+MOST_LETTERS = 10
 
 
 class MemoryLedger:
@@ -133,10 +135,11 @@ class MemoryLedger:
     def get_many(self, keys: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
         return {charge.key: charge for charge in self.iter_many(keys)}
 
-    def by_month(self, company: str, month: object) -> Iterator[Charge]:
+    def by_month(self, company: str, month: object, states: Collection[State] | None = None) -> Iterator[Charge]:
         wanted = company_month(company, month)
         items = [item for item in self._charges.values() if item["company_month"] == wanted]
-        return map(to_charge, sorted(items, key=lambda item: str(item["charge"])))
+        charges = map(to_charge, sorted(items, key=lambda item: str(item["charge"])))
+        return (charge for charge in charges if not states or charge.state in states)
 
     def put_hold(self, contract: str, reason: str, now: datetime) -> None:
         del now
@@ -345,6 +348,44 @@ class MemoryQueues:
         self.sent.setdefault(url, []).append((group, json.loads(json.dumps(message))))
 
 
+class MemoryDeadLetters:
+    """The letters of a MemoryQueues' dead-letter queue; of a group, at most one answer is out at a time.
+
+    A text among `queues.sent[...]` stands for a body that is no JSON object. Nothing comes back by itself.
+    """
+
+    def __init__(self, queues: MemoryQueues, dlq_url: str = "dlq") -> None:
+        self._letters: list[tuple[str, Any]] = cast("list[tuple[str, Any]]", queues.sent.setdefault(dlq_url, []))
+        self._known: dict[int, tuple[str, Any]] = {}
+        self._out: dict[str, tuple[str, Any]] = {}
+
+    def receive(self, hidden_seconds: int) -> list[Letter]:
+        del hidden_seconds
+        busy = {group for group, _ in self._out.values()}
+        found: list[Letter] = []
+        for entry in self._letters:
+            group, message = entry
+            if group in busy or len(found) == MOST_LETTERS:
+                continue
+            self._known.setdefault(id(entry), entry)
+            letter_id = f"letter-{list(self._known).index(id(entry)) + 1}"
+            self._out[letter_id] = entry
+            body = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+            found.append(Letter(letter_id, group, datetime.fromtimestamp(0, UTC), body, letter_id))
+        return found
+
+    def delete(self, letter: Letter) -> None:
+        entry = self._out.pop(letter.receipt, None)
+        self._letters[:] = [kept for kept in self._letters if kept is not entry]
+
+    def put_back(self, letters: Sequence[Letter]) -> None:
+        for letter in letters:
+            self._out.pop(letter.receipt, None)
+
+    def count(self) -> int:
+        return len(self._letters)
+
+
 class MemoryTasks:
     """Whoever starts a task adds its token to `waiting`; `ended` keeps what it was told."""
 
@@ -380,5 +421,15 @@ if TYPE_CHECKING:
         type[ports.Objects],
         type[ports.Secrets],
         type[ports.Messages],
+        type[ports.Letters],
         type[ports.Tasks],
-    ] = (MemoryLedger, MemoryLanes, MemoryRuns, MemoryObjects, MemorySecrets, MemoryQueues, MemoryTasks)
+    ] = (
+        MemoryLedger,
+        MemoryLanes,
+        MemoryRuns,
+        MemoryObjects,
+        MemorySecrets,
+        MemoryQueues,
+        MemoryDeadLetters,
+        MemoryTasks,
+    )

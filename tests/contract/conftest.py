@@ -16,10 +16,11 @@ from moto import mock_aws
 from billing.store.lanes import LaneStore
 from billing.store.ledger import Ledger
 from billing.store.objects import ObjectStore
-from billing.store.queues import Queues
+from billing.store.queues import DeadLetters, Queues
 from billing.store.runs import RunStore
 from billing.store.secrets import SecretStore
 from simulators.memory_store import (
+    MemoryDeadLetters,
     MemoryLanes,
     MemoryLedger,
     MemoryObjects,
@@ -124,7 +125,7 @@ class Aws:
             self.s3.delete_bucket(Bucket=self.bucket)
 
 
-@dataclass(frozen=True)
+@dataclass
 class MemoryStores:
     ledger: MemoryLedger
     lanes: MemoryLanes
@@ -139,6 +140,13 @@ class MemoryStores:
 
     def parked(self) -> list[dict[str, Any]]:
         return self.queues.parked
+
+    @cached_property
+    def letters(self) -> MemoryDeadLetters:
+        return MemoryDeadLetters(self.queues)
+
+    def post(self, body: str, group: str) -> None:
+        self.queues.sent.setdefault("dlq", []).append((group, body))
 
 
 class AwsStores:
@@ -172,6 +180,15 @@ class AwsStores:
     @cached_property
     def queues(self) -> Queues:
         return Queues(self._aws.sqs, self._aws.dlq_url)
+
+    @cached_property
+    def letters(self) -> DeadLetters:
+        return DeadLetters(self._aws.sqs, self._aws.dlq_url, wait_seconds=0)
+
+    def post(self, body: str, group: str) -> None:
+        self._aws.sqs.send_message(
+            QueueUrl=self._aws.dlq_url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=uuid4().hex
+        )
 
 
 def _clients(endpoint_url: str | None = None) -> dict[str, Any]:

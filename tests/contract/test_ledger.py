@@ -227,3 +227,5 @@ def test_a_companys_month_is_listed_in_key_order(stores):
     listed = list(stores.ledger.by_month("acme", DECEMBER))
     assert [charge.key.contract for charge in listed] == ["JST-1", "JST-3", "JST-5"]
     assert listed[0] == stores.ledger.get(listed[0].key)
+    waiting = stores.ledger.by_month("acme", DECEMBER, {State.PARKED, State.UNKNOWN})
+    assert [charge.key.contract for charge in waiting] == ["JST-5"]

@@ -47,7 +47,7 @@ def test_a_waiting_task_hears_the_answer(sfn, name):
     assert getattr(memory, name)("token", **arguments)
 
 
-@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist"])
+@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
 @pytest.mark.parametrize("name", CALLS)
 def test_nobody_waiting_is_told_not_raised(sfn, name, code):
     method, arguments = CALLS[name]
@@ -60,8 +60,8 @@ def test_nobody_waiting_is_told_not_raised(sfn, name, code):
 
 def test_any_other_refusal_is_raised(sfn):
     with Stubber(sfn) as stub:
-        stub.add_client_error("send_task_success", service_error_code="InvalidToken")
-        with pytest.raises(ClientError, match="InvalidToken"):
+        stub.add_client_error("send_task_success", service_error_code="AccessDeniedException")
+        with pytest.raises(ClientError, match="AccessDeniedException"):
             TaskCallbacks(sfn).success("token", {})
 
 

@@ -26,7 +26,7 @@ Timeline of one charge, and what a second actor meets at each moment:
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -408,13 +408,24 @@ class Ledger:
     def get_many(self, keys: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
         return {charge.key: charge for charge in self.iter_many(keys)}
 
-    def by_month(self, company: str, month: object) -> Iterator[Charge]:
-        """A company's month in key order, from the index: what was written just now may be missing."""
+    def by_month(self, company: str, month: object, states: Collection[State] | None = None) -> Iterator[Charge]:
+        """A company's month in key order, from the index: what was written just now may be missing.
+
+        `states`: only the charges in one of these, picked out by DynamoDB.
+        """
+        only = {f":state{number}": encode(state.value) for number, state in enumerate(states or ())}
+        filtered: dict[str, Any] = {}
+        if only:
+            filtered = {
+                "FilterExpression": f"#state IN ({', '.join(only)})",
+                "ExpressionAttributeNames": {"#state": "state"},
+            }
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._ledger,
             IndexName=BY_COMPANY_MONTH,
             KeyConditionExpression="company_month = :company_month",
-            ExpressionAttributeValues={":company_month": encode(company_month(company, month))},
+            ExpressionAttributeValues={":company_month": encode(company_month(company, month))} | only,
+            **filtered,
         )
         for page in pages:
             yield from map(to_charge, map(decode_item, page["Items"]))

@@ -3,15 +3,16 @@
 The type checker holds both to these signatures, the contract tests to the same behaviour.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
-from billing.domain.charge import Charge, ChargeKey, Event
+from billing.domain.charge import Charge, ChargeKey, Event, State
 from billing.omie.governor import LaneState, Slots
 from billing.store.lanes import BlockedUntil
 from billing.store.ledger import Claim, Facts
+from billing.store.queues import Letter
 from billing.store.runs import Approval, Opening, Run, Trigger
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Charges(Protocol):
     def get(self, key: ChargeKey) -> Charge | None: ...
     def iter_many(self, keys: Iterable[ChargeKey]) -> Iterator[Charge]: ...
     def get_many(self, keys: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]: ...
-    def by_month(self, company: str, month: object) -> Iterator[Charge]: ...
+    def by_month(self, company: str, month: object, states: Collection[State] | None = None) -> Iterator[Charge]: ...
     def put_hold(self, contract: str, reason: str, now: datetime) -> None: ...
     def lift_hold(self, contract: str) -> None: ...
     def hold(self, contract: str) -> str | None: ...
@@ -132,6 +133,15 @@ class Messages(Protocol):
     def send(self, url: str, message: Mapping[str, Any], group: str, dedup: str) -> None: ...
 
 
+class Letters(Protocol):
+    """`queues.DeadLetters`"""
+
+    def receive(self, hidden_seconds: int) -> list[Letter]: ...
+    def delete(self, letter: Letter) -> None: ...
+    def put_back(self, letters: Sequence[Letter]) -> None: ...
+    def count(self) -> int: ...
+
+
 class Tasks(Protocol):
     """`task.TaskCallbacks`"""
 
@@ -148,6 +158,7 @@ if TYPE_CHECKING:
         type[Objects],
         type[Secrets],
         type[Messages],
+        type[Letters],
         type[Tasks],
     ] = (
         ledger.Ledger,
@@ -156,5 +167,6 @@ if TYPE_CHECKING:
         objects.ObjectStore,
         secrets.SecretStore,
         queues.Queues,
+        queues.DeadLetters,
         task.TaskCallbacks,
     )

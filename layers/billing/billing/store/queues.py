@@ -1,7 +1,9 @@
-"""Messages onto the FIFO queues."""
+"""Messages onto the FIFO queues, and out of the dead-letter queue."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ class Queues:
 
         Args:
             message: company, contract, month, class, Omie's text, the only safe next action.
-            group: the company.
+            group: the contract; of a group, SQS shows ten messages at a time and no more.
             dedup: at most 128 characters; SQS drops repetitions within five minutes.
         """
         self.send(self._dlq_url, message, group, dedup)
@@ -32,3 +34,74 @@ class Queues:
             MessageGroupId=group,
             MessageDeduplicationId=dedup,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One message of the dead-letter queue. The body may be anything, and a batch's holds personal data."""
+
+    id: str
+    group: str
+    sent_at: datetime
+    body: str = field(repr=False)
+    receipt: str = field(repr=False)
+
+
+class DeadLetters:
+    """The dead-letter queue, read. SQS cannot look without taking: whoever receives puts back or deletes.
+
+    Of one message group at most ten letters are out at a time, and no further one until those are put back or
+    deleted: a letter that stays hides what stands behind it in its group.
+
+    Args:
+        sqs: a boto3 client.
+        url: the queue.
+        wait_seconds: how long SQS looks before it says "empty"; 0 may miss letters.
+    """
+
+    def __init__(self, sqs: "SQSClient", url: str, *, wait_seconds: int = 2) -> None:
+        self._sqs = sqs
+        self._url = url
+        self._wait = wait_seconds
+
+    def receive(self, hidden_seconds: int) -> list[Letter]:
+        """Up to ten letters, hidden from everybody for so long; empty when nothing more can be had."""
+        answer = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=hidden_seconds,
+            WaitTimeSeconds=self._wait,
+            AttributeNames=["All"],
+        )
+        return [
+            Letter(
+                id=message["MessageId"],
+                group=message["Attributes"].get("MessageGroupId", ""),
+                sent_at=datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC),
+                body=message["Body"],
+                receipt=message["ReceiptHandle"],
+            )
+            for message in answer.get("Messages", [])
+        ]
+
+    def delete(self, letter: Letter) -> None:
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt)
+
+    def put_back(self, letters: Sequence[Letter]) -> None:
+        """Visible again at once. One that SQS no longer knows as ours comes back by itself."""
+        for start in range(0, len(letters), 10):
+            self._sqs.change_message_visibility_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(number), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}
+                    for number, letter in enumerate(letters[start : start + 10])
+                ],
+            )
+
+    def count(self) -> int:
+        """How many letters there are, hidden ones too (SQS: approximate)."""
+        answer = self._sqs.get_queue_attributes(
+            QueueUrl=self._url,
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )
+        return sum(map(int, answer["Attributes"].values()))

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-NOBODY_WAITS = frozenset({"TaskDoesNotExist", "TaskTimedOut"})
+NOBODY_WAITS = frozenset({"InvalidToken", "TaskDoesNotExist", "TaskTimedOut"})
 ERROR_LENGTH = 256  # Step Functions' own limits, in characters
 CAUSE_LENGTH = 32_768
 
