@@ -374,6 +374,8 @@ class Execution:
                 self._start_batches(branch)
             case "approval":
                 branch.state = "RequestApproval"
+            case "settle":
+                branch.state = "Settle"
             case _:
                 branch.state = "Done"
 

@@ -147,8 +147,8 @@ class Adversary:
         self.trace: list[str] = []
         self.names: list[str] = []
         start = START if script is not None else _start(random)
-        self.rate = random.choice([0.004, 0.012, 0.03, 0.07])
-        self.event_rate = random.choice([0.0, 0.05, 0.15])
+        self.rate = random.choice([0.01, 0.03, 0.06, 0.12])
+        self.event_rate = random.choice([0.02, 0.08, 0.2])
         self.at_a_step = [kind for kind in AT_A_STEP if random.random() < 0.5] or ["kill_after"]
         self.at_any_time = [kind for kind in AT_ANY_TIME if random.random() < 0.45] or ["redeliver"]
         self.lab = Lab(

@@ -24,7 +24,6 @@ from billing.omie.client import OmieClient
 from billing.parking import charge_message
 from billing.store.ports import Charges, Messages
 
-UNDECIDED = frozenset({State.SENDING, State.UNKNOWN})
 UNCLEAR_REASON = "Não se sabe se foi faturado: o Omie não o mostra nem a faturar nem faturado."
 MONTH_OVER_REASON = (
     "Não se sabe se foi faturado: o mês terminou e o Omie não mostra OS dele deste contrato. "

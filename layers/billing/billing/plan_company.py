@@ -1,7 +1,8 @@
 """One company's plan: both sides read in bulk, one line per contract, to the cent, before anything is billed.
 
     Omie's stages 20/30, Jestor's rows (to a file), Omie's contracts (compact), customers of the contracts to create
-        -> plan.jsonl, its hash, batches-0.jsonl, and the decision: bill | approval | nothing | preview
+        -> plan.jsonl, its hash, batches-0.jsonl, and the decision:
+        bill | approval | settle (nothing to send, but something in doubt or billed by hand) | nothing | preview
 
 Jestor's rows wait in a temporary file and Omie's contracts as small tuples, so that memory grows by less than 1 KB a
 contract. What cannot be read whole, on either side, refuses the plan: no plan is better than a plan of a part.
@@ -19,10 +20,11 @@ from itertools import islice
 from typing import IO, Any, Literal, TypeVar
 
 from billing.clock import Clock
-from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
+from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
 from billing.domain.contract import BadRow, Contract, normalise_document
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.plan import (
+    Action,
     LedgerView,
     OmieContract,
     PlanLine,
@@ -157,13 +159,14 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
 
         key = plan_key(month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company)
         summary = PlanSummary(settings.guardrail.limits())
-        still_here = 0
+        still_here = in_doubt = 0
         with deps.objects.plan_writer(key) as plan:
             for chunk in _chunks(rows, CHUNK):
                 codes = [row.code for row in chunk]
                 this_month = _charges(deps.ledger, codes, month)
                 last_month = _charges(deps.ledger, codes, month.previous())
                 still_here += sum(charge.company == company and _is_billed(charge) for charge in last_month.values())
+                in_doubt += sum(charge.state in UNDECIDED for charge in this_month.values())
                 held = deps.ledger.held_many(codes)
                 for row in chunk:
                     found = index.find(row)
@@ -191,7 +194,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     digest = plan_hash(deps.objects.read_lines(key))
     reasons = [*check_guardrail(summary, summary.guardrail)]
     reasons += _vanished(deps.ledger, company, month.previous(), still_here)
-    decision = _decide(event, summary, reasons)
+    decision = _decide(event, summary, in_doubt, reasons)
     planned = event | {
         "plan": {"key": key, "hash": digest, "lines": plan.lines} | summary.to_dict(),
         "decision": decision,
@@ -225,11 +228,11 @@ def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[Pla
         return {"bucket": objects.bucket, "key": key, "count": batches_file.lines}
 
 
-def _decide(event: dict[str, Any], summary: PlanSummary, reasons: list[str]) -> str:
+def _decide(event: dict[str, Any], summary: PlanSummary, in_doubt: int, reasons: list[str]) -> str:
     if event["preview"]:
         return "preview"
     if not summary.count:
-        return "nothing"
+        return "settle" if in_doubt or summary.reasons[f"{Action.SKIP}/{Reason.BILLED_IN_OMIE}"] else "nothing"
     return "approval" if reasons else "bill"
 
 
@@ -310,7 +313,8 @@ def _charges(ledger: Charges, codes: list[str], month: BillingMonth) -> dict[str
 
 
 def _ledger_view(charge: Charge | None) -> LedgerView | None:
-    if charge is None:
+    """A charge in doubt is planned like any other: nothing is sent until Settle has proved that it was not billed."""
+    if charge is None or charge.state in UNDECIDED:
         return None
     return LedgerView(charge.state, charge.nCodOS, charge.reason, charge.reason_code)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from billing.bill_batch import CREATION
 from billing.clock import Clock
-from billing.domain.charge import Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
+from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, Reason
-from billing.doubt import UNDECIDED, Books, Doubts, Resolution, Verdict
+from billing.doubt import Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
 from billing.parking import REJECTED, class_of_rejection, park_message
 from billing.plan_company import write_batches
@@ -55,8 +55,7 @@ class _Settlement:
         self.now = deps.clock.now()
         self.who = f"settle_company {planned['execution']}"
         self.books = Books(deps.omie(self.company), self.month, deps.clock)
-        wait = timedelta(seconds=self.settings.in_doubt_wait_seconds)
-        self.doubts = Doubts(deps.ledger, deps.queues, self.books, wait, self.now, self.who)
+        self._doubts_of: dict[str, Doubts] = {}
 
     def run(self) -> dict[str, Any]:
         resting, unsent, mismatches = self._settle_each()
@@ -85,11 +84,13 @@ class _Settlement:
             for line, key in zip(lines, keys, strict=True):
                 charge = charges.get(key)
                 state = charge.state if charge else None
-                if line.action is Action.SKIP:
-                    if line.reason_code == Reason.BILLED_IN_OMIE and state in UNSENT:
-                        self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
-                elif charge is not None and state in UNDECIDED:
+                if charge is not None and state in UNDECIDED:
                     mismatches += self._doubt(line, charge, resting, unsent)
+                elif line.reason_code == Reason.BILLED_IN_OMIE:
+                    if state is not State.BILLED:
+                        self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
+                elif line.action is not Action.BILL:
+                    continue
                 elif state in UNSENT:
                     self._unsent(line, charge, resting, unsent)
                 elif charge is not None and state is State.BILLED:
@@ -100,7 +101,7 @@ class _Settlement:
         chunk: list[PlanLine] = []
         for text in self.deps.objects.read_lines(self.planned["plan"]["key"]):
             line = PlanLine.from_json(text)
-            if line.action is Action.BILL or line.reason_code in {Reason.BILLED_IN_OMIE, Reason.IN_DOUBT}:
+            if line.reason_code != Reason.ALREADY_BILLED:
                 chunk.append(line)
             if len(chunk) == 100:
                 yield chunk
@@ -108,9 +109,9 @@ class _Settlement:
         yield chunk
 
     def _doubt(self, line: PlanLine, charge: Charge, resting: "_Resting", unsent: list[PlanLine]) -> int:
-        resolution = self.doubts.resolve(charge, line.nCodCtr)
+        resolution = self._doubts(charge.company).resolve(charge, line.nCodCtr)
         resting.add_if_waiting(resolution)
-        if resolution.verdict is Verdict.RELEASED:
+        if resolution.verdict is Verdict.RELEASED and line.action is Action.BILL:
             unsent.append(line)
         return self._differs_from_omie(resolution.charge) if resolution.verdict is Verdict.ADOPTED else 0
 
@@ -137,9 +138,21 @@ class _Settlement:
             self._park(line, None, class_of_rejection(reason), REJECTED, reason)
         if creation is None or creation.state not in UNDECIDED:
             return creation
-        resolution = self.doubts.resolve(creation)
+        resolution = self._doubts(creation.company).resolve(creation)
         resting.add_if_waiting(resolution)
         return resolution.charge
+
+    def _doubts(self, company: str) -> Doubts:
+        """A contract that moved here may be in doubt in the company it left: only that one's Omie can tell."""
+        if company not in self.deps.settings.companies:  # no key to read that Omie with: a person must
+            company = self.company
+        if company not in self._doubts_of:
+            books = self.books
+            if company != self.company:
+                books = Books(self.deps.omie(company), self.month, self.deps.clock)
+            wait = timedelta(seconds=self.deps.settings.companies[company].in_doubt_wait_seconds)
+            self._doubts_of[company] = Doubts(self.deps.ledger, self.deps.queues, books, wait, self.now, self.who)
+        return self._doubts_of[company]
 
     # --- Omie, in bulk -----------------------------------------------------------------------------------------------
 

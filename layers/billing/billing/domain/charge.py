@@ -36,6 +36,10 @@ class State(StrEnum):
     HELD = "HELD"
 
 
+UNDECIDED = frozenset({State.SENDING, State.UNKNOWN})
+"""A call went out, or may have, and nobody has yet proved what came of it."""
+
+
 class Event(StrEnum):
     CLAIM = "CLAIM"
     GIVE_UP = "GIVE_UP"
