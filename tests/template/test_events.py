@@ -13,16 +13,25 @@ import pytest
 from billing import bootstrap
 from billing.bill_batch import Batch, BillDeps, one_by_one
 from billing.close_run import CloseDeps
-from billing.domain.charge import ChargeKey, Event
+from billing.domain.charge import ChargeKey, Event, ParkClass
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, plan_hash
 from billing.open_run import OpenRunDeps, RunRequest
 from billing.plan_company import write_batches
+from billing.redrive import RedriveDeps, Request
 from billing.request_approval import ApprovalDeps
 from billing.settings import Settings, load_settings
 from billing.settle_company import SettleDeps
 from simulators.clock import VirtualClock
-from simulators.memory_store import MemoryLanes, MemoryLedger, MemoryObjects, MemoryQueues, MemoryRuns, MemoryTasks
+from simulators.memory_store import (
+    MemoryDeadLetters,
+    MemoryLanes,
+    MemoryLedger,
+    MemoryObjects,
+    MemoryQueues,
+    MemoryRuns,
+    MemoryTasks,
+)
 
 START = datetime(2026, 12, 1, 9, 0, 12, tzinfo=UTC)
 KEY = "runs/2026-12/1/acme/plan.jsonl"
@@ -154,7 +163,7 @@ def test_the_plan_writes_the_batch_that_the_queue_delivers(
 ) -> None:
     to_bill = [line for line in map(PlanLine.from_json, lines) if line.action is Action.BILL]
     planned = events("settle_company")
-    assert write_batches(objects, planned, to_bill, 0) == planned["batches"]
+    assert write_batches(objects, planned, to_bill, 0, as_of=START) == planned["batches"]
     (written,) = objects.read_lines(planned["batches"]["key"])
     batch = json.loads(events("bill_batch")["Records"][0]["body"])["batch"]
     assert json.loads(written) == batch
@@ -199,6 +208,27 @@ def test_close_run_balances_the_sample(
     (acme,) = answer["companies"]
     assert (acme["planned"], acme["billed"], acme["skipped"], acme["parked"]) == (14, 4, 4, 6)
     assert objects.get_text(answer["report"]["html"]).lstrip().startswith("<!doctype html>")
+
+
+def test_redrive_takes_what_was_typed_and_answers_for_each_letter(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock
+) -> None:
+    asked = Request.from_event(events("redrive"))
+    assert asked.classes == {ParkClass.TRANSIENT, ParkClass.DATA}
+    assert (asked.action, asked.who, asked.companies, asked.month) == (
+        "redrive",
+        "ana",
+        {"acme"},
+        BillingMonth(2026, 12),
+    )
+    queues = MemoryQueues()
+    deps = RedriveDeps(
+        settings, MemoryLedger(), MemoryLanes(), MemoryRuns(), MemoryDeadLetters(queues), queues, MemoryTasks(),
+        _no_omie, clock,
+    )  # fmt: skip
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)
+    answer = load("redrive", deps).handler(events("redrive"), context)
+    assert (answer["items"], answer["runs"], answer["more"]) == ([], [], False)
 
 
 def test_the_samples_hold_no_key_and_no_real_address(root: Path) -> None:

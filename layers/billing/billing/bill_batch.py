@@ -1,5 +1,6 @@
 """Bills one batch of one company, each contract exactly once.
 
+    look            which contracts a person billed in Omie since the plan: those are left to Settle
     read ahead      Omie contract, while the one before is being billed
     bring           create or alter it until Omie shows the planned amount
     claim           SENDING in the ledger, in one transaction with the hold check
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from billing.clock import Clock
 from billing.domain.charge import Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
@@ -50,6 +51,8 @@ PAUSE_AFTER_KEY_REFUSED = 900.0
 CREATION = "cadastro"
 """The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
 CONTRACT_ACTIVE = "10"
+STAGE_SHOWN_FOR = 61.0
+"""Seconds for which a reading of stage 30 is believed: Omie answers the same question once in 60 s."""
 
 ReadAhead = Callable[[Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]]
 
@@ -66,6 +69,8 @@ class BillDeps:
     clock: Clock
     read_ahead: ReadAhead
     new_attempt: Callable[[], str] = lambda: uuid.uuid4().hex
+    seen_billed: dict[str, tuple[float, frozenset[int]]] = field(default_factory=dict)
+    """This process's last look at stage 30, by company: when (epoch seconds), and which nCodCtr."""
 
 
 class LaneStopped(Exception):  # noqa: N818 - the batch's own stop signal
@@ -91,6 +96,8 @@ class Batch:
     lines: list[PlanLine]
     per_minute: int
     who: str
+    as_of: float
+    """When the plan or Settle last saw which contracts were billed (epoch seconds)."""
     counts: dict[str, int] = field(default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0})
 
     @classmethod
@@ -103,6 +110,7 @@ class Batch:
             lines=[PlanLine.from_dict(line) for line in message["lines"]],
             per_minute=message["contracts_per_minute"],
             who=f"bill_batch {message['execution']}",
+            as_of=message.get("as_of", 0.0),
         )
 
 
@@ -172,12 +180,37 @@ class _Lane:
         self.slots = Slots(0.0, 0.0, 0)
 
     def bill_all(self) -> None:
+        billed = self._billed_meanwhile()
+        self.todo = [line for line in self.todo if line.nCodCtr not in billed]
+        self.batch.counts["left"] += self.left - len(self.todo)
+        self.left = len(self.todo)
+        if not self.todo:
+            return
         self.slots = self._reserve()
         for line, existing in self.deps.read_ahead(self._read, self.todo):
             if self.deps.clock.now().timestamp() > self.deadline - STOP_BEFORE_TIMEOUT:
                 raise LaneStopped(self.deps.clock.now().timestamp())
             self._bill(line, existing)
             self.left -= 1
+
+    def _billed_meanwhile(self) -> frozenset[int]:
+        """What a person billed in Omie's screen since the plan was read: Omie may well bill it a second time."""
+        now = self.deps.clock.now().timestamp()
+        if now - self.batch.as_of < STAGE_SHOWN_FOR:
+            return frozenset()
+        read_at, billed = self.deps.seen_billed.get(self.batch.company, (0.0, frozenset()))
+        if now - read_at < STAGE_SHOWN_FOR:
+            return billed
+        try:
+            billed = frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(30))
+        except Blocked as error:
+            self._stop(error)
+        except KeyRefused as error:
+            self._key_refused(error)
+        except OmieError:
+            raise LaneStopped(now + STAGE_SHOWN_FOR) from None
+        self.deps.seen_billed[self.batch.company] = (now, billed)
+        return billed
 
     # --- slots ---------------------------------------------------------------------------------------------------
 
@@ -406,12 +439,12 @@ class _Lane:
             self.deps.lanes.block(self.batch.company, until, error.text)
             raise LaneStopped(until)
 
-    def _stop(self, error: Blocked) -> None:
+    def _stop(self, error: Blocked) -> NoReturn:
         until = self.deps.clock.now().timestamp() + (error.retry_after or PAUSE_AFTER_KEY_REFUSED)
         self.deps.lanes.block(self.batch.company, until, error.text)
         raise LaneStopped(until)
 
-    def _key_refused(self, error: OmieError) -> None:
+    def _key_refused(self, error: OmieError) -> NoReturn:
         until = self.deps.clock.now().timestamp() + PAUSE_AFTER_KEY_REFUSED
         self.deps.lanes.block(self.batch.company, until, f"Chave do Omie recusada: {error.text}")
         raise LaneStopped(until)

@@ -15,7 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from itertools import islice
 from typing import IO, Any, Literal, TypeVar
 
@@ -143,7 +143,8 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     company: str = event["company"]
     month = BillingMonth.parse(event["month"])
     settings = deps.settings.companies[company]
-    today = deps.clock.now().astimezone(SAO_PAULO).date()
+    now = deps.clock.now()
+    today = now.astimezone(SAO_PAULO).date()
     omie = deps.omie(company)
 
     stages: dict[int, Literal[20, 30]] = dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
@@ -203,7 +204,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     }
     if not event["preview"]:
         lines = map(PlanLine.from_json, deps.objects.read_lines(key))
-        planned["batches"] = write_batches(deps.objects, planned, lines, 0)
+        planned["batches"] = write_batches(deps.objects, planned, lines, 0, as_of=now)
         deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key, planned=summary.count)
     return planned
 
@@ -216,11 +217,16 @@ def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_her
         yield f"{gone} contratos faturados em {last_month} não estão mais no Jestor (token com filtro de linhas?)."
 
 
-def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int) -> dict[str, Any]:
-    """Writes one batch per line for the distributed Map; answers where they are and how many."""
+def write_batches(
+    objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int, *, as_of: datetime
+) -> dict[str, Any]:
+    """Writes one batch per line for the distributed Map; answers where they are and how many.
+
+    `as_of`: before Omie was asked which contracts are billed.
+    """
     key = batches_key(planned["month"], planned["generation"], planned["company"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
-    head["plan_hash"] = planned["plan"]["hash"]
+    head |= {"plan_hash": planned["plan"]["hash"], "as_of": as_of.timestamp()}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
             message = head | {"batch": f"{round_}-{number}", "lines": [line.to_dict() for line in batch]}

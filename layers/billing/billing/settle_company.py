@@ -65,7 +65,7 @@ class _Settlement:
             wait = max(1, int((resting.until - self.now).total_seconds()) + 1)
             return answer | {"decision": "wait", "wait_seconds": wait}
         if unsent and round_ < MAX_ROUNDS:
-            batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1)
+            batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1, as_of=self.now)
             return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         for line in unsent:
             reason = f"Não foi possível enviar em {MAX_ROUNDS} tentativas seguidas."
