@@ -18,6 +18,7 @@ LOADS = {
     "plan_company": {"pydantic", "httpx", "tenacity"},
     "request_approval": set[str](),
     "bill_batch": {"pydantic", "httpx", "tenacity"},
+    "redrive": {"pydantic", "httpx", "tenacity"},
     "settle_company": {"pydantic", "httpx", "tenacity"},
     "close_run": {"pydantic", "jinja2"},
 }

@@ -10,6 +10,7 @@ Statement = tuple[str, list[str], list[Any], str]
 
 ANY_RESOURCE = {
     "states:SendTaskSuccess": "the task token is the permission; IAM checks no resource for it",
+    "states:SendTaskFailure": "the task token is the permission; IAM checks no resource for it",
     "logs:CreateLogDelivery": "log delivery has no resource-level permissions",
     "logs:GetLogDelivery": "log delivery has no resource-level permissions",
     "logs:UpdateLogDelivery": "log delivery has no resource-level permissions",
@@ -84,20 +85,32 @@ def test_a_star_in_a_resource_has_a_reason(statements: list[Statement]) -> None:
     assert used == set(OPEN_ENDED), "a reason for something nobody asks for any more"
 
 
-def test_only_the_billing_worker_writes_to_the_lanes_and_answers_the_run(statements: list[Statement]) -> None:
-    for owner, actions, resources, _ in statements:
-        if {"Fn::GetAtt": "LanesTable.Arn"} in resources or "states:SendTaskSuccess" in actions:
+def test_only_the_billing_worker_answers_the_run(statements: list[Statement]) -> None:
+    for owner, actions, _, _ in statements:
+        if "states:SendTaskSuccess" in actions:
             assert owner == "BillBatchFunction"
 
 
-def test_only_the_worker_and_settle_write_to_the_ledger(statements: list[Statement]) -> None:
+def test_the_lanes_are_written_by_whoever_counts_omies_errors(statements: list[Statement]) -> None:
+    writers = {owner for owner, _, resources, _ in statements if {"Fn::GetAtt": "LanesTable.Arn"} in resources}
+    assert writers == {"BillBatchFunction", "RedriveFunction"}
+
+
+def test_only_the_repair_takes_letters_out_of_the_dead_letter_queue(statements: list[Statement]) -> None:
+    takers = {
+        owner for owner, actions, _, _ in statements if set(actions) & {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+    }
+    assert takers == {"RedriveFunction"}
+
+
+def test_only_the_worker_settle_and_the_repair_write_to_the_ledger(statements: list[Statement]) -> None:
     writers = {
         owner
         for owner, actions, resources, _ in statements
         if {"Fn::GetAtt": "LedgerTable.Arn"} in resources
         and set(actions) & {"dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem"}
     }
-    assert writers == {"BillBatchFunction", "SettleCompanyFunction"}
+    assert writers == {"BillBatchFunction", "RedriveFunction", "SettleCompanyFunction"}
 
 
 def test_nobody_may_delete_a_charge_a_hold_or_a_plan(statements: list[Statement]) -> None:
@@ -105,7 +118,9 @@ def test_nobody_may_delete_a_charge_a_hold_or_a_plan(statements: list[Statement]
         assert not [
             action
             for action in actions
-            if action.partition(":")[2].startswith(("Delete", "Purge")) and not action.startswith("logs:")
+            if action.partition(":")[2].startswith(("Delete", "Purge"))
+            and not action.startswith("logs:")
+            and action != "sqs:DeleteMessage"  # one letter; the ledger keeps what it spoke of
         ], owner
 
 

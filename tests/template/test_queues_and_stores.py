@@ -3,6 +3,8 @@
 import importlib.util
 from typing import Any
 
+from billing.bill_batch import MAX_RECEIVES
+
 FOURTEEN_DAYS = 14 * 24 * 3600
 NOT_THE_TRUTH = {"LanesTable"}
 """Rate slots of the present minute: lost, they begin anew. Its backup would restore a past that is of no use."""
@@ -23,6 +25,10 @@ def test_a_queue_that_is_read_gives_up_on_a_message_only_after_five_attempts(
 ) -> None:
     for _, queue, _ in _queue_sources(functions):
         assert resources[queue]["Properties"]["RedrivePolicy"]["maxReceiveCount"] >= 5, queue
+
+
+def test_the_worker_knows_which_receive_is_the_last(resources: dict[str, Any]) -> None:
+    assert resources["OmieWritesQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"] == MAX_RECEIVES
 
 
 def test_a_failed_message_does_not_take_its_neighbours_with_it(functions: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ Omie writes are serial: one message per company is out of the queue at a time, a
 here. Whatever this function does not finish it leaves as the ledger has it; Settle reads, and decides.
 """
 
+import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -48,6 +49,8 @@ MIDNIGHT_MARGIN = timedelta(minutes=10)
 STOP_BEFORE_TIMEOUT = 60.0
 """Seconds of the function's time kept back: longer than any one call may take."""
 PAUSE_AFTER_KEY_REFUSED = 900.0
+MAX_RECEIVES = 5
+"""After so many receives the queue gives a message up (template.yaml)."""
 CREATION = "cadastro"
 """The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
 CONTRACT_ACTIVE = "10"
@@ -81,6 +84,14 @@ class LaneStopped(Exception):  # noqa: N818 - the batch's own stop signal
         self.until = until
 
 
+class NoBatch(ValueError):  # noqa: N818
+    """The message can never be billed as it is, however often it comes. `token`: whom to tell."""
+
+    def __init__(self, why: str, token: str = "") -> None:
+        super().__init__(why)
+        self.token = token
+
+
 class AmountNotPlanned(Exception):  # noqa: N818
     """Omie shows another amount than the plan: billing it would bill what nobody approved."""
 
@@ -112,6 +123,49 @@ class Batch:
             who=f"bill_batch {message['execution']}",
             as_of=message.get("as_of", 0.0),
         )
+
+
+def take(
+    record: dict[str, Any], prepare: Callable[[], BillDeps], tasks: Callable[[], Tasks], *, seconds_left: float
+) -> dict[str, Any]:
+    """One message of the queue, from its body to the run's answer; answers the batch's facts and its counts.
+
+    Whatever is raised returns the message to the queue, which gives it up to the dead-letter queue after
+    MAX_RECEIVES. The run is told before that, or it would wait for the batch until its time-out: at once if the body
+    is no batch of ours, else with the last receive, because the trouble may pass (settings, DynamoDB).
+    """
+    token = ""
+    try:
+        token, batch = _read(record["body"])
+        deps = prepare()
+        _known(batch["company"], deps.settings)
+        answer = bill_batch(batch, deps, deadline=deps.clock.now().timestamp() + seconds_left)
+    except Exception as error:
+        token = token or getattr(error, "token", "")
+        last = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= MAX_RECEIVES
+        if token and (last or isinstance(error, NoBatch)):
+            tasks().failure(token, type(error).__name__, str(error))
+        raise
+    deps.tasks.success(token, answer)
+    return batch | answer
+
+
+def _known(company: str, settings: Settings) -> None:
+    if company not in settings.companies:
+        raise NoBatch(f"company {company} is not in the settings")
+
+
+def _read(body: str) -> tuple[str, dict[str, Any]]:
+    """The task token and the batch. Raises NoBatch with the token, if there is one to be read."""
+    token = ""
+    try:
+        message = json.loads(body)
+        token = str(message["token"])
+        batch: dict[str, Any] = message["batch"]
+        Batch.of(batch)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise NoBatch(f"no batch of ours: {type(error).__name__} {error}", token) from None
+    return token, batch
 
 
 def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> dict[str, Any]:

@@ -29,14 +29,17 @@ if TYPE_CHECKING:
     from billing.omie.client import OmieClient
     from billing.open_run import OpenRunDeps
     from billing.plan_company import PlanDeps
+    from billing.redrive import RedriveDeps
     from billing.request_approval import ApprovalDeps
     from billing.settings import Settings
     from billing.settle_company import SettleDeps
+    from billing.store.lanes import LaneStore
     from billing.store.ledger import Ledger
     from billing.store.objects import ObjectStore
     from billing.store.queues import Queues
     from billing.store.runs import RunStore
     from billing.store.secrets import SecretStore
+    from billing.store.task import TaskCallbacks
 
 OMIE_READS_PER_MINUTE = 235
 """Of one method and process; Omie's ceiling is 240 (help 8112984)."""
@@ -200,6 +203,31 @@ def _queues(env: SettleEnv) -> Queues:
     return Queues(_client("sqs"), env.parked_queue_url)
 
 
+def _lanes(env: BillEnv) -> LaneStore:
+    from billing.store.lanes import LaneStore
+
+    return LaneStore(_client("dynamodb"), env.lanes_table)
+
+
+def _counting(lanes: LaneStore, clock: SystemClock) -> Callable[[str], Callable[[str, Any], None]]:
+    """Every error response of Omie's goes to the lane's error budget."""
+
+    def of_company(company: str) -> Callable[[str, Any], None]:
+        def count(method: str, error: Any) -> None:
+            if error.counts_toward_block:
+                lanes.note_error(company, method, clock.now().timestamp())
+
+        return count
+
+    return of_company
+
+
+def task_callbacks() -> TaskCallbacks:
+    from billing.store.task import TaskCallbacks
+
+    return TaskCallbacks(_client("stepfunctions"))
+
+
 def _notifier(env: NotifyingEnv | CloseEnv) -> Notifier:
     from billing.notify import Notifier
 
@@ -254,28 +282,17 @@ def request_approval() -> ApprovalDeps:
 
 def bill_batch() -> BillDeps:
     from billing.bill_batch import BillDeps, read_ahead
-    from billing.store.lanes import LaneStore
-    from billing.store.task import TaskCallbacks
 
     env = BillEnv.read()
-    lanes = LaneStore(_client("dynamodb"), env.lanes_table)
-    clock = SystemClock()
-
-    def count_error(company: str) -> Callable[[str, Any], None]:
-        def count(method: str, error: Any) -> None:
-            if error.counts_toward_block:
-                lanes.note_error(company, method, clock.now().timestamp())
-
-        return count
-
+    lanes, clock = _lanes(env), SystemClock()
     return BillDeps(
         settings=_settings(env),
         ledger=_ledger(env),
         lanes=lanes,
         runs=_runs(env),
         queues=_queues(env),
-        tasks=TaskCallbacks(_client("stepfunctions")),
-        omie=_omie(env, count_error),
+        tasks=task_callbacks(),
+        omie=_omie(env, _counting(lanes, clock)),
         clock=clock,
         read_ahead=read_ahead(),
     )
@@ -306,4 +323,23 @@ def close_run() -> CloseDeps:
         objects=_objects(env),
         notifier=_notifier(env),
         clock=SystemClock(),
+    )
+
+
+def redrive() -> RedriveDeps:
+    from billing.redrive import RedriveDeps
+    from billing.store.queues import DeadLetters
+
+    env = BillEnv.read()
+    lanes, clock = _lanes(env), SystemClock()
+    return RedriveDeps(
+        settings=_settings(env),
+        ledger=_ledger(env),
+        lanes=lanes,
+        runs=_runs(env),
+        letters=DeadLetters(_client("sqs"), env.parked_queue_url),
+        queues=_queues(env),
+        tasks=task_callbacks(),
+        omie=_omie(env, _counting(lanes, clock)),
+        clock=clock,
     )

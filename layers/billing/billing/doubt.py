@@ -167,6 +167,19 @@ class Doubts:
             case _:
                 return self._leave(charge)
 
+    def foresee(self, charge: Charge) -> Resolution:
+        """What `resolve` would come to, without writing anything."""
+        until = self.rests_until(charge)
+        if until is not None:
+            return Resolution(Verdict.RESTS, charge, until)
+        if charge.key.kind == CREATION:
+            shown = Shown.BILLED if self.books.created(charge.key.contract) else Shown.TO_BILL
+        else:
+            shown = self.books.shows(charge.nCodCtr)
+        unclear = Verdict.STAYS if charge.state is State.PARKED else Verdict.PARKED
+        verdict = {Shown.BILLED: Verdict.ADOPTED, Shown.TO_BILL: Verdict.RELEASED}.get(shown, unclear)
+        return Resolution(verdict, charge, self.now)
+
     def rests_until(self, charge: Charge) -> datetime | None:
         """When the charge may be decided, if not yet: after the wait, and not while the month is about to turn."""
         since = charge.claimed_at or charge.updated_at

@@ -3,11 +3,14 @@
 The ledger decides what is parked and why (`reason_code`); a message may be older than what it speaks of.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from billing.domain.charge import Charge, ParkClass
+from billing.domain.charge import MONTHLY, Charge, ChargeKey, ParkClass
+from billing.domain.month import BillingMonth
 from billing.domain.plan import PlanLine
 from billing.omie.replies import fold
 
@@ -103,3 +106,72 @@ def _message(park_class: ParkClass, reason: str, *, contract: str, **facts: str 
         "reason": reason,
         "safe_action": SAFE_ACTION[park_class],
     }
+
+
+# --- read again ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A contract's own message, or what it would say (`told` None) when only the ledger knows it."""
+
+    key: ChargeKey
+    company: str
+    amount: int
+    told: ParkClass | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class LostBatch:
+    """A whole batch that SQS moved after too many receives. `lines`: contract and centavos."""
+
+    company: str
+    month: BillingMonth
+    run: str
+    plan_hash: str
+    lines: tuple[tuple[str, int], ...]
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Malformed:
+    why: str
+
+
+def read(body: str) -> Parked | LostBatch | Malformed:
+    """What a letter of the dead-letter queue is about, whatever its body."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return Malformed(f"Não é JSON ({len(body)} caracteres).")
+    try:
+        return _lost_batch(data) if "batch" in data else _parked(data)
+    except KeyError as missing:
+        return Malformed(f"Falta o campo {missing.args[0]}.")
+    except (AttributeError, TypeError, ValueError):
+        return Malformed("Os campos não são os de um contrato nem os de um lote.")
+
+
+def _parked(data: dict[str, Any]) -> Parked:
+    key = ChargeKey.parse(f"{data['contract']}#{data['month']}#{data.get('kind', MONTHLY)}")
+    known = {park_class.value: park_class for park_class in ParkClass}
+    return Parked(
+        key=key,
+        company=str(data["company"]),
+        amount=int(data.get("amount") or 0),
+        told=known.get(str(data["class"]), ParkClass.UNKNOWN),
+        reason=str(data.get("reason") or ""),
+    )
+
+
+def _lost_batch(data: dict[str, Any]) -> LostBatch:
+    batch = data["batch"]
+    return LostBatch(
+        company=str(batch["company"]),
+        month=BillingMonth.parse(batch["month"]),
+        run=str(batch["run"]),
+        plan_hash=str(batch["plan_hash"]),
+        lines=tuple((str(line["contract"]), int(line["amount"])) for line in batch["lines"]),
+        token=token if isinstance(token := data.get("token"), str) else "",
+    )
