@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -101,22 +101,6 @@ def down() -> bool:
     STATE.unlink()
     shutil.rmtree(LOCAL / "emulator", ignore_errors=True)
     return True
-
-
-@contextlib.contextmanager
-def running(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0) -> Iterator[dict[str, Any]]:
-    """The stack for the length of a block."""
-    state = up(contracts, seed, latency_ms)
-    try:
-        yield state
-    finally:
-        down()
-
-
-def clients(state: Mapping[str, Any]) -> boto3.Session:
-    """A session whose clients reach the local stack (give `endpoint_url=state["env"]["AWS_ENDPOINT_URL"]`)."""
-    env = state["env"]
-    return boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_DEFAULT_REGION"])
 
 
 def _up(processes: Processes, contracts: int, seed: int, latency_ms: float) -> dict[str, Any]:
@@ -248,6 +232,11 @@ def _put_settings_and_secrets(state: Mapping[str, Any]) -> None:
         secretsmanager.create_secret(Name=name, SecretString=json.dumps(value))
 
 
+def client(state: Mapping[str, Any], service: Any) -> Any:
+    """A client of the local stack."""
+    return _client(state["env"], service)
+
+
 def _client(env: Mapping[str, str], service: Any) -> Any:
     session = boto3.Session(
         env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_DEFAULT_REGION"]
@@ -286,7 +275,8 @@ def _gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    return False
+    stat = Path(f"/proc/{pid}/stat")  # where there is one: a dead process that nobody has collected is gone too
+    return stat.exists() and ") Z " in stat.read_text()
 
 
 def _wait_gone(pid: int) -> None:

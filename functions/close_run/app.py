@@ -6,11 +6,9 @@ from billing import bootstrap
 from billing.close_run import close_run
 from billing.log import measure, tell
 
-deps = bootstrap.close_run()
-
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    closed = close_run(event, deps)
+    closed = close_run(event, bootstrap.close_run())
     tell("run closed", closed)
     for company in closed["companies"]:
         measure(company)

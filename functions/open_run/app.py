@@ -6,10 +6,8 @@ from billing import bootstrap
 from billing.log import tell
 from billing.open_run import RunRequest, open_run
 
-deps = bootstrap.open_run()
-
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    answer = open_run(RunRequest.from_event(event), deps)
+    answer = open_run(RunRequest.from_event(event), bootstrap.open_run())
     tell("run opened", answer)
     return answer

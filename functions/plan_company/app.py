@@ -6,10 +6,8 @@ from billing import bootstrap
 from billing.log import tell
 from billing.plan_company import plan_company
 
-deps = bootstrap.plan_company()
-
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    planned = plan_company(event, deps)
+    planned = plan_company(event, bootstrap.plan_company())
     tell("company planned", planned | planned["plan"]["counts"])
     return planned

@@ -5,8 +5,6 @@ from typing import Any
 from billing import bootstrap
 from billing.request_approval import request_approval
 
-deps = bootstrap.request_approval()
-
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    return request_approval(event["token"], event["plan"], deps)
+    return request_approval(event["token"], event["plan"], bootstrap.request_approval())

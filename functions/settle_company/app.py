@@ -6,10 +6,8 @@ from billing import bootstrap
 from billing.log import tell
 from billing.settle_company import settle_company
 
-deps = bootstrap.settle_company()
-
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    settled = settle_company(event, deps)
+    settled = settle_company(event, bootstrap.settle_company())
     tell("company settled", settled)
     return settled

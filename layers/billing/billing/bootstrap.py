@@ -1,6 +1,7 @@
-"""The only place that builds clients and reads the environment. One function per Lambda, called once at its start.
+"""The only place that builds clients and reads the environment. One function per Lambda, called at each invocation.
 
-Every variable a function reads is a field of its `Env`: a missing one stops the function at its start, by name.
+Clients, connections and rate gates are kept between invocations; settings and secrets are read anew, so that a change
+holds from the next step on. Every variable a function reads is a field of its `Env`: a missing one is named.
 Each function imports what it needs and no more (tests/template/test_cold_start.py): httpx, pydantic and jinja2 are
 most of a cold start, and half the functions call nobody.
 """
@@ -22,11 +23,14 @@ from billing.clock import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import httpx
+
     from billing.bill_batch import BillDeps
     from billing.close_run import CloseDeps
     from billing.jestor.client import JestorClient
     from billing.notify import Notifier
     from billing.omie.client import OmieClient
+    from billing.omie.governor import ReadGate
     from billing.open_run import OpenRunDeps
     from billing.plan_company import PlanDeps
     from billing.redrive import RedriveDeps
@@ -139,24 +143,18 @@ def _settings(env: BaseEnv) -> Settings:
 def _omie(
     env: OmieEnv, on_error: Callable[[str], Callable[[str, Any], None]] | None = None
 ) -> Callable[[str], OmieClient]:
-    """Company -> its client: one gate, one connection pool and one look at its secret per process."""
-    import httpx
-
+    """Company -> its client. The connections and the gate outlive the invocation, the key is read anew."""
     from billing.omie.client import OmieClient
-    from billing.omie.governor import ReadGate
 
     secrets = _secrets(env)
-    http = httpx.Client(timeout=httpx.Timeout(OMIE_TIMEOUT, connect=CONNECT_TIMEOUT))
-    clock = SystemClock()
 
-    @lru_cache
     def client(company: str) -> OmieClient:
         return OmieClient(
             secrets.omie(company),
             base_url=env.omie_base_url,
-            http=http,
-            clock=clock,
-            gate=ReadGate(clock, OMIE_READS_PER_MINUTE),
+            http=_http(OMIE_TIMEOUT),
+            clock=SystemClock(),
+            gate=_gate(company),
             on_error=on_error(company) if on_error else None,
         )
 
@@ -164,13 +162,28 @@ def _omie(
 
 
 def _jestor(env: PlanEnv) -> Callable[[], JestorClient]:
-    import httpx
-
     from billing.jestor.client import JestorClient
 
     secrets = _secrets(env)
-    http = httpx.Client(timeout=httpx.Timeout(JESTOR_TIMEOUT, connect=CONNECT_TIMEOUT))
-    return lambda: JestorClient(env.jestor_base_url, secrets.jestor(), http=http, clock=SystemClock())
+    return lambda: JestorClient(
+        env.jestor_base_url, secrets.jestor(), http=_http(JESTOR_TIMEOUT), clock=SystemClock()
+    )
+
+
+@lru_cache
+def _http(timeout: float) -> httpx.Client:
+    import httpx
+
+    # Idle connections are dropped early: one that the server has closed meanwhile would put a write in doubt.
+    limits = httpx.Limits(keepalive_expiry=4.0)
+    return httpx.Client(timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT), limits=limits)
+
+
+@lru_cache
+def _gate(company: str) -> ReadGate:  # noqa: ARG001 - each company's key has its own limits
+    from billing.omie.governor import ReadGate
+
+    return ReadGate(SystemClock(), OMIE_READS_PER_MINUTE)
 
 
 def _secrets(env: OmieEnv) -> SecretStore:
