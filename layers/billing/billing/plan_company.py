@@ -151,8 +151,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
     with tempfile.TemporaryFile() as spool:
         rows = _Rows(spool, deps, company)
-        rows.read()
-        named = rows.named_in_omie()
+        named = rows.read()
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
@@ -191,10 +190,14 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         line = replace(line, amount=this_month[row.code].amount)
                     summary.add(line)
                     plan.write(line.to_json())
+            vanished = _vanished(deps.ledger, company, month.previous(), still_here)
+            if vanished and not summary.count:
+                raise PlanRefused(
+                    f"Não há nada a faturar, e {vanished} Confira o token do Jestor e rode o mês de novo."
+                )
 
     digest = plan_hash(deps.objects.read_lines(key))
-    reasons = [*check_guardrail(summary, summary.guardrail)]
-    reasons += _vanished(deps.ledger, company, month.previous(), still_here)
+    reasons = [*check_guardrail(summary, summary.guardrail), *filter(None, [vanished])]
     decision = _decide(event, summary, in_doubt, reasons)
     planned = event | {
         "plan": {"key": key, "hash": digest, "lines": plan.lines} | summary.to_dict(),
@@ -209,12 +212,13 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     return planned
 
 
-def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_here: int) -> Iterator[str]:
+def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_here: int) -> str:
     """A token that sees only some rows gets a consistent count of them: only the month before knows better."""
     billed = sum(map(_is_billed, ledger.by_month(company, last_month)))
     gone = billed - still_here
-    if gone >= VANISHED_LEAST and gone > VANISHED_SHARE * billed:
-        yield f"{gone} contratos faturados em {last_month} não estão mais no Jestor (token com filtro de linhas?)."
+    if gone < VANISHED_LEAST or gone <= VANISHED_SHARE * billed:
+        return ""
+    return f"{gone} contratos faturados em {last_month} não estão mais no Jestor (token com filtro de linhas?)."
 
 
 def write_batches(
@@ -250,8 +254,13 @@ class _Rows:
         self._deps = deps
         self._company = company
 
-    def read(self) -> None:
-        """Raises PlanRefused when the table no longer fits the field map, JestorError when rows are missing."""
+    def read(self) -> Counter[int]:
+        """How many rows name each Omie contract, by nCodCtr.
+
+        Raises:
+            PlanRefused: the table no longer fits the field map.
+            JestorError: rows are missing.
+        """
         jestor = self._deps.jestor()
         settings = self._deps.settings
         table_map = settings.jestor.contracts
@@ -263,20 +272,20 @@ class _Rows:
         options = option_labels(properties)
         takes_orphans = self._company == min(settings.companies)
         drafts = with_drafts(table_map.fields.draft)
+        named: Counter[int] = Counter()
         for raw in jestor.iter_records(table_map.table, filters=[drafts], select=table_map.select):
             row = to_contract(raw, table_map, settings.company_by_label, options)
             if row.company == self._company or (not row.company and takes_orphans):
                 pickle.dump(row, self._spool)
+                if isinstance(row, Contract) and row.omie_id is not None:
+                    named[row.omie_id] += 1
+        return named
 
     def __iter__(self) -> Iterator[Contract | BadRow]:
         self._spool.seek(0)
         with contextlib.suppress(EOFError):
             while True:
                 yield pickle.load(self._spool)  # noqa: S301 - this process wrote it a moment ago
-
-    def named_in_omie(self) -> Counter[int]:
-        """nCodCtr -> how many rows name it."""
-        return Counter(row.omie_id for row in self if isinstance(row, Contract) and row.omie_id is not None)
 
     def rivals(self, named: Counter[int]) -> dict[int, tuple[str, ...]]:
         """nCodCtr -> the codes of the active rows that contest it."""

@@ -26,7 +26,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -171,9 +171,7 @@ def service_key(cod_servico: int, cod_lc116: str) -> str:
 _PARTS = ("descrição", "serviço", "vencimento", "e-mail")
 
 
-def fingerprint(
-    *, description: str, service_key: str, cTpVenc: str, nDiaFixo: int, cProxMes: str, email: str
-) -> str:
+def fingerprint(*, description: str, service_key: str, cTpVenc: str, nDiaFixo: int, cProxMes: str, email: str) -> str:
     """Four short hashes, joined by dots, of what we write into a contract beside its amount.
 
     Spacing, line breaks, the order and case of e-mail addresses, and an empty cProxMes (Omie's "N") make no
@@ -222,11 +220,15 @@ class Desired:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in _DESIRED_FIELDS}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         return cls(**data)
+
+
+_DESIRED_FIELDS = tuple(known.name for known in fields(Desired))
+_CUSTOMER_FIELDS = tuple(known.name for known in fields(Customer))
 
 
 def differences(desired: Desired, omie: OmieContract) -> tuple[str, ...]:
@@ -314,9 +316,7 @@ def unlinked(contracts: Iterable[OmieContract], taken: Container[int]) -> list[O
     return [
         found
         for found in contracts
-        if found.cCodSit == "10"
-        and not found.cCodIntCtr.startswith(ITEM_PREFIX)
-        and found.nCodCtr not in taken
+        if found.cCodSit == "10" and not found.cCodIntCtr.startswith(ITEM_PREFIX) and found.nCodCtr not in taken
     ]
 
 
@@ -503,7 +503,7 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
         nCodCtr=omie.nCodCtr if omie else None,
         work=work,
         desired=None if as_it_stands else desired.to_dict(),
-        customer=asdict(contract.customer) if work == "create" else None,
+        customer={name: getattr(contract.customer, name) for name in _CUSTOMER_FIELDS} if work == "create" else None,
         warnings=tuple(warnings),
         foreign_total=foreign_total,
     )
@@ -525,14 +525,10 @@ def _already_billed(
         order = f" (OS {ledger.nCodOS})" if ledger.nCodOS else ""
         return _skip(Reason.ALREADY_BILLED, f"Já faturado em {month}{order}.")
     if ledger and ledger.state in {State.SENDING, State.UNKNOWN}:
-        return _skip(
-            Reason.IN_DOUBT, "Envio em dúvida: será resolvido lendo o Omie. Não fature à mão enquanto isso."
-        )
+        return _skip(Reason.IN_DOUBT, "Envio em dúvida: será resolvido lendo o Omie. Não fature à mão enquanto isso.")
     if stage == 30:
         where = f" {omie.label}" if omie else ""
-        return _skip(
-            Reason.BILLED_IN_OMIE, f"O contrato{where} já foi faturado no Omie em {month}: será registrado."
-        )
+        return _skip(Reason.BILLED_IN_OMIE, f"O contrato{where} já foi faturado no Omie em {month}: será registrado.")
     return None
 
 
@@ -546,9 +542,7 @@ def _not_to_bill(
     if contract.start and contract.start > billed_on:
         first = BillingMonth.containing(contract.start)
         first = first if contract.start <= first.day(policy.billing_day) else first.next()
-        return _skip(
-            Reason.NOT_STARTED, f"Começa em {contract.start:%d/%m/%Y}: o primeiro faturamento é o de {first}."
-        )
+        return _skip(Reason.NOT_STARTED, f"Começa em {contract.start:%d/%m/%Y}: o primeiro faturamento é o de {first}.")
     if contract.end and contract.end < billed_on:
         return _skip(Reason.ENDED, f"Terminou em {contract.end:%d/%m/%Y} (data de fim no Jestor).")
     if held or (ledger and ledger.state is State.HELD):
@@ -632,9 +626,7 @@ def _wrong_outside_omie(
             f"{contract.company}: confira no Jestor o número do Omie e a empresa.",
         )
     if lookalikes:
-        links = " ou ".join(
-            f"billing-ops link --contract {contract.code} --omie {x.nCodCtr}" for x in lookalikes
-        )
+        links = " ou ".join(f"billing-ops link --contract {contract.code} --omie {x.nCodCtr}" for x in lookalikes)
         return _park(
             Reason.POSSIBLE_DUPLICATE,
             f"O cliente já tem contrato ativo no Omie sem vínculo com o Jestor: "
@@ -836,9 +828,7 @@ def check_guardrail(summary: PlanSummary, guardrail: Guardrail) -> tuple[str, ..
     if guardrail.approval_required:
         reasons.append("A configuração pede aprovação em toda rodada.")
     if guardrail.max_total is not None and summary.total > guardrail.max_total:
-        reasons.append(
-            f"O total de {format_brl(summary.total)} passa do limite de {format_brl(guardrail.max_total)}."
-        )
+        reasons.append(f"O total de {format_brl(summary.total)} passa do limite de {format_brl(guardrail.max_total)}.")
     if guardrail.max_count is not None and summary.count > guardrail.max_count:
         reasons.append(f"São {summary.count} contratos, mais que o limite de {guardrail.max_count}.")
     if summary.jumps:
