@@ -1,6 +1,7 @@
 """What a function loads before its first event: counted in modules, not by a stopwatch."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -10,25 +11,26 @@ import pytest
 
 from billing import bootstrap
 
+LAYER = Path(__file__).resolve().parents[2] / "layers" / "billing"
 HEAVY = {"aws_lambda_powertools", "holidays", "httpx", "jinja2", "pydantic", "tenacity"}
 """What the layer brings beside the standard library and boto3, all of it slow to load."""
 NEVER = {"moto", "pytest", "rich", "typer", "simulators", "ops", "requests", "aws_xray_sdk"}
 LOADS = {
-    "open_run": {"pydantic", "holidays"},
-    "plan_company": {"pydantic", "httpx", "tenacity"},
+    "open_run": {"aws_lambda_powertools", "pydantic", "holidays"},
+    "plan_company": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "request_approval": set[str](),
-    "bill_batch": {"pydantic", "httpx", "tenacity"},
-    "redrive": {"pydantic", "httpx", "tenacity"},
-    "settle_company": {"pydantic", "httpx", "tenacity"},
-    "close_run": {"pydantic", "jinja2"},
+    "bill_batch": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "redrive": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "settle_company": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "close_run": {"aws_lambda_powertools", "pydantic", "jinja2"},
 }
 
 START = """
 import json, os, sys
 os.environ.update(dict.fromkeys({variables}, "something"), AWS_DEFAULT_REGION="sa-east-1")
+import app
 from billing import bootstrap
 bootstrap._settings = lambda env: __import__("billing.settings")
-import billing.{name}
 bootstrap.{name}()
 print(json.dumps(sorted({{module.partition(".")[0] for module in sys.modules}})))
 """
@@ -46,21 +48,21 @@ def test_every_function_has_its_list(functions: dict[str, object]) -> None:
 @pytest.mark.parametrize("name", sorted(LOADS))
 def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> None:
     variables = [field.name.upper() for field in fields(bootstrap.BillEnv)] + ["NOTIFICATION_TOPIC", "JESTOR_BASE_URL"]
-    loaded = _loaded(root, START.format(name=name, variables=variables))
+    loaded = _loaded(root / "functions" / name, START.format(name=name, variables=variables))
     assert loaded & HEAVY == LOADS[name]
     # httpx takes rich along where it is installed, for its command line; the layer has none
     assert not loaded & (NEVER - {"rich"})
 
 
 def test_the_packages_themselves_load_nothing(root: Path) -> None:
-    assert not _loaded(root, PACKAGES) & (HEAVY | NEVER | {"boto3", "botocore"})
+    assert not _loaded(root / "functions", PACKAGES) & (HEAVY | NEVER | {"boto3", "botocore"})
 
 
-def _loaded(root: Path, code: str) -> set[str]:
+def _loaded(folder: Path, code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": str(root / "layers" / "billing")},
-        cwd=root / "functions",
+        env={"PYTHONPATH": os.pathsep.join([str(folder), str(LAYER)])},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,

@@ -82,6 +82,8 @@ def load(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object],
 
     def load(name: str, deps: object) -> ModuleType:
         monkeypatch.setattr(bootstrap, name, lambda: deps)
+        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "billing-ops")
+        monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "billing-ops")
         spec = importlib.util.spec_from_file_location(f"function_{name}", root / "functions" / name / "app.py")
         assert spec
         assert spec.loader
@@ -182,6 +184,12 @@ def test_bill_batch_leaves_a_replaced_plan_alone_and_answers_the_run(
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: 120_000)
     assert load("bill_batch", deps).handler(event, context) == {"batchItemFailures": []}
     assert tasks.ended[token]["output"] == {"wait_seconds": 0, "billed": 0, "parked": 0, "in_doubt": 0, "left": 4}
+
+
+def test_redrive_reads_what_the_command_asks(events: Events) -> None:
+    asked = Request.from_event(events("redrive"))
+    assert (asked.action, asked.month, asked.dry_run) == ("redrive", BillingMonth(2026, 12), False)
+    assert (asked.classes, asked.companies) == ({ParkClass.TRANSIENT, ParkClass.DATA}, {"acme"})
 
 
 def test_settle_company_takes_the_plan_and_answers_for_each_line(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from billing import bootstrap
 from billing.domain.charge import ParkClass
 from ops import docs
 from ops.cli import app
@@ -49,11 +48,22 @@ def test_every_parameter_of_the_template_is_documented_with_its_default():
             assert cell == (f"`{value}`" if value else "empty"), name
 
 
-def test_every_variable_a_function_reads_is_documented():
-    envs = [kind for kind in vars(bootstrap).values() if isinstance(kind, type) and issubclass(kind, bootstrap.Env)]
-    read = {field.name.upper() for env in envs for field in fields(env)}
-    documented = set(rows(CONFIGURATION, "4. Environment of the functions"))
-    assert documented == read | set(re.findall(r"^        (POWERTOOLS_\w+):", TEMPLATE, flags=re.MULTILINE))
+def test_every_variable_of_the_functions_is_documented_with_who_gets_it():
+    gets = {
+        folder: set(re.findall(r"^          ([A-Z_]+): !", body, flags=re.MULTILINE))
+        for folder, body in re.findall(
+            r"^      CodeUri: functions/(\w+)\n(.*?)^      Policies:", TEMPLATE, flags=re.MULTILINE | re.DOTALL
+        )
+    }
+    shared = set(re.findall(r"^        ([A-Z_]+): ", TEMPLATE.partition("\nResources:")[0], flags=re.MULTILINE))
+    documented = rows(CONFIGURATION, "4. Environment of the functions")
+    assert set(documented) == shared.union(*gets.values())
+    for name, row in documented.items():
+        cell = row.split(" | ")[1]
+        if name in shared:
+            assert cell == "all", name
+        else:
+            assert set(re.findall(r"`(\w+)`", cell)) == {folder for folder in gets if name in gets[folder]}, name
 
 
 def test_every_variable_a_command_reads_is_documented():
