@@ -48,7 +48,7 @@ from simulators.omie.core import OmieCore, apps_of
 from simulators.world import JESTOR_TOKEN, World, make_world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from billing.omie.replies import OmieError
     from simulators.omie.switches import Switches
@@ -127,6 +127,18 @@ class _Objects(Port):
         self._step("objects.plan_writer", lambda: target.put_text(key, text))
 
 
+class Reply(httpx.Response):
+    """As much of a response as the clients look at: making a whole one costs more than the simulated call."""
+
+    def __init__(self, status_code: int, content: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.status_code = status_code
+        self._content = content
+        self.headers = httpx.Headers(headers) if headers else _NO_HEADERS
+
+
+_NO_HEADERS: Final = httpx.Headers()
+
+
 class OmieLine:
     """`httpx.Client.post` straight into the core; a call takes the time the core says."""
 
@@ -135,14 +147,14 @@ class OmieLine:
         self._clock = clock
         self._step = step
 
-    def post(self, url: str, *, content: str, **_: Any) -> httpx.Response:
+    def post(self, url: str, *, content: str, **_: Any) -> Reply:
         if self._step is None:
             return self._post(url, content)
         method = content.split('"', 4)[3]
-        answer: httpx.Response = self._step(f"omie.{method}", lambda: self._post(url, content))
+        answer: Reply = self._step(f"omie.{method}", lambda: self._post(url, content))
         return answer
 
-    def _post(self, url: str, content: str) -> httpx.Response:
+    def _post(self, url: str, content: str) -> Reply:
         path = url.removeprefix("http://omie.lab")
         reply = self._core.handle(path, content.encode(), now=self._clock.now().timestamp())
         self._clock.advance(min(reply.delay, OMIE_TIMEOUT))
@@ -150,7 +162,7 @@ class OmieLine:
             raise httpx.ReadTimeout("the answer did not come in time")
         if reply.lost:
             raise httpx.RemoteProtocolError("the server disconnected without an answer")
-        return httpx.Response(reply.status, content=reply.body)
+        return Reply(reply.status, reply.body)
 
 
 class JestorLine:
@@ -159,19 +171,19 @@ class JestorLine:
         self._clock = clock
         self._step = step
 
-    def post(self, url: str, *, content: bytes, headers: dict[str, str], **_: Any) -> httpx.Response:
+    def post(self, url: str, *, content: bytes, headers: dict[str, str], **_: Any) -> Reply:
         path = url.removeprefix(JESTOR_URL)
         if self._step is None:
             return self._post(path, content, headers)
-        answer: httpx.Response = self._step(f"jestor.{path}", lambda: self._post(path, content, headers))
+        answer: Reply = self._step(f"jestor.{path}", lambda: self._post(path, content, headers))
         return answer
 
-    def _post(self, path: str, content: bytes, headers: dict[str, str]) -> httpx.Response:
+    def _post(self, path: str, content: bytes, headers: dict[str, str]) -> Reply:
         reply = self._core.handle(path, headers, content, now=self._clock.now().timestamp())
         self._clock.advance(min(reply.delay, JESTOR_TIMEOUT))
         if reply.delay > JESTOR_TIMEOUT or reply.lost:
             raise httpx.ReadTimeout("the answer did not come in time")
-        return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
+        return Reply(reply.status, reply.body, reply.headers)
 
 
 # --------------------------------------------------------------------------------------------------------- the queue

@@ -8,7 +8,7 @@ abandoned call within `longest_abandoned_call_seconds`, and Lambda ends a functi
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError
 
 from billing.domain.charge import ChargeKey, Event, State, TransitionRefused
 from billing.domain.month import SAO_PAULO, BillingMonth
-from simulators.lab import START, Killed, Lab, Message
+from billing.settings import Settings
+from simulators.lab import START, Killed, Lab, Message, demo_settings
 from simulators.omie import billing as omie_billing
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.answers import OmieFault
@@ -87,9 +88,12 @@ def pool(day: Any) -> dict[str, list[Frozen]]:
     return found
 
 
-def small_world(random: Random, start: datetime, count: int) -> World:
+def small_world(random: Random, start: datetime, count: int, companies: Collection[str]) -> World:
     """`count` contracts, one or two of them peculiar."""
-    kinds = pool(start.astimezone(SAO_PAULO).date())
+    kinds = {
+        kind: [one for one in found if one.omie_company in companies]
+        for kind, found in pool(start.astimezone(SAO_PAULO).date()).items()
+    }
     peculiar = random.choices(
         ["create", "differs_amount", "foreign_item", "lookalike", "suspended_in_omie", "match"],
         [5, 5, 2, 1, 1, 4],
@@ -99,6 +103,12 @@ def small_world(random: Random, start: datetime, count: int) -> World:
     chosen = [one for kind, number in wanted.items() for one in random.sample(kinds[kind], min(number, len(kinds[kind])))]
     chosen.sort(key=lambda one: one.jestor_id)
     return World(0, start.date(), COMPANIES, cast("Any", tuple(chosen)))
+
+
+@lru_cache
+def only(companies: tuple[str, ...]) -> Settings:
+    settings = demo_settings()
+    return settings.model_copy(update={"companies": {key: settings.companies[key] for key in companies}})
 
 
 # --------------------------------------------------------------------------------------------------- what was done
@@ -115,6 +125,7 @@ class Witness:
     edits: list[tuple[str, int, float]] = field(default_factory=list)
     blocks: int = 0
     done: Counter[str] = field(default_factory=Counter)
+    calm_runs: int = 0
     calm_months: set[str] = field(default_factory=set)
     """The months of which a run came to its end after the adversary had stopped."""
 
@@ -151,8 +162,10 @@ class Adversary:
         self.event_rate = random.choice([0.02, 0.08, 0.2])
         self.at_a_step = [kind for kind in AT_A_STEP if random.random() < 0.5] or ["kill_after"]
         self.at_any_time = [kind for kind in AT_ANY_TIME if random.random() < 0.45] or ["redeliver"]
+        companies = ("acme", "nimbus") if random.random() < 0.3 else ("acme",)
         self.lab = Lab(
-            world=small_world(random, start, contracts or random.randint(4, 8)),
+            world=small_world(random, start, contracts or random.randint(4, 8), companies),
+            settings=only(companies),
             seed=seed,
             start=start,
             switches=Switches() if script is not None else _switches(random),
@@ -193,12 +206,13 @@ class Adversary:
         for _ in range(CALM_RUNS):
             month = str(BillingMonth.of(lab.clock.now()))
             execution = lab.start(trigger="operator")
+            self.witness.calm_runs += 1
             lab.drain()
             if execution.answer is not None and not any(company["stopped"] for company in execution.answer["companies"]):
                 self.witness.calm_months.add(month)
                 if execution.answer["balanced"]:
                     return
-            lab.clock.advance(60)
+            lab.clock.advance(2000 if self.witness.blocks else 60)  # the report says how long Omie's block lasts
 
     def _new_month(self) -> bool:
         month = BillingMonth.of(self.lab.clock.now())
@@ -373,7 +387,7 @@ class Adversary:
     def _click(self) -> None:
         """A person bills by hand what Omie's screen shows under "Faturar hoje"."""
         lab = self.lab
-        now, app = lab.now(), lab.omie.apps[self.random.choice(sorted(lab.omie.apps))]
+        now, app = lab.now(), lab.omie.apps[self.random.choice(sorted(lab.settings.companies))]
         lab.omie.advance(now)
         waiting = omie_billing.stage(app, "20", day_of(now))
         if waiting:
@@ -419,13 +433,15 @@ class Adversary:
 
     def _company(self) -> None:
         """Another company of ours invoices it from now on."""
-        company = self.random.choice(sorted(COMPANIES.values(), key=lambda one: one.key))
+        company = COMPANIES[self.random.choice(sorted(self.lab.settings.companies))]
         label = self.random.choice(sorted(company.services))
         self._jestor({FIELDS["company"]: company.jestor_label, FIELDS["service"]: label})
 
     def _edit(self) -> None:
         """A person changes the amount in Omie's own screen, while no batch is being billed."""
-        app = self.lab.omie.apps[self.random.choice(sorted(self.lab.omie.apps))]
+        app = self.lab.omie.apps[self.random.choice(sorted(self.lab.settings.companies))]
+        if not app.contract_list:
+            return
         contract = self.random.choice(app.contract_list)
         cadastro = contract.cadastro()
         cadastro["itensContrato"][0]["itemCabecalho"]["valorUnit"] = 77.7

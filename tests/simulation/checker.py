@@ -8,9 +8,11 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from billing.domain.charge import MONTHLY, Charge, Event, State
+from billing.bill_batch import STAGE_SHOWN_FOR
+from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing
-from tests.simulation.adversary import Adversary, Witness
+from tests.simulation.adversary import LONGEST_ABANDONED, Adversary, Witness
 
 HARD_LIMITS = frozenset({"ip_per_minute", "method_per_minute", "in_flight", "parallel_write"})
 
@@ -78,8 +80,19 @@ class _Check:
                 self.broken.append(f"{code}: billed by us in {month}, a month nobody claimed it for")
             if len(orders) > 1:
                 line = f"{code}: billed {len(orders)} times in {month}: {[(o.company, o.by, o.nCodOS) for o in orders]}"
-                at_once = len(ours) == 1 and len(orders) == 2 and abs(orders[0].at - orders[1].at) <= NOBODY_CAN_TELL
-                (self.forgiven if at_once else self.broken).append(line)
+                clicked = [order for order in orders if order.by == "person"]
+                at_once = len(ours) == len(clicked) == 1 and 0 <= ours[0].at - clicked[0].at <= NOBODY_CAN_TELL
+                if not at_once:
+                    self.broken.append(line)
+                elif month in self.witness.calm_months and not self._noticed(month):
+                    self.broken.append(f"{line}, and no run says so")
+                else:
+                    self.forgiven.append(line)
+
+    def _noticed(self, month: str) -> bool:
+        """Did the last run to look at that month say that Omie's orders are not what was planned?"""
+        told = [one.answer for one in self.lab.executions if one.answer is not None and one.answer["month"] == month]
+        return any(company["mismatches"] for answer in told for company in answer["companies"])
 
     def _ledger_is_true(self) -> None:
         for charge in self.charges:
@@ -101,6 +114,9 @@ class _Check:
     def _lost(self) -> None:
         """The last plan of a month that came to its end: each line billed, parked, held or explained."""
         known = {(charge.key.contract, str(charge.key.month)): charge for charge in self.charges}
+        if self.witness.calm_runs and not self.witness.calm_months:
+            failures = [one.failure for one in self.lab.executions[-2:]]
+            self.broken.append(f"everybody: with nothing broken any more no run came to its end {failures}")
         for month in self.witness.calm_months:
             for line in self._last_plan(month):
                 if line["action"] != "bill":
@@ -146,8 +162,9 @@ class _Check:
             self.broken.append(f"blocked by our own errors: {book.blocks}")
 
 
-NOBODY_CAN_TELL = 0.0
-"""Seconds between a person's click and our call within which no reading could have shown the click."""
+NOBODY_CAN_TELL = 2 * STAGE_SHOWN_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED
+"""Seconds from a person's click to our own billing of the same contract, at most, when no reading we may afford shows
+the click in time: Omie accepts both (one of its undocumented choices), and the run must end saying so."""
 
 
 def _planned(lab: Lab) -> dict[tuple[str, str], set[int]]:

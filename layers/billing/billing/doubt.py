@@ -32,7 +32,7 @@ MONTH_OVER_REASON = (
 
 
 class Order(NamedTuple):
-    """An OS that billing made: what Omie billed, in centavos."""
+    """What Omie billed in the month, in centavos; the OS is the first, should there be more than one."""
 
     nCodOS: int
     amount: int
@@ -107,8 +107,9 @@ class Books:
         found: dict[int, Order] = {}
         for os in self.omie.iter_os(self.month.first_day, until):
             order = mapping.billed_order(os, by_number)
-            if order is not None:
-                found[order.nCodCtr] = Order(order.nCodOS, order.amount)
+            if order is not None:  # two of one month are more than was planned, and show up as a mismatch
+                known = found.get(order.nCodCtr, Order(order.nCodOS, 0))
+                found[order.nCodCtr] = Order(known.nCodOS, known.amount + order.amount)
         return found
 
 
