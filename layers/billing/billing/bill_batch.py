@@ -48,6 +48,9 @@ SEND_WINDOW = timedelta(seconds=5)
 MIDNIGHT_MARGIN = timedelta(minutes=10)
 STOP_BEFORE_TIMEOUT = 60.0
 """Seconds of the function's time kept back: longer than any one call may take."""
+HEAD_START = 1.5
+"""Seconds from reserving slots to the first send: the lane's write and the first contract's read. A slot that is late
+before anything could be sent would be lost, and cost the batch a second write."""
 PAUSE_AFTER_KEY_REFUSED = 900.0
 MAX_RECEIVES = 5
 """After so many receives the queue gives a message up (template.yaml)."""
@@ -230,6 +233,7 @@ class _Lane:
         self.deadline = deadline
         self.company: CompanySettings = deps.settings.companies[batch.company]
         self.omie = deps.omie(batch.company)
+        self.errors_heeded = self.omie.errors
         self.left = len(todo)
         self.slots = Slots(0.0, 0.0, 0)
 
@@ -244,6 +248,7 @@ class _Lane:
         for line, existing in self.deps.read_ahead(self._read, self.todo):
             if self.deps.clock.now().timestamp() > self.deadline - STOP_BEFORE_TIMEOUT:
                 raise LaneStopped(self.deps.clock.now().timestamp())
+            self._heed_errors()
             self._bill(line, existing)
             self.left -= 1
 
@@ -266,12 +271,20 @@ class _Lane:
         self.deps.seen_billed[self.batch.company] = (now, billed)
         return billed
 
+    def _heed_errors(self) -> None:
+        """Omie's errors since the last look may have used up the lane's budget; slots reserved before do not count."""
+        if self.omie.errors != self.errors_heeded:
+            self.errors_heeded = self.omie.errors
+            until = self.deps.lanes.get(self.batch.company).blocked_until
+            if until > self.deps.clock.now().timestamp():
+                raise LaneStopped(until)
+
     # --- slots ---------------------------------------------------------------------------------------------------
 
     def _reserve(self) -> Slots:
-        now = self.deps.clock.now().timestamp()
+        first_call = self.deps.clock.now().timestamp() + HEAD_START
         interval = interval_for(self.batch.per_minute)
-        answer = self.deps.lanes.reserve(self.batch.company, self.left, now, interval)
+        answer = self.deps.lanes.reserve(self.batch.company, self.left, first_call, interval)
         if isinstance(answer, BlockedUntil):
             raise LaneStopped(answer.until)
         return answer

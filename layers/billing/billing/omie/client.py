@@ -126,6 +126,8 @@ class OmieClient:
         self._clock = clock
         self._gate = gate
         self._on_error = on_error
+        self.errors = 0
+        """Error replies and missing answers so far."""
 
     def __repr__(self) -> str:
         return f"OmieClient({self._base_url!r})"
@@ -317,6 +319,7 @@ class OmieClient:
             error.args = (method, error.text)
         if self._gate is not None and not write and error.retry_after is not None:
             self._gate.hold(method, error.retry_after)
+        self.errors += 1
         if self._on_error is not None:
             self._on_error(method, error)
         raise error.with_traceback(None)  # read_reply's frame knows the reply as it came
