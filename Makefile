@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test check up down setup lock build bench browser format clean
+.PHONY: help demo test check up down setup lock build bench browser model format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,10 @@ setup-dev: .venv/.done
 browser: ## headless Chromium from Debian's packages, for the report's browser test
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
 	@chromium --version
+
+model: setup-dev ## verify docs/model/charge.pml exhaustively with spin (Debian's package): 3 minutes, 1 GB
+	@command -v spin >/dev/null && command -v gcc >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq spin gcc >/dev/null; }
+	@$(BIN)/python -m ops.model
 
 lock: .tools/uv/.done ## resolve the requirement files anew
 	$(COMPILE) --upgrade pyproject.toml -o layers/billing/requirements.txt
