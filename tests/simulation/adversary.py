@@ -41,9 +41,15 @@ OMIE_ANSWERS = (
 ).split()
 JESTOR_ANSWERS = ("server_error", "rate_limited", "status_false", "missing_data", "short_page", "slow", "lost_reply")
 AT_A_STEP = (
-    "kill_before kill_after pause pause_after nested nested_after throttle throttle_after lost_reply lost_request "
-    "late killed_late answer blocked jestor"
+    "kill_before kill_after pause pause_after nested nested_after during throttle throttle_after lost_reply "
+    "lost_request late killed_late answer blocked jestor"
 ).split()
+ONLY_AT = {
+    **dict.fromkeys(("during", "lost_reply", "lost_request", "late", "killed_late", "answer", "blocked"), "omie"),
+    **dict.fromkeys(("throttle", "throttle_after"), "store"),
+    "jestor": "jestor",
+}
+_EVERYWHERE = {**dict.fromkeys(STORES, "store"), "omie": "omie", "jestor": "jestor"}
 AT_ANY_TIME = (
     "redeliver move second_execution abort duplicate drop reorder replay click hold lift redrive amount company edit "
     "time long_time"
@@ -123,6 +129,8 @@ class Witness:
     claimed_on_hold: list[str] = field(default_factory=list)
     clicks: list[tuple[str, int, float]] = field(default_factory=list)
     edits: list[tuple[str, int, float]] = field(default_factory=list)
+    plans: list[tuple[float, str, str, str]] = field(default_factory=list)
+    """(when, run, company, hash) of each plan that became the valid one."""
     blocks: int = 0
     done: Counter[str] = field(default_factory=Counter)
     calm_runs: int = 0
@@ -173,6 +181,8 @@ class Adversary:
         )
         self.messages: list[Message] = []
         self.lab.fifo.send = self._sent  # type: ignore[method-assign]
+        self._put_plan = self.lab.runs.put_plan
+        self.lab.runs.put_plan = self._planned  # type: ignore[method-assign]
         if spoil is not None:
             spoil(self.lab)
 
@@ -242,18 +252,11 @@ class Adversary:
     def _draw(self, name: str) -> str | None:
         if self.random.random() >= self.rate:
             return None
-        kind = self.random.choice(self.at_a_step)
-        port, _, method = name.partition(".")
-        if kind in {"throttle", "throttle_after"} and port not in STORES:
-            return None
-        if kind in {"lost_reply", "lost_request", "late", "killed_late", "answer", "blocked"} and port != "omie":
-            return None
-        if kind == "jestor" and port != "jestor":
-            return None
-        if kind in {"nested", "nested_after"} and self.depth >= 2:
-            return None
-        del method
-        return kind
+        port = name.partition(".")[0]
+        kinds = [kind for kind in self.at_a_step if ONLY_AT.get(kind, _EVERYWHERE[port]) == _EVERYWHERE[port]]
+        if self.depth >= 2:
+            kinds = [kind for kind in kinds if kind not in {"nested", "nested_after", "during"}]
+        return self.random.choice(kinds) if kinds else None
 
     def _in_time(self, call: Callable[[], Any]) -> Any:
         """Lambda kills the function at its time-out; nothing leaves after that."""
@@ -285,6 +288,14 @@ class Adversary:
             case "nested_after":
                 answer = self._in_time(call)
                 self._nested()
+                return answer
+            case "during":
+                began = self.lab.clock.now()
+                answer = self._in_time(call)
+                ended = self.lab.clock.now()
+                self.lab.clock.set(began + timedelta(milliseconds=1))
+                self._nested(in_flight=True)
+                self.lab.clock.set(max(ended, self.lab.clock.now()))
                 return answer
             case "throttle":
                 raise _throttled()
@@ -325,11 +336,18 @@ class Adversary:
     def _late(self) -> float:
         return self.random.uniform(0.5, LONGEST_ABANDONED - 1)
 
-    def _nested(self) -> None:
-        """Something else happens while this process waits for its call."""
+    def _nested(self, *, in_flight: bool = False) -> None:
+        """Something else happens while this process waits for its call.
+
+        A second delivery of one message never overlaps a call under way: SQS hides it for six times as long as
+        Lambda lets the first one live.
+        """
         self.depth += 1
         try:
-            self.something(inside=True)
+            if in_flight:
+                self._move()
+            else:
+                self.something(inside=True)
         finally:
             self.depth -= 1
 
@@ -479,6 +497,10 @@ class Adversary:
                     self.lab.ledger.apply(charge.key, event, now=self.lab.clock.now(), who="person", why="released")
                 except TransitionRefused:
                     continue
+
+    def _planned(self, run: str, company: str, **plan: Any) -> None:
+        self.witness.plans.append((self.lab.now(), run, company, plan["plan_hash"]))
+        self._put_plan(run, company, **plan)
 
     def _sent(self, group: str, body: Any) -> None:
         Lab_send = type(self.lab.fifo).send

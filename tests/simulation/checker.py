@@ -5,6 +5,8 @@ Each broken promise is one line. `forgiven` counts what no program could have pr
 
 import json
 from collections import defaultdict
+from datetime import datetime
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from billing.domain.charge import MONTHLY, Charge, Event, State
@@ -43,6 +45,7 @@ class _Check:
         self._ledger_is_true()
         self._lost()
         self._amounts()
+        self._old_plans()
         self._limits()
         self.broken += [f"{code}: claimed although it was on hold" for code in self.witness.claimed_on_hold]
         return Verdict(self.broken, self.forgiven)
@@ -91,8 +94,8 @@ class _Check:
 
     def _noticed(self, month: str) -> bool:
         """Did the last run to look at that month say that Omie's orders are not what was planned?"""
-        told = [one.answer for one in self.lab.executions if one.answer is not None and one.answer["month"] == month]
-        return any(company["mismatches"] for answer in told for company in answer["companies"])
+        branches = [branch.event for one in self.lab.executions for branch in one.branches]
+        return any(event.get("mismatches") for event in branches if event["month"] == month)
 
     def _ledger_is_true(self) -> None:
         for charge in self.charges:
@@ -153,6 +156,22 @@ class _Check:
                     self.broken.append(f"{code}: billed {order.amount} in {month}, planned {sorted(planned)}")
                 elif charge is not None and charge.state is State.BILLED and charge.amount != order.amount:
                     self.broken.append(f"{code}: billed {order.amount} in {month}, the ledger says {charge.amount}")
+
+    def _old_plans(self) -> None:
+        """Who claims, claims for the plan that is valid now, or was when the function that claims began."""
+        for charge in self.charges:
+            claims = [line for line in charge.history if line["event"] == Event.CLAIM]
+            if not claims:
+                continue
+            at = datetime.fromisoformat(claims[-1]["at"]).timestamp()
+            known = [
+                (when, plan)
+                for when, run, company, plan in self.witness.plans
+                if (run, company) == (charge.run, charge.company) and when <= at
+            ]
+            replaced_at = next((when for (_, plan), (when, _) in pairwise(known) if plan == charge.plan_hash), at)
+            if charge.plan_hash != known[-1][1] and at - replaced_at > FUNCTION_TIMEOUT_SECONDS:
+                self.broken.append(f"{charge.key.contract}: claimed for a plan replaced {at - replaced_at:.0f} s before")
 
     def _limits(self) -> None:
         book = self.lab.omie.book

@@ -1,0 +1,110 @@
+"""The rules of docs/exactly-once.md, each taken away by substituting a port, a setting or a constant of one lab."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from billing import bill_batch
+from billing.domain.charge import WRITER_ONLY, Charge, ChargeKey, Event, State
+from billing.store.ledger import Claimed, NotClaimed
+from simulators.lab import Lab
+
+
+def claim_before_call(lab: Lab) -> None:
+    """The ledger hears of the claim only together with what came of it."""
+    real_claim, real_apply = lab.ledger.claim, lab.ledger.apply
+    waiting: dict[str, tuple[ChargeKey, dict[str, Any]]] = {}
+
+    def claim(key: ChargeKey, **facts: Any) -> Any:
+        known = lab.ledger.get(key)
+        if known is not None and known.state is not State.READY:
+            return NotClaimed(known)
+        if (reason := lab.ledger.hold(key.contract)) is not None:
+            return type(lab.ledger).claim(lab.ledger, key, **facts) if reason else None
+        waiting[facts["attempt"]] = key, facts
+        return Claimed(
+            Charge(key, State.SENDING, facts["company"], facts["amount"], attempt=facts["attempt"], claimed_at=facts["now"])
+        )
+
+    def apply(key: ChargeKey, event: Event, *, attempt: str | None = None, **facts: Any) -> Charge:
+        if attempt in waiting and event in WRITER_ONLY | {Event.IN_DOUBT}:
+            real_claim(key, **waiting.pop(attempt)[1])
+        return real_apply(key, event, attempt=attempt, **facts)
+
+    lab.ledger.claim = claim  # type: ignore[method-assign]
+    lab.ledger.apply = apply  # type: ignore[method-assign]
+
+
+def hold_check(lab: Lab) -> None:
+    real = lab.ledger.claim
+
+    def claim(*args: Any, **facts: Any) -> Any:
+        holds, lab.ledger._holds = lab.ledger._holds, {}
+        try:
+            return real(*args, **facts)
+        finally:
+            lab.ledger._holds = holds
+
+    lab.ledger.claim = claim  # type: ignore[method-assign]
+
+
+def in_doubt_wait(lab: Lab) -> None:
+    companies = {
+        key: company.model_copy(update={"in_doubt_wait_seconds": 0}) for key, company in lab.settings.companies.items()
+    }
+    lab.settings = lab.settings.model_copy(update={"companies": companies})
+
+
+def adopt(lab: Lab) -> None:
+    """What Omie shows as billed is sent again like what it shows as not billed."""
+    real = lab.ledger.apply
+
+    def apply(key: ChargeKey, event: Event, **facts: Any) -> Charge:
+        if event is Event.ADOPT and (known := lab.ledger.get(key)) is not None and known.state is State.UNKNOWN:
+            event = Event.RESEND
+        return real(key, event, **facts)
+
+    lab.ledger.apply = apply  # type: ignore[method-assign]
+
+
+class _Any(str):
+    """Equal to every hash."""
+
+    __slots__ = ()
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    def __ne__(self, _: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+def plan_hash_check(lab: Lab) -> None:
+    lab.runs.plan_hash = lambda *_: _Any("any")  # type: ignore[method-assign]
+
+
+def fifo_group(lab: Lab) -> None:
+    lab.fifo.grouped = False
+
+
+def own_month_rule(lab: Lab) -> None:
+    """Together with `without_own_month`: the rule is a function of the module, not a port."""
+
+
+@contextmanager
+def constants(mutation: Callable[[Lab], None]) -> Iterator[None]:
+    """For the one rule that no port carries."""
+    real = bill_batch.may_send
+    if mutation is own_month_rule:
+        bill_batch.may_send = lambda *_: True
+    try:
+        yield
+    finally:
+        bill_batch.may_send = real
+
+
+MUTATIONS = (claim_before_call, hold_check, in_doubt_wait, adopt, plan_hash_check, own_month_rule, fifo_group)
+_unused = replace
