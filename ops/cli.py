@@ -25,7 +25,9 @@ from ops.desk import Desk, Tools, desk
 from ops.errors import InputError, OperatorError
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
 from ops.link import check_link, contract_number
+from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
+from ops.repair import dlq_app, explain, resolve
 from ops.stack import Execution, Stack, known_company, no_settings
 from ops.verdict import refusals, verdict
 
@@ -47,20 +49,13 @@ settings_app = App(cls=Group, help="Confere, envia e mostra a configuração das
 secrets_app = App(cls=Group, help="Grava e confere as chaves do Omie e do Jestor.", no_args_is_help=True)
 app.add_typer(settings_app, name="settings")
 app.add_typer(secrets_app, name="secrets")
+app.add_typer(dlq_app, name="dlq")
 
 
 class ReportFormat(StrEnum):
     HTML = "html"
     CSV = "csv"
     JSON = "json"
-
-
-Month = Annotated[
-    str | None,
-    typer.Option("--month", metavar="AAAA-MM", help="Mês de competência; sem ela, o mês atual em São Paulo."),
-]
-Company = Annotated[str, typer.Option("--company", metavar="EMPRESA", help="A empresa, como está na configuração.")]
-Json = Annotated[bool, typer.Option("--json", help="Um único objeto JSON na saída, para programas.")]
 
 
 @app.callback()
@@ -299,6 +294,7 @@ def status(
         here.say(f"  billing-ops approve --month {chosen} --company {item.company}   (ou reject)")
     if parked:
         here.say(f"Fila de parados: {thousands(parked)} à espera de uma pessoa, somando todos os meses.")
+        here.say("  billing-ops dlq list")
 
 
 @app.command()
@@ -330,6 +326,12 @@ def report(
     here.say(f"{kind} de {chosen}: {path}")
     if open_:
         here.tools.open_page(path.resolve().as_uri())
+
+
+# ---- what waits for a person
+
+app.command("explain")(explain)
+app.command("resolve")(resolve)
 
 
 # ---- approval

@@ -16,12 +16,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from billing.domain.charge import MONTHLY, State
+from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
 from billing.omie import governor
 from billing.settings import Settings, SettingsError, load_settings
 from billing.store import dynamo
 from billing.store.lanes import LaneStore
-from billing.store.ledger import BY_COMPANY_MONTH, company_month
+from billing.store.ledger import BY_COMPANY_MONTH, Ledger, company_month
 from billing.store.objects import ObjectMissing, ObjectStore
 from billing.store.runs import RunStore
 from billing.store.secrets import jestor_name, omie_name
@@ -51,6 +51,10 @@ _AWS_CHOSEN: Final = (
 """Whoever set one of these has said which AWS is meant."""
 
 _CLIENT: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4})
+_INVOKE: Final = Config(
+    connect_timeout=5, read_timeout=910, tcp_keepalive=True, retries={"mode": "standard", "total_max_attempts": 1}
+)
+"""For a function that may work 900 seconds; asked once, because a second call would work beside the first."""
 _OUTPUTS: Final = (
     "StateMachineArn", "DataBucketName", "LedgerTableName", "RunsTableName", "LanesTableName",
     "OmieWritesDlqUrl", "SettingsKey", "SecretsPrefix",
@@ -141,6 +145,8 @@ class Clients(NamedTuple):
     sqs: SQSClient
     secretsmanager: SecretsManagerClient
     sts: Any
+    functions: Any = None
+    """Lambda."""
 
 
 def find_place(environ: Mapping[str, str], name: str | None, local_file: Path = LOCAL_FILE) -> Place:
@@ -170,7 +176,8 @@ def connect(place: Place) -> Stack:
     )
 
     def client(service: Any) -> Any:
-        return session.client(service, endpoint_url=env.get("AWS_ENDPOINT_URL"), config=_CLIENT)
+        config = _INVOKE if service == "lambda" else _CLIENT
+        return session.client(service, endpoint_url=env.get("AWS_ENDPOINT_URL"), config=config)
 
     return find_stack(place.stack, client)
 
@@ -197,7 +204,7 @@ def find_stack(name: str, client: Callable[[str], Any]) -> Stack:
             f"Confira --stack ou publique de novo (make deploy)."
         )
     parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", [])}
-    services = ("stepfunctions", "dynamodb", "s3", "sqs", "secretsmanager", "sts")
+    services = ("stepfunctions", "dynamodb", "s3", "sqs", "secretsmanager", "sts", "lambda")
     return Stack(name, outputs, parameters, Clients(*map(client, services)))
 
 
@@ -343,6 +350,38 @@ class Stack:
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )
         return sum(map(int, answer["Attributes"].values()))
+
+    # ---- what waits for a person
+
+    def repair(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the redrive function; its answer. Raises OperatorError with the line it refused with."""
+        name = self.outputs.get("RedriveFunctionName")
+        if name is None:
+            raise OperatorError(
+                f"A pilha {self.name} ainda não tem a função redrive. Publique-a de novo (make deploy)."
+            )
+        payload = json.dumps(request, ensure_ascii=False).encode()
+        answer = self.clients.functions.invoke(FunctionName=name, Payload=payload)
+        told = _json_object(answer["Payload"].read().decode())
+        if "FunctionError" not in answer:
+            return told
+        kind, message = str(told.get("errorType", "")), str(told.get("errorMessage", ""))
+        if kind == "BadRequest":
+            raise InputError(message)
+        if "timed out" in message:
+            raise OperatorError("A função redrive passou do tempo. Repita: o que já foi feito não se repete.")
+        raise OperatorError(
+            f"A função redrive falhou ({kind or 'sem nome'}): {' '.join(message.split())[:200]} "
+            "Nada se perdeu; o que estava na fila reaparece em 15 minutos."
+        )
+
+    def charges(self, contract: str, month: BillingMonth, kinds: Sequence[str]) -> tuple[list[Charge], str | None]:
+        """The contract's charges of that month, in the order of `kinds`, and the reason of its hold, if any."""
+        holds = self.outputs.get("HoldsTableName", "")
+        ledger = Ledger(self.clients.dynamodb, self.outputs["LedgerTableName"], holds)
+        keys = [ChargeKey(contract, month, kind) for kind in kinds]
+        found = ledger.get_many(keys)
+        return [found[key] for key in keys if key in found], ledger.hold(contract) if holds else None
 
     # ---- settings and reports
 

@@ -487,11 +487,12 @@ def test_status_counts_the_ledger_and_names_blocks_approvals_and_the_queue(ops):
     assert lines[0] == "2026-12 na pilha billing-ops (sa-east-1), 01/12/2026 06:00"
     assert "acme │ aberta 05:55 (2ª vez) │ 2 │ 1 │ 1 │ 0 │ 0 │ 0" in lines
     assert "nimbus │ não iniciada │ 1 │ 0 │ 0 │ 0 │ 0 │ 0" in lines
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "Bloqueada: nimbus até 06:30. Erros demais.",
         "Espera aprovação: acme: Total acima do limite.",
         "billing-ops approve --month 2026-12 --company acme (ou reject)",
         "Fila de parados: 1 à espera de uma pessoa, somando todos os meses.",
+        "billing-ops dlq list",
     ]
 
 

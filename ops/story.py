@@ -1,0 +1,145 @@
+"""The story of one charge, for a tired person: what happened, when, by whom and why; and what to do now. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from billing.domain.charge import MONTHLY, Charge, Event, State
+from billing.domain.money import format_brl
+from billing.domain.month import SAO_PAULO
+from billing.parking import SAFE_ACTION, class_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+STATES: Final[Mapping[State, str]] = {
+    State.READY: "A ENVIAR",
+    State.SENDING: "ENVIANDO",
+    State.UNKNOWN: "EM DÚVIDA",
+    State.BILLED: "FATURADO",
+    State.PARKED: "PARADO",
+    State.HELD: "RETIDO",
+}
+EVENTS: Final[Mapping[str, str]] = {
+    Event.CLAIM: "reservado para o envio",
+    Event.GIVE_UP: "reserva devolvida, sem enviar",
+    Event.DONE: "faturado no Omie",
+    Event.NOT_EXECUTED: "o Omie não executou; pode ser enviado de novo",
+    Event.REJECT: "recusado pelo Omie",
+    Event.IN_DOUBT: "ficou em dúvida",
+    Event.ADOPT: "encontrado no Omie já faturado, e registrado",
+    Event.RESEND: "lido no Omie como não faturado; pode ser enviado de novo",
+    Event.PARK: "parado, à espera de uma pessoa",
+    Event.HOLD: "retido por cancelamento",
+    Event.RELEASE: "retenção desfeita",
+    Event.REDRIVE: "liberado para uma nova tentativa",
+}
+OF_CREATION: Final[Mapping[str, str]] = {
+    Event.CLAIM: "criação do contrato no Omie: reservada",
+    Event.DONE: "contrato criado no Omie",
+    Event.ADOPT: "contrato encontrado no Omie já criado",
+    Event.RESEND: "o contrato não está no Omie; pode ser criado de novo",
+    Event.REJECT: "criação do contrato recusada pelo Omie",
+    Event.IN_DOUBT: "criação do contrato em dúvida",
+    Event.REDRIVE: "criação do contrato liberada para nova tentativa",
+}
+FUNCTIONS: Final[Mapping[str, str]] = {
+    "bill_batch": "faturamento",
+    "settle_company": "conferência no fim da execução",
+    "redrive": "billing-ops",
+}
+
+
+def told(contract: str, month: object, charges: Sequence[Charge], hold: str | None) -> Iterator[str]:
+    """The lines, the present state first. `charges`: the month's charge and, if any, the creation in Omie."""
+    monthly = next((charge for charge in charges if charge.key.kind == MONTHLY), None)
+    if monthly is not None:
+        yield _headline(monthly)
+        yield f"  O que fazer: {_to_do(monthly)}"
+    elif charges:
+        yield f"{contract} em {month}: a cobrança ainda não foi enviada."
+    else:
+        plan = f"billing-ops report --month {month} --open"
+        yield f"{contract} em {month}: nada foi enviado nem registrado. O plano diz por quê: {plan}"
+    if hold is not None:
+        yield f"  Há um cancelamento sobre {contract}: nenhuma cobrança dele pode ser enviada. {hold}".rstrip()
+    lines = sorted((str(line["at"]), charge.key.kind, line) for charge in charges for line in charge.history)
+    if lines:
+        yield ""
+    for at, kind, line in lines:
+        yield f"  {_moment(at)}  {_event(kind, line)}"
+
+
+def facts(contract: str, month: object, charges: Sequence[Charge], hold: str | None) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "contract": contract,
+        "month": str(month),
+        "hold": hold,
+        "charges": [
+            {
+                "kind": charge.key.kind,
+                "state": charge.state.value,
+                "company": charge.company,
+                "amount": charge.amount,
+                "nCodCtr": charge.nCodCtr,
+                "nCodOS": charge.nCodOS,
+                "reason_code": charge.reason_code,
+                "reason": charge.reason,
+                "failures": charge.failures,
+                "run": charge.run,
+                "plan_hash": charge.plan_hash,
+                "history": [dict(line) for line in charge.history],
+            }
+            for charge in charges
+        ],
+    }
+
+
+def _headline(charge: Charge) -> str:
+    parts = [format_brl(charge.amount)]
+    parts += [f"OS {charge.nCodOS}"] if charge.nCodOS else []
+    parts += [f"contrato {charge.nCodCtr} no Omie"] if charge.nCodCtr else []
+    reason = f" {charge.reason}" if charge.reason else ""
+    key = charge.key
+    return f"{key.contract} em {key.month} ({charge.company}): {STATES[charge.state]}. {', '.join(parts)}.{reason}"
+
+
+def _to_do(charge: Charge) -> str:
+    month, company = charge.key.month, charge.company
+    match charge.state:
+        case State.BILLED:
+            return "nada."
+        case State.PARKED:
+            return SAFE_ACTION[class_of(charge)]
+        case State.READY:
+            return f"entra na próxima execução: billing-ops run --company {company}"
+        case State.HELD:
+            return "nada; se o cliente continua, reative o contrato no Jestor."
+    return (
+        "não fature à mão. O sistema lê o Omie no fim da execução e decide; "
+        f"para adiantar: billing-ops resolve --month {month} --company {company}"
+    )
+
+
+def _event(kind: str, line: Mapping[str, Any]) -> str:
+    event, why = str(line["event"]), str(line.get("why") or "")
+    what = (EVENTS if kind == MONTHLY else OF_CREATION).get(event) or EVENTS.get(event, event)
+    because = f": {why}" if why and not (event == Event.CLAIM and why.startswith("run ")) else ""
+    return f"{what}{because} [{_who(str(line['who']))}]"
+
+
+def _who(who: str) -> str:
+    """From "bill_batch arn:...:2026-12-operador" to "faturamento, execução 2026-12-operador"."""
+    function, _, rest = who.partition(" ")
+    name = FUNCTIONS.get(function)
+    if name is None:
+        return who
+    if function == "redrive":
+        return f"{rest}, por {name}"
+    return f"{name}, execução {rest.rsplit(':', 1)[-1]}"
+
+
+def _moment(at: str) -> str:
+    return f"{datetime.fromisoformat(at).astimezone(SAO_PAULO):%d/%m/%Y %H:%M:%S}"
