@@ -46,7 +46,7 @@ OF_CREATION: Final[Mapping[str, str]] = {
 }
 FUNCTIONS: Final[Mapping[str, str]] = {
     "bill_batch": "faturamento",
-    "settle_company": "conferência no fim da execução",
+    "settle_company": "conferência",
     "redrive": "billing-ops",
 }
 
@@ -126,7 +126,8 @@ def _to_do(charge: Charge) -> str:
 def _event(kind: str, line: Mapping[str, Any]) -> str:
     event, why = str(line["event"]), str(line.get("why") or "")
     what = (EVENTS if kind == MONTHLY else OF_CREATION).get(event) or EVENTS.get(event, event)
-    because = f": {why}" if why and not (event == Event.CLAIM and why.startswith("run ")) else ""
+    says_nothing = why in {"", what} or (event == Event.CLAIM and why.startswith("run "))
+    because = "" if says_nothing else f": {why}"
     return f"{what}{because} [{_who(str(line['who']))}]"
 
 

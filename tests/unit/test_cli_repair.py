@@ -1,0 +1,476 @@
+"""`billing-ops dlq`, `resolve` and `explain` as they are typed, over the real use case and a lab."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from moto import mock_aws
+from typer.testing import CliRunner
+
+from billing.bill_batch import CREATION
+from billing.domain.charge import ChargeKey, Event, ParkClass, State
+from billing.domain.month import BillingMonth
+from billing.parking import charge_message
+from billing.redrive import BadRequest, RedriveDeps, redrive
+from billing.store.ledger import Ledger
+from ops.cli import app
+from ops.desk import Tools
+from ops.stack import Clients, Stack
+from simulators.lab import DEMO, Lab
+from simulators.memory_store import MemoryDeadLetters
+
+MACHINE = "arn:aws:states:sa-east-1:123456789012:stateMachine:billing-ops-billing-run"
+OUTPUTS = {
+    "StateMachineArn": MACHINE, "DataBucketName": "dados", "LedgerTableName": "ledger", "HoldsTableName": "holds",
+    "RunsTableName": "runs", "LanesTableName": "lanes", "SettingsKey": "config/settings.toml",
+    "SecretsPrefix": "billing-ops", "OmieWritesDlqUrl": "dlq", "RedriveFunctionName": "billing-ops-redrive",
+}  # fmt: skip
+DECEMBER = BillingMonth(2026, 12)
+FACTS = {"company": "acme", "amount": 12_000, "plan_hash": "h", "run": "r"}
+
+
+class Functions:
+    """Lambda: the real use case, its answer through JSON. `answers` come first, if any."""
+
+    def __init__(self, lab, seconds=900):
+        self.lab = lab
+        self.seconds = seconds
+        self.asked = []
+        self.answers = []
+        queues = lab.queues
+        self.deps = RedriveDeps(
+            settings=lab.settings, ledger=lab.ledger, lanes=lab.lanes, runs=lab.runs,
+            letters=MemoryDeadLetters(queues), queues=queues, tasks=lab.tasks, omie=lab.omie_clients(), clock=lab.clock,
+        )  # fmt: skip
+
+    def invoke(self, *, FunctionName, Payload):
+        assert FunctionName == "billing-ops-redrive"
+        event = json.loads(Payload)
+        self.asked.append(event)
+        if self.answers:
+            return self.answers.pop(0)
+        try:
+            answer = redrive(event, self.deps, deadline=self.lab.now() + self.seconds)
+        except BadRequest as error:
+            return failed("BadRequest", str(error))
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+
+def failed(kind, message):
+    body = json.dumps({"errorType": kind, "errorMessage": message}).encode()
+    return {"FunctionError": "Unhandled", "Payload": io.BytesIO(body)}
+
+
+class Machine:
+    def __init__(self):
+        self.started = []
+
+    def start_execution(self, *, stateMachineArn, name, input):  # noqa: A002
+        self.started.append((name, json.loads(input)))
+        arn = stateMachineArn.replace(":stateMachine:", ":execution:") + f":{name}"
+        return {"executionArn": arn, "startDate": datetime(2026, 12, 1, tzinfo=UTC)}
+
+
+class Rig:
+    def __init__(self, outputs=OUTPUTS, dynamodb=None):
+        self.lab = Lab(4, seed=4, clean=True)
+        self.functions, self.machine, self.terminal = Functions(self.lab), Machine(), False
+        s3 = SimpleNamespace(
+            meta=SimpleNamespace(region_name="sa-east-1"),
+            get_object=lambda **_: {"Body": io.BytesIO(DEMO.read_bytes())},
+        )
+        sts = SimpleNamespace(get_caller_identity=lambda: {"Arn": "arn:aws:iam::123456789012:user/maria"})
+        clients = Clients(self.machine, dynamodb, s3, None, None, sts, self.functions)
+        self.stack = Stack("billing-ops", outputs, {}, clients)
+
+    def __call__(self, *words, stdin=""):
+        tools = Tools(
+            environ={"AWS_PROFILE": "faturamento"},
+            clock=self.lab.clock,
+            connect=lambda _: self.stack,
+            at_a_terminal=lambda: self.terminal,
+        )
+        return CliRunner().invoke(app, list(words), obj=tools, input=stdin, prog_name="billing-ops")
+
+    def park(self, contract="JST-1", code="not_sent", month=DECEMBER, told=ParkClass.TRANSIENT, nCodCtr=1):
+        key = ChargeKey(contract, month)
+        then = self.lab.clock.now() - timedelta(hours=1)
+        charge = self.lab.ledger.apply(
+            key, Event.PARK, now=then, who="w", why="w", reason_code=code, reason=f"O Omie disse: {code}",
+            nCodCtr=nCodCtr, **FACTS,
+        )  # fmt: skip
+        self.lab.queues.park(charge_message(charge, told, charge.reason), contract, f"{key}#{code}")
+        return key
+
+
+@pytest.fixture
+def ops():
+    return Rig()
+
+
+def cells(result):
+    """The table's rows, cell by cell; the title has other lines."""
+    rows = [line.split("│") for line in result.stdout.splitlines() if "│" in line]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+# ---- dlq list and show
+
+
+def test_an_empty_queue_says_so(ops):
+    result = ops("dlq", "list")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "Nada parado na pilha billing-ops.\n", "")
+    assert ops("dlq", "list", "--class", "fiscal").stdout == "Nada parado na pilha billing-ops com esse filtro.\n"
+
+
+def test_the_list_shows_class_company_contract_month_amount_and_reason(ops):
+    ops.park()
+    result = ops("dlq", "list")
+    assert cells(result) == [
+        ["letter-1", "transient", "acme", "JST-1", "2026-12", "R$ 120,00", "01/12 05:00", "O Omie disse: not_sent"]
+    ]
+    assert (result.stdout.splitlines()[-1], result.exit_code) == (
+        "De perto: billing-ops dlq show ID      Liberar: billing-ops dlq redrive --dry-run", 0,
+    )  # fmt: skip
+
+
+def test_filters_are_passed_on_and_checked(ops):
+    ops("dlq", "list", "--class", "data", "--class", "fiscal", "--company", "acme", "--month", "2026-12")
+    assert ops.functions.asked == [
+        {"action": "list", "who": "maria", "classes": ["data", "fiscal"], "companies": ["acme"], "month": "2026-12"}
+    ]
+    assert ops("dlq", "list", "--company", "x").stderr == (
+        "Empresa desconhecida: x. As da configuração são: acme, nimbus.\n"
+    )
+    result = ops("dlq", "list", "--class", "x")
+    assert (result.exit_code, result.stderr.splitlines()) == (
+        2,
+        [
+            (
+                "Valor inválido em --class: x. Use um destes: transient, data, fiscal, in_doubt, missed_month, unknown. "
+                "Veja billing-ops dlq list --help."
+            )
+        ],
+    )
+    assert ops("dlq", "list", "--month", "dezembro").exit_code == 2
+
+
+def test_a_letter_is_shown_with_the_only_safe_action(ops):
+    ops.park("JST-7", "omie_rejected")
+    result = ops("dlq", "show", "letter-1")
+    assert result.stdout.splitlines() == [
+        "JST-7, 2026-12, acme: parado desde 01/12 05:00",
+        "  Classe: data (cadastro)",
+        "  Valor: R$ 120,00",
+        "  Motivo: O Omie disse: omie_rejected",
+        (
+            "  O que fazer: Corrija o cadastro no Jestor ou no Omie e libere o contrato (billing-ops dlq redrive); ele volta a "
+            "ser conferido antes do envio."
+        ),
+        "  A história: billing-ops explain --contract JST-7 --month 2026-12",
+    ]
+    assert ops("dlq", "show", "jst-7").stdout == result.stdout
+    assert json.loads(ops("dlq", "show", "letter-1", "--json").stdout)["items"][0]["contract"] == "JST-7"
+
+
+def test_what_is_not_there_or_not_clear_is_one_line(ops):
+    ops.park("JST-7")
+    ops.park("JST-8")
+    assert ops("dlq", "show", "nada").stderr == "Não há nada parado com nada. Veja a fila com: billing-ops dlq list\n"
+    result = ops("dlq", "show", "letter")
+    assert (result.exit_code, result.stderr) == (2, "Há 2 que começam com letter. Escreva mais letras do id.\n")
+    assert ops("dlq", "show", "JST-x").exit_code == 2
+
+
+def test_batches_and_unreadable_bodies_are_listed_without_what_is_in_them(ops):
+    batch = {"company": "acme", "month": "2026-12", "run": "r", "plan_hash": "h"}
+    batch["lines"] = [{"contract": "JST-1", "amount": 5_00, "name": "Fulano"}]
+    dead = ops.lab.queues.sent.setdefault("dlq", [])
+    dead += [("acme", {"token": "segredo", "batch": batch}), ("acme2", "lixo Fulano")]
+    result = ops("dlq", "list")
+    assert [row[3] for row in cells(result)] == ["lote de 1", "ilegível"]
+    shown = [ops("dlq", "show", row[0]).stdout for row in cells(result)]
+    assert "  Contratos: JST-1" in shown[0]
+    assert "nunca é reenviada" in shown[1]
+    assert not any(word in text for text in [result.stdout, *shown] for word in ("Fulano", "segredo"))
+
+
+# ---- dlq redrive
+
+
+def test_without_a_terminal_nothing_is_done_unless_yes_is_said(ops):
+    key = ops.park()
+    result = ops("dlq", "redrive")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Sem um terminal não há como perguntar: repita com --yes, ou com --dry-run para só ver.\n",
+    )
+    assert ops.lab.ledger.get(key).state is State.PARKED
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(ops):
+    key = ops.park()
+    result = ops("dlq", "redrive", "--dry-run")
+    assert cells(result) == [
+        [
+            "JST-1",
+            "acme",
+            "2026-12",
+            "transient",
+            "seria liberado",
+            "Volta a ser planejado e conferido na próxima execução.",
+        ]
+    ]
+    assert result.stdout.splitlines()[-1] == "Simulação, nada foi mudado: 1 liberado."
+    assert (ops.lab.ledger.get(key).state, ops.machine.started) == (State.PARKED, [])
+
+
+def test_redrive_releases_and_starts_the_run_that_checks_and_bills(ops):
+    key = ops.park()
+    result = ops("dlq", "redrive", "--yes")
+    assert ops.lab.ledger.get(key).state is State.READY
+    assert ops.machine.started == [
+        (
+            "2026-12-operador-20261201T090000",
+            {"month": "2026-12", "companies": ["acme"], "trigger": "operator", "preview": False, "who": "maria"},
+        )
+    ]
+    assert result.stdout.splitlines()[-3:] == [
+        "1 liberado.",
+        "Execução 2026-12-operador-20261201T090000 iniciada para acme: replaneja, confere e fatura.",
+        "Acompanhe com: billing-ops follow 2026-12-operador-20261201T090000",
+    ]
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_repeating_it_finds_nothing_and_starts_nothing(ops):
+    ops.park()
+    ops("dlq", "redrive", "--yes")
+    result = ops("dlq", "redrive", "--yes")
+    assert (result.stdout, len(ops.machine.started)) == ("Nada a fazer.\n", 1)
+
+
+def test_no_run_says_which_run_is_missing(ops):
+    ops.park()
+    result = ops("dlq", "redrive", "--yes", "--no-run")
+    assert result.stdout.splitlines()[-1] == (
+        "Falta a execução que replaneja, confere e fatura: billing-ops run --company acme"
+    )
+    assert ops.machine.started == []
+
+
+@pytest.mark.parametrize(("typed", "state"), [("s\n", State.READY), ("n\n", State.PARKED)])
+def test_at_a_terminal_it_shows_first_and_asks(ops, typed, state):
+    ops.terminal = True
+    key = ops.park()
+    result = ops("dlq", "redrive", stdin=typed)
+    assert "Fazer isso, e faturar o que for liberado, na pilha billing-ops (sa-east-1)? [s/N]" in result.stderr
+    assert "Simulação, nada foi mudado: 1 liberado." in result.stdout
+    assert ops.lab.ledger.get(key).state is state
+    assert result.exit_code == (0 if typed == "s\n" else 1)
+
+
+def test_at_a_terminal_nobody_is_asked_when_there_is_nothing_to_do(ops):
+    ops.terminal = True
+    ops.park(code="missed_month", month=BillingMonth(2026, 11))
+    result = ops("dlq", "redrive")
+    assert (result.exit_code, "Fazer isso" in result.stderr) == (0, False)
+    assert "1 continua." in result.stdout
+
+
+def test_last_months_letter_says_why_it_stays(ops):
+    ops.park(month=BillingMonth(2026, 11))
+    result = ops("dlq", "redrive", "--yes")
+    assert cells(result)[0][4:] == [
+        "continua",
+        "O mês terminou: cobre por ordem de serviço avulsa. Nunca pelo contrato, que faturaria o mês atual.",
+    ]
+    assert ops.machine.started == []
+
+
+def test_more_than_one_answer_is_asked_for_and_told_as_one(ops):
+    for number in range(1, 9):
+        ops.park(f"JST-{number}")
+    ops.functions.seconds = 60.1  # time for two or three
+    result = ops("dlq", "redrive", "--yes", "--json")
+    told = json.loads(result.stdout)
+    assert len(ops.functions.asked) > 2
+    assert (told["counts"], told["more"], told["execution"]) == (
+        {"released": 8}, False, "2026-12-operador-20261201T090000",
+    )  # fmt: skip
+    assert len(told["items"]) == 8
+
+
+def test_a_refused_company_is_a_note(ops):
+    ops.park("JST-1", "in_doubt")
+    ops.lab.lanes.block("acme", ops.lab.now() + 1800, "Erros demais.")
+    result = ops("dlq", "redrive", "--yes")
+    assert result.stderr == "acme: O Omie não pode ser consultado até 06:30 de 01/12: Erros demais.\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "line"),
+    [
+        (failed("BadRequest", "Classe desconhecida: x."), 2, "Classe desconhecida: x."),
+        (
+            failed("Sandbox.Timedout", "Task timed out after 900.00 seconds"),
+            1,
+            "A função redrive passou do tempo. Repita: o que já foi feito não se repete.",
+        ),
+        (
+            failed("SecretError", "secret billing-ops/omie/acme does not exist"),
+            1,
+            (
+                "A função redrive falhou (SecretError): secret billing-ops/omie/acme does not exist "
+                "Nada se perdeu; o que estava na fila reaparece em 15 minutos."
+            ),
+        ),
+    ],
+)
+def test_a_function_that_fails_is_one_line(ops, answer, code, line):
+    ops.functions.answers = [answer]
+    result = ops("dlq", "redrive", "--yes")
+    assert (result.exit_code, result.stderr, result.stdout) == (code, line + "\n", "")
+
+
+def test_a_stack_without_the_function_says_how_to_get_it():
+    outputs = {name: value for name, value in OUTPUTS.items() if name != "RedriveFunctionName"}
+    assert Rig(outputs)("dlq", "list").stderr == (
+        "A pilha billing-ops ainda não tem a função redrive. Publique-a de novo (make deploy).\n"
+    )
+
+
+# ---- resolve
+
+
+def test_nothing_in_doubt_says_so(ops):
+    assert ops("resolve").stdout == "Nada em dúvida em 2026-12.\n"
+
+
+def test_resolve_reads_omie_and_says_what_is_left_to_do(ops):
+    contract = next(c for c in ops.lab.world.contracts if c.omie_contrato and c.omie_company == "acme")
+    cabecalho = contract.omie_contrato["cabecalho"]
+    key = ChargeKey(cabecalho["cCodIntCtr"], DECEMBER)
+    then = ops.lab.clock.now() - timedelta(hours=1)
+    ops.lab.ledger.claim(key, attempt="a", now=then, who="w", nCodCtr=cabecalho["nCodCtr"], **FACTS)
+    dry = ops("resolve", "--month", "2026-12", "--company", "acme", "--dry-run")
+    assert (dry.stdout.splitlines()[-1], ops.lab.ledger.get(key).state) == (
+        "Simulação, nada foi mudado: 1 liberado.", State.SENDING,
+    )  # fmt: skip
+    result = ops("resolve", "--month", "2026-12", "--company", "acme")
+    assert ops.lab.ledger.get(key).state is State.READY
+    assert result.stdout.splitlines()[-1] == (
+        "Falta a execução que replaneja, confere e fatura: billing-ops run --company acme"
+    )
+    assert ops.machine.started == []  # it never bills
+    assert json.loads(ops("resolve", "--json").stdout)["items"] == []
+
+
+def test_a_month_to_come_is_refused(ops):
+    result = ops("resolve", "--month", "2027-01")
+    assert (result.exit_code, result.stderr) == (
+        2, "A competência 2027-01 ainda não começou: não há dúvida a resolver.\n",
+    )  # fmt: skip
+
+
+# ---- explain
+
+
+@pytest.fixture
+def books():
+    with mock_aws():
+        dynamodb = boto3.Session("testing", "testing", region_name="sa-east-1").client("dynamodb")
+        for table, key in (("ledger", "charge"), ("holds", "contract")):
+            dynamodb.create_table(
+                TableName=table,
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            )
+        yield Rig(dynamodb=dynamodb), Ledger(dynamodb, "ledger", "holds")
+
+
+RUN = "arn:aws:states:sa-east-1:123456789012:execution:billing-ops-billing-run:2026-12-operador-x"
+
+
+def test_the_story_of_a_charge_is_told_in_order_with_who_and_why(books):
+    ops, ledger = books
+    key, create = ChargeKey("JST-12", DECEMBER), ChargeKey("JST-12", DECEMBER, CREATION)
+    at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    worker, settle = f"bill_batch {RUN}", f"settle_company {RUN}"
+    ledger.claim(create, attempt="c", now=at, who=worker, nCodCtr=None, **FACTS)
+    ledger.apply(
+        create,
+        Event.DONE,
+        now=at + timedelta(seconds=1),
+        who=worker,
+        why="contrato criado no Omie",
+        attempt="c",
+        nCodCtr=700,
+    )
+    ledger.claim(key, attempt="a", now=at + timedelta(seconds=2), who=worker, nCodCtr=700, **FACTS)
+    ledger.apply(key, Event.IN_DOUBT, now=at + timedelta(seconds=47), who=worker, why="time-out", attempt="a")
+    ledger.apply(
+        key, Event.PARK, now=at + timedelta(minutes=11), who=settle, why="não se sabe", attempt="a",
+        reason_code="in_doubt", reason="Não se sabe.",
+    )  # fmt: skip
+    ledger.apply(
+        key, Event.ADOPT, now=at + timedelta(hours=3), who="redrive ana", why="o Omie mostra", attempt="a", nCodOS=55
+    )
+    result = ops("explain", "--contract", "jst-12", "--month", "2026-12")
+    assert result.stdout.splitlines() == [
+        "JST-12 em 2026-12 (acme): FATURADO. R$ 120,00, OS 55, contrato 700 no Omie.",
+        "  O que fazer: nada.",
+        "",
+        "  01/12/2026 06:00:00  criação do contrato no Omie: reservada [faturamento, execução 2026-12-operador-x]",
+        "  01/12/2026 06:00:01  contrato criado no Omie [faturamento, execução 2026-12-operador-x]",
+        "  01/12/2026 06:00:02  reservado para o envio [faturamento, execução 2026-12-operador-x]",
+        "  01/12/2026 06:00:47  ficou em dúvida: time-out [faturamento, execução 2026-12-operador-x]",
+        (
+            "  01/12/2026 06:11:00  parado, à espera de uma pessoa: não se sabe "
+            "[conferência, execução 2026-12-operador-x]"
+        ),
+        "  01/12/2026 09:00:00  encontrado no Omie já faturado, e registrado: o Omie mostra [ana, por billing-ops]",
+    ]
+    told = json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)
+    assert [charge["kind"] for charge in told["charges"]] == ["mensalidade", "cadastro"]
+    assert told["charges"][0]["history"][0]["event"] == "CLAIM"
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "to_do"),
+    [
+        (None, "ENVIANDO", ("não fature à mão. O sistema lê o Omie no fim da execução e decide; "
+         "para adiantar: billing-ops resolve --month 2026-12 --company acme")),
+        (Event.IN_DOUBT, "EM DÚVIDA", ("não fature à mão. O sistema lê o Omie no fim da execução e decide; "
+         "para adiantar: billing-ops resolve --month 2026-12 --company acme")),
+        (Event.GIVE_UP, "A ENVIAR", "entra na próxima execução: billing-ops run --company acme"),
+        (Event.REJECT, "PARADO", "Leia o texto do Omie e decida com quem cuida do faturamento. Não reenvie."),
+    ],
+)  # fmt: skip
+def test_each_state_says_what_to_do(books, event, state, to_do):
+    ops, ledger = books
+    key = ChargeKey("JST-12", DECEMBER)
+    at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    ledger.claim(key, attempt="a", now=at, who="w", nCodCtr=700, **FACTS)
+    if event:
+        ledger.apply(key, event, now=at, who="w", why="x", attempt="a")
+    lines = ops("explain", "--contract", "JST-12").stdout.splitlines()
+    assert lines[0].startswith(f"JST-12 em 2026-12 (acme): {state}. R$ 120,00")
+    assert lines[1] == f"  O que fazer: {to_do}"
+
+
+def test_a_held_contract_and_one_never_sent_say_so(books):
+    ops, ledger = books
+    ledger.put_hold("JST-12", "Cancelado no Jestor.", datetime(2026, 12, 1, tzinfo=UTC))
+    assert ops("explain", "--contract", "JST-12").stdout.splitlines() == [
+        (
+            "JST-12 em 2026-12: nada foi enviado nem registrado. O plano diz por quê: "
+            "billing-ops report --month 2026-12 --open"
+        ),
+        "  Há um cancelamento sobre JST-12: nenhuma cobrança dele pode ser enviada. Cancelado no Jestor.",
+    ]
+    assert ops("explain", "--contract", "12").exit_code == 2
