@@ -67,6 +67,7 @@ class Desk:
         app = self.lab.omie.apps[self.company]
         cadastro = app.contracts[self.line(code)["nCodCtr"]].cadastro()
         change(cadastro)
+        app.contract_list[:] = [one for one in app.contract_list if one.nCodCtr != self.line(code)["nCodCtr"]]
         omie_contracts.load(app, cadastro, self.lab.now())
 
 

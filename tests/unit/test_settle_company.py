@@ -1,0 +1,392 @@
+"""What became of a plan, found by reading: each row of settle_company's table, and nothing sent from there."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from billing.bill_batch import CREATION, bill_batch
+from billing.domain.charge import ChargeKey, Event, State
+from billing.domain.month import BillingMonth
+from billing.open_run import RunRequest, open_run
+from billing.plan_company import plan_company
+from billing.settle_company import MAX_ROUNDS, settle_company
+from simulators.lab import Lab
+from simulators.omie.faults import Fault
+
+DECEMBER = BillingMonth(2026, 12)
+SEND = frozenset({"FaturarContrato"})
+WAIT = 180
+"""in_doubt_wait_seconds of config/demo.toml."""
+
+
+class Desk:
+    """A planned month of one company, nothing billed yet, with what tests ask about."""
+
+    def __init__(self, contracts=12, company="acme", *, clean=True, **more):
+        self.lab = Lab(contracts, clean=clean, **more)
+        self.company = company
+        self.planned = self.plan()
+        self.codes = [line["contract"] for batch in self.batches(self.planned) for line in batch["lines"]]
+
+    def plan(self):
+        request = RunRequest("arn:execution:one", "operator", companies=(self.company,))
+        event = open_run(request, self.lab.open_deps())["companies"][0]
+        return plan_company(event, self.lab.plan_deps())
+
+    def batches(self, event):
+        return [json.loads(line) for line in self.lab.objects.read_lines(event["batches"]["key"])]
+
+    def bill(self, event=None):
+        for batch in self.batches(event or self.planned):
+            bill_batch(batch, self.lab.bill_deps(), deadline=self.lab.now() + 900)
+
+    def settle(self, event=None):
+        self.lab.omie.book.methods.clear()
+        answer = settle_company(event or self.planned, self.lab.settle_deps())
+        writes = [name for name, count in self.lab.omie.book.methods.items() if count.write]
+        assert writes == []
+        return answer
+
+    def settle_to_the_end(self):
+        """As the state machine does: wait, bill, settle again."""
+        event = self.settle()
+        while event["decision"] != "done":
+            if event["decision"] == "wait":
+                self.lab.clock.advance(event["wait_seconds"])
+            else:
+                self.bill(event)
+            event = self.settle(event)
+        return event
+
+    def charge(self, code, kind="mensalidade"):
+        return self.lab.ledger.get(ChargeKey(code, DECEMBER, kind))
+
+    def omie_id(self, code):
+        return next(
+            line["nCodCtr"]
+            for batch in self.batches(self.planned)
+            for line in batch["lines"]
+            if line["contract"] == code
+        )
+
+    def billings(self, code):
+        return [b for b in self.lab.omie.book.billings if b.nCodCtr == self.omie_id(code)]
+
+    def faults(self, *faults):
+        self.lab.omie.faults.replace(faults)
+
+    def claim(self, code):
+        """A worker claims the contract's charge and is never heard of again."""
+        self.lab.ledger.claim(
+            ChargeKey(code, DECEMBER),
+            attempt="lost-worker",
+            now=self.lab.clock.now(),
+            company="acme",
+            amount=1,
+            plan_hash="h",
+            run="r",
+            nCodCtr=self.omie_id(code),
+            who="bill_batch",
+        )
+
+    def person_bills(self, code):
+        return self.lab.omie.bill_by_person(self.company, self.omie_id(code), now=self.lab.now())
+
+
+def in_doubt(kind, **more):
+    """All billed but the third, whose call ended in doubt."""
+    desk = Desk()
+    desk.faults(Fault(kind, methods=SEND, nth=frozenset({3}), **more))
+    desk.bill()
+    desk.faults()
+    assert desk.charge(desk.codes[2]).state is State.UNKNOWN
+    return desk, desk.codes[2]
+
+
+# --- settled
+
+
+def test_when_all_is_billed_the_company_is_done():
+    desk = Desk()
+    desk.bill()
+
+    answer = desk.settle()
+
+    assert (answer["decision"], answer["in_doubt"], answer["mismatches"]) == ("done", 0, 0)
+    assert answer["round"] == 0
+    assert {name: answer[name] for name in ("plan", "run", "generation")} == {
+        name: desk.planned[name] for name in ("plan", "run", "generation")
+    }
+
+
+@pytest.mark.parametrize("event", [Event.PARK, Event.HOLD])
+def test_what_waits_for_a_person_is_left_alone(event):
+    desk = Desk()
+    key = ChargeKey(desk.codes[0], DECEMBER)
+    desk.lab.ledger.apply(key, event, now=desk.lab.clock.now(), who="t", why="", company="acme", reason="because")
+    desk.bill()
+    before = desk.charge(desk.codes[0])
+
+    assert desk.settle()["decision"] == "done"
+    assert desk.charge(desk.codes[0]) == before
+
+
+def test_the_answer_forgets_an_approval_and_an_error_of_before():
+    desk = Desk()
+    desk.bill()
+
+    answer = desk.settle(desk.planned | {"approval": {"who": "ana"}, "error": {"Error": "States.Timeout"}})
+
+    assert not {"approval", "error"} & answer.keys()
+
+
+# --- in doubt
+
+
+def test_a_doubt_rests_until_its_wait_is_over_and_omie_is_not_even_asked():
+    desk, code = in_doubt("lost_reply")
+    since = desk.charge(code).claimed_at
+
+    answer = desk.settle()
+
+    assert (answer["decision"], answer["in_doubt"]) == ("wait", 1)
+    rest = (since + timedelta(seconds=WAIT) - desk.lab.clock.now()).total_seconds()
+    assert rest < answer["wait_seconds"] <= rest + 2
+    assert desk.charge(code).state is State.UNKNOWN
+
+
+def test_a_doubt_that_omie_billed_is_adopted_with_its_os():
+    desk, code = in_doubt("lost_reply")
+    desk.lab.clock.advance(WAIT + 1)
+
+    answer = desk.settle()
+
+    [billing] = desk.billings(code)
+    charge = desk.charge(code)
+    assert answer["decision"] == "done"
+    assert (charge.state, charge.nCodOS, charge.amount) == (State.BILLED, billing.nCodOS, billing.amount)
+
+
+def test_a_doubt_that_omie_did_not_bill_is_sent_again():
+    desk, code = in_doubt("lost_request")
+    desk.lab.clock.advance(WAIT + 1)
+
+    answer = desk.settle()
+
+    [batch] = desk.batches(answer)
+    assert (answer["decision"], answer["round"]) == ("bill", 1)
+    assert [line["contract"] for line in batch["lines"]] == [code]
+    assert batch["batch"].startswith("1-")
+    assert desk.charge(code).state is State.READY
+    desk.bill(answer)
+    assert desk.settle(answer)["decision"] == "done"
+    assert len(desk.billings(code)) == 1
+
+
+def test_a_call_that_omie_finishes_late_but_within_the_wait_is_adopted_not_sent_again():
+    desk, code = in_doubt("late_execution", seconds=50)
+
+    answer = desk.settle_to_the_end()
+
+    assert answer["decision"] == "done"
+    assert desk.charge(code).state is State.BILLED
+    assert len(desk.billings(code)) == 1
+
+
+def test_a_doubt_that_omie_shows_nowhere_is_parked_for_a_person_with_one_message():
+    desk, code = in_doubt("lost_request")
+    desk.lab.omie_clients()("acme").suspender_contrato(desk.omie_id(code))  # a person did, meanwhile
+    desk.lab.clock.advance(WAIT + 1)
+
+    answer = desk.settle()
+
+    assert answer["decision"] == "done"
+    assert (desk.charge(code).state, desk.charge(code).reason_code) == (State.PARKED, "in_doubt")
+    [message] = desk.lab.queues.parked
+    assert (message["contract"], message["class"]) == (code, "in_doubt")
+
+
+def test_a_worker_that_died_between_claim_and_call_is_doubted_first_then_sent_again():
+    desk = Desk()
+    desk.claim(desk.codes[0])
+    desk.bill()
+
+    assert desk.settle()["decision"] == "wait"
+    assert desk.charge(desk.codes[0]).state is State.SENDING
+    desk.lab.clock.advance(WAIT + 1)
+    assert desk.settle()["decision"] == "bill"
+    events = [entry["event"] for entry in desk.charge(desk.codes[0]).history]
+    assert events == ["CLAIM", "IN_DOUBT", "RESEND"]
+
+
+def test_a_worker_that_died_after_the_call_is_adopted():
+    desk = Desk()
+    desk.claim(desk.codes[0])
+    desk.person_bills(desk.codes[0])
+    desk.bill()
+
+    assert desk.settle_to_the_end()["decision"] == "done"
+    assert desk.charge(desk.codes[0]).state is State.BILLED
+    assert len(desk.billings(desk.codes[0])) == 1
+
+
+def test_a_doubt_left_by_an_earlier_execution_is_settled_though_there_is_nothing_to_send():
+    desk, code = in_doubt("lost_reply")
+    desk.lab.clock.advance(3600)
+    desk.planned = desk.plan()
+
+    answer = desk.settle()
+
+    assert desk.planned["plan"]["counts"]["bill"] == 0
+    assert desk.planned["decision"] == "settle"
+    assert answer["decision"] == "done"
+    assert desk.charge(code).state is State.BILLED
+
+
+# --- not sent
+
+
+def test_what_was_never_sent_is_sent_in_the_next_round():
+    desk = Desk()
+
+    answer = desk.settle()
+
+    assert (answer["decision"], answer["round"]) == ("bill", 1)
+    assert [line["contract"] for batch in desk.batches(answer) for line in batch["lines"]] == desk.codes
+    assert answer["batches"]["key"] == "runs/2026-12/1/acme/batches-1.jsonl"
+    desk.bill(answer)
+    assert desk.settle(answer)["decision"] == "done"
+
+
+def test_batches_of_a_later_round_still_belong_to_the_same_plan():
+    desk = Desk()
+
+    [batch] = desk.batches(desk.settle())
+
+    assert batch["plan_hash"] == desk.planned["plan"]["hash"]
+
+
+def test_a_person_who_billed_during_the_run_is_adopted_not_sent_again():
+    desk = Desk()
+    code = desk.codes[0]
+    order = desk.person_bills(code)
+
+    answer = desk.settle()
+
+    assert code not in [line["contract"] for batch in desk.batches(answer) for line in batch["lines"]]
+    assert (desk.charge(code).state, desk.charge(code).nCodOS) == (State.BILLED, order)
+    assert desk.charge(code).amount == desk.billings(code)[0].amount
+
+
+def test_a_person_who_billed_before_the_plan_is_adopted():
+    desk = Desk()
+    code = desk.codes[0]
+    order = desk.person_bills(code)
+    desk.lab.clock.advance(120)
+    desk.planned = desk.plan()
+    assert desk.planned["plan"]["reasons"]["skip/billed_in_omie"] == 1
+    desk.bill()
+
+    assert desk.settle()["decision"] == "done"
+    assert (desk.charge(code).state, desk.charge(code).nCodOS) == (State.BILLED, order)
+
+
+def test_after_its_last_round_what_is_still_unsent_is_parked_and_said():
+    desk = Desk()
+
+    answer = desk.settle(desk.planned | {"round": MAX_ROUNDS})
+
+    assert answer["decision"] == "done"
+    assert {desk.charge(code).reason_code for code in desk.codes} == {"not_sent"}
+    assert sorted(message["contract"] for message in desk.lab.queues.parked) == sorted(desk.codes)
+    assert {message["class"] for message in desk.lab.queues.parked} == {"transient"}
+
+
+def test_rounds_end_though_nothing_is_ever_sent():
+    desk = Desk()
+    event, rounds = desk.planned, 0
+    while (event := desk.settle(event))["decision"] == "bill":
+        desk.lab.clock.advance(61)
+        rounds += 1
+
+    assert rounds == MAX_ROUNDS
+    assert event["decision"] == "done"
+
+
+def test_a_contract_that_failed_too_often_is_parked():
+    desk = Desk()
+    code = desk.codes[0]
+    for _ in range(3):
+        desk.claim(code)
+        failures = desk.charge(code).failures + 1
+        desk.lab.ledger.apply(
+            ChargeKey(code, DECEMBER),
+            Event.NOT_EXECUTED,
+            now=desk.lab.clock.now(),
+            who="t",
+            why="",
+            attempt="lost-worker",
+            failures=failures,
+        )
+
+    desk.settle()
+
+    charge = desk.charge(code)
+    assert (charge.state, charge.reason_code) == (State.PARKED, "too_many_failures")
+    assert charge.reason == "Falhou 3 vezes seguidas no Omie."
+
+
+# --- creations
+
+
+def creating():
+    contract = next(c for c in Lab(20).world.contracts if c.kind == "create")
+    desk = Desk(20, contract.omie_company, clean=False)
+    return desk, contract.code
+
+
+def created(desk, code):
+    return [c for c in desk.lab.omie.apps[desk.company].contracts.values() if c.cCodIntCtr == code]
+
+
+@pytest.mark.parametrize("kind", ["lost_reply", "lost_request"])
+def test_a_creation_in_doubt_ends_as_one_contract_billed_once(kind):
+    desk, code = creating()
+    desk.faults(Fault(kind, methods=frozenset({"IncluirContrato"}), contains=f'"{code}"', times=1))
+    desk.bill()
+    assert desk.charge(code, CREATION).state is State.UNKNOWN
+
+    assert desk.settle()["decision"] == "wait"
+    answer = desk.settle_to_the_end()
+
+    assert answer["decision"] == "done"
+    [contract] = created(desk, code)
+    assert desk.charge(code, CREATION).state is State.BILLED
+    assert desk.charge(code).state is State.BILLED
+    assert [b.nCodCtr for b in desk.lab.omie.book.billings].count(contract.nCodCtr) == 1
+
+
+# --- what Omie shows for what we billed
+
+
+def test_an_os_with_another_amount_is_counted_as_a_mismatch():
+    desk = Desk()
+    desk.bill()
+    key = ChargeKey(desk.codes[0], DECEMBER)
+    desk.lab.ledger._charges[key]["amount"] += 1
+
+    assert desk.settle()["mismatches"] == 1
+
+
+def test_reading_again_settles_nothing_twice():
+    desk, _ = in_doubt("lost_reply")
+    desk.lab.clock.advance(WAIT + 1)
+    first = desk.settle()
+    ledger = [desk.charge(code) for code in desk.codes]
+    desk.lab.clock.advance(120)
+
+    again = desk.settle(first)
+
+    assert again == first
+    assert [desk.charge(code) for code in desk.codes] == ledger
