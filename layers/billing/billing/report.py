@@ -287,7 +287,7 @@ class Advice(NamedTuple):
 
 
 _AGAIN = "Depois: `billing-ops run`."
-_RELEASE = "Depois, libere o contrato: `billing-ops redrive`."
+_RELEASE = "Depois, libere o contrato: `billing-ops dlq redrive`."
 """The ledger remembers what it parked; what the plan parked is simply planned anew."""
 
 ADVICE: Mapping[str, Advice] = {
@@ -342,11 +342,11 @@ ADVICE: Mapping[str, Advice] = {
     "amount_not_planned": Advice(
         "Valor diferente do planejado", f"Confira os itens do contrato no Omie. {_RELEASE}", Where.OMIE
     ),
-    "not_sent": Advice("Não foi possível enviar", "Libere o contrato: `billing-ops redrive`.", Where.COMMAND),
+    "not_sent": Advice("Não foi possível enviar", "Libere o contrato: `billing-ops dlq redrive`.", Where.COMMAND),
     "too_many_failures": Advice("O Omie falhou seguidas vezes", f"Confira o contrato no Omie. {_RELEASE}", Where.OMIE),
     "in_doubt": Advice(
         "Não se sabe se foi faturado",
-        "Antes de tudo, veja no Omie se há OS deste mês. Só se não houver, libere: `billing-ops redrive`.",
+        "Antes de tudo, veja no Omie se há OS deste mês. Só se não houver, libere: `billing-ops dlq redrive`.",
         Where.OMIE,
     ),
     # the company stopped before its turn came
