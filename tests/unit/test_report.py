@@ -214,7 +214,7 @@ def test_waiting_and_parked_doubts_are_not_the_same():
     parked = replace(PARKED, reason_code="in_doubt")
     report = summarise(RUN, planned([waiting, parked]), [waiting, parked])
     assert report.in_doubt.rows[0].todo.startswith("Nada, por enquanto")
-    assert report.needs_person.rows[0].todo.startswith("Antes de tudo, veja no Omie")
+    assert report.needs_person.rows[0].todo.startswith("Não reenvie. Veja no Omie")
 
 
 def test_commands_are_set_as_code_and_escaped_around():

@@ -346,7 +346,7 @@ ADVICE: Mapping[str, Advice] = {
     "too_many_failures": Advice("O Omie falhou seguidas vezes", f"Confira o contrato no Omie. {_RELEASE}", Where.OMIE),
     "in_doubt": Advice(
         "Não se sabe se foi faturado",
-        "Não reenvie. Veja no Omie se há OS deste mês; `billing-ops dlq redrive` lê o Omie e decide, ou deixa com você.",
+        "Não reenvie. Veja no Omie se há OS deste mês; `billing-ops dlq redrive` lê o Omie antes de decidir.",
         Where.OMIE,
     ),
     # the company stopped before its turn came
