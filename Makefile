@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test check up down setup lock build bench browser model format clean
+.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,12 @@ down: ## end what `make up` started
 
 build: setup ## sam build: functions and layer into .aws-sam
 	@$(BIN)/python -c "from ops import local; local.LOCAL.mkdir(exist_ok=True); local.build()"
+
+docs: setup-dev ## write the generated part of docs/configuration.md anew
+	@$(BIN)/python -m ops.docs
+
+deploy: build ## publish the stack to your AWS account: make deploy ARGS="--guided"
+	.tools/sam/bin/sam deploy --stack-name billing-ops --capabilities CAPABILITY_IAM --resolve-s3 $(ARGS)
 
 bench: setup ## the numbers of docs/performance.md
 	@$(BIN)/python -m bench $(ARGS)

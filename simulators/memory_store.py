@@ -181,6 +181,10 @@ class MemoryLanes:
         self._lanes[company] = state = governor.note_error(self.get(company), method, now)
         return state
 
+    def ask(self, company: str, question: str, now: float) -> float:
+        self._lanes[company], wait = governor.ask(self.get(company), question, now)
+        return wait
+
 
 class MemoryRuns:
     def __init__(self) -> None:

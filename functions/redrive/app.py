@@ -6,10 +6,9 @@ from billing import bootstrap
 from billing.log import tell
 from billing.redrive import redrive
 
-deps = bootstrap.redrive()
-
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    deps = bootstrap.redrive()
     deadline = deps.clock.now().timestamp() + context.get_remaining_time_in_millis() / 1000
     answer = redrive(event, deps, deadline=deadline)
     tell(f"redrive {answer['action']}", answer["counts"])

@@ -106,7 +106,9 @@ def small_world(random: Random, start: datetime, count: int, companies: Collecti
         k=2,
     )
     wanted = Counter([*peculiar, *["match"] * (count - 2)])
-    chosen = [one for kind, number in wanted.items() for one in random.sample(kinds[kind], min(number, len(kinds[kind])))]
+    chosen = [
+        one for kind, number in wanted.items() for one in random.sample(kinds[kind], min(number, len(kinds[kind])))
+    ]
     chosen.sort(key=lambda one: one.jestor_id)
     return World(0, start.date(), COMPANIES, cast("Any", tuple(chosen)))
 
@@ -218,7 +220,9 @@ class Adversary:
             execution = lab.start(trigger="operator")
             self.witness.calm_runs += 1
             lab.drain()
-            if execution.answer is not None and not any(company["stopped"] for company in execution.answer["companies"]):
+            if execution.answer is not None and not any(
+                company["stopped"] for company in execution.answer["companies"]
+            ):
                 self.witness.calm_months.add(month)
                 if execution.answer["balanced"]:
                     return
@@ -439,7 +443,9 @@ class Adversary:
 
     def _redrive(self) -> None:
         """A person releases what was parked: last month's too."""
-        parked = [charge for charge in self.charges() if charge.state is State.PARKED and charge.key.kind == "mensalidade"]
+        parked = [
+            charge for charge in self.charges() if charge.state is State.PARKED and charge.key.kind == "mensalidade"
+        ]
         if parked:
             charge = self.random.choice(parked)
             self._charge_event(charge.key.contract, State.PARKED, Event.REDRIVE)

@@ -171,7 +171,9 @@ class _Check:
             ]
             replaced_at = next((when for (_, plan), (when, _) in pairwise(known) if plan == charge.plan_hash), at)
             if charge.plan_hash != known[-1][1] and at - replaced_at > FUNCTION_TIMEOUT_SECONDS:
-                self.broken.append(f"{charge.key.contract}: claimed for a plan replaced {at - replaced_at:.0f} s before")
+                self.broken.append(
+                    f"{charge.key.contract}: claimed for a plan replaced {at - replaced_at:.0f} s before"
+                )
 
     def _limits(self) -> None:
         book = self.lab.omie.book

@@ -24,7 +24,9 @@ def claim_before_call(lab: Lab) -> None:
             return type(lab.ledger).claim(lab.ledger, key, **facts) if reason else None
         waiting[facts["attempt"]] = key, facts
         return Claimed(
-            Charge(key, State.SENDING, facts["company"], facts["amount"], attempt=facts["attempt"], claimed_at=facts["now"])
+            Charge(
+                key, State.SENDING, facts["company"], facts["amount"], attempt=facts["attempt"], claimed_at=facts["now"]
+            )
         )
 
     def apply(key: ChargeKey, event: Event, *, attempt: str | None = None, **facts: Any) -> Charge:

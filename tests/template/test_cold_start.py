@@ -47,7 +47,10 @@ def test_every_function_has_its_list(functions: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("name", sorted(LOADS))
 def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> None:
-    variables = [field.name.upper() for field in fields(bootstrap.BillEnv)] + ["NOTIFICATION_TOPIC", "JESTOR_BASE_URL"]
+    variables = [field.name.upper() for field in fields(bootstrap.SettleEnv)] + [
+        "NOTIFICATION_TOPIC",
+        "JESTOR_BASE_URL",
+    ]
     loaded = _loaded(root / "functions" / name, START.format(name=name, variables=variables))
     assert loaded & HEAVY == LOADS[name]
     # httpx takes rich along where it is installed, for its command line; the layer has none

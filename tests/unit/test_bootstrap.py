@@ -8,11 +8,11 @@ import pytest
 from moto import mock_aws
 
 from billing import bootstrap
-from billing.bootstrap import BaseEnv, BillEnv, CloseEnv, MissingVariable, NotifyingEnv, PlanEnv, SettleEnv
+from billing.bootstrap import BaseEnv, CloseEnv, MissingVariable, NotifyingEnv, PlanEnv, SettleEnv
 from billing.settings import SettingsError
 
 DEMO = (Path(__file__).parents[2] / "config/demo.toml").read_text(encoding="utf-8")
-ENVS = [BaseEnv, NotifyingEnv, CloseEnv, PlanEnv, SettleEnv, BillEnv]
+ENVS = [BaseEnv, NotifyingEnv, CloseEnv, PlanEnv, SettleEnv]
 FUNCTIONS = ["open_run", "plan_company", "request_approval", "bill_batch", "settle_company", "close_run"]
 
 
@@ -68,7 +68,7 @@ def test_an_empty_variable_is_as_bad_as_none_and_all_are_named_at_once(environme
     monkeypatch.delenv("LANES_TABLE")
 
     with pytest.raises(MissingVariable, match=r"^environment: LEDGER_TABLE, LANES_TABLE not set"):
-        BillEnv.read()
+        SettleEnv.read()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -81,14 +81,20 @@ def test_each_function_gets_all_it_needs_from_its_environment(function, aws):
         assert sorted(deps.settings.companies) == ["acme", "nimbus"]
 
 
-def test_one_company_has_one_client_in_a_process(aws):
+def test_a_company_s_connections_and_rate_outlive_an_invocation_and_its_key_is_read_anew(aws):
     boto3.client("secretsmanager").create_secret(
         Name="the-secrets-prefix/omie/acme", SecretString='{"app_key": "k", "app_secret": "s"}'
     )
 
     omie = bootstrap.settle_company().omie
 
-    assert omie("acme") is omie("acme")
+    first, again = omie("acme"), bootstrap.settle_company().omie("acme")
+    assert first._gate is again._gate
+    assert first._http is again._http
+    boto3.client("secretsmanager").put_secret_value(
+        SecretId="the-secrets-prefix/omie/acme", SecretString='{"app_key": "new", "app_secret": "s"}'
+    )
+    assert omie("acme")._credentials.app_key == "new"
 
 
 def test_settings_that_are_not_there_say_where_they_belong_and_how_to_put_them_there(aws, monkeypatch):

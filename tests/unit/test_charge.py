@@ -130,9 +130,7 @@ def test_a_key_is_contract_month_and_kind():
     assert str(KEY) == "JST-12#2026-12#mensalidade"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "JST-12", "JST-12#2026-12", "#2026-12#x", "JST-12#2026-12#", "a#2026-12#b#c"]
-)
+@pytest.mark.parametrize("text", ["", "JST-12", "JST-12#2026-12", "#2026-12#x", "JST-12#2026-12#", "a#2026-12#b#c"])
 def test_other_texts_are_no_key(text):
     with pytest.raises(ValueError, match="not a charge key"):
         ChargeKey.parse(text)

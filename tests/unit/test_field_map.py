@@ -146,9 +146,7 @@ def test_a_vanished_field_is_told_apart_from_an_empty_one():
     del given["valor_mensal_2"], given["cliente"]["email_faturamento"]
     lines = problems(given)
     assert "valor_mensal_2: o campo não veio do Jestor; confira o nome de API na configuração" in lines
-    assert any(
-        line.startswith("cliente.email_faturamento: o campo não veio no registro conectado") for line in lines
-    )
+    assert any(line.startswith("cliente.email_faturamento: o campo não veio no registro conectado") for line in lines)
 
 
 def test_all_problems_of_a_row_are_named_at_once():
@@ -214,9 +212,7 @@ def test_a_table_that_fits_the_settings_gives_no_line():
 def test_a_field_that_was_made_again_under_another_name_is_suggested():
     drifted = [*properties(without={"valor_mensal_2"}), {"key": "valor_mensal_3", "type": "currency"}]
     (line,) = check_fields(drifted, TABLE)
-    assert line.startswith(
-        "jestor.contracts.fields.unit_amount: o campo valor_mensal_2 não existe mais na tabela"
-    )
+    assert line.startswith("jestor.contracts.fields.unit_amount: o campo valor_mensal_2 não existe mais na tabela")
     assert "Parecidos: valor_mensal_3." in line
 
 

@@ -260,9 +260,7 @@ def test_a_list_of_another_shape_is_refused(data, expected):
 
 
 def test_numbers_as_text_are_still_numbers():
-    assert Jestor(
-        script=[ok("1"), ok({"items": [{"id_contratos": "1"}], "has_more": False}), ok("1")]
-    ).read() == ["1"]
+    assert Jestor(script=[ok("1"), ok({"items": [{"id_contratos": "1"}], "has_more": False}), ok("1")]).read() == ["1"]
 
 
 # --- trying again -----------------------------------------------------------------------------------------------------
@@ -280,9 +278,7 @@ def test_jestor_may_ask_for_a_longer_wait():
     assert jestor.clock.slept == [17.0]
 
 
-@pytest.mark.parametrize(
-    ("attempt", "asked", "seconds"), [(1, None, 2), (3, 5.0, 8), (9, None, 60), (1, 900.0, 60)]
-)
+@pytest.mark.parametrize(("attempt", "asked", "seconds"), [(1, None, 2), (3, 5.0, 8), (9, None, 60), (1, 900.0, 60)])
 def test_waits_double_and_are_bounded(attempt, asked, seconds):
     assert wait_before(attempt, asked) == seconds <= LONGEST_WAIT
 

@@ -472,7 +472,7 @@ class Streams:
     """Jestor, Omie, the ledger and S3 that hold nothing: rows are made as they are read, lines go to a file.
 
     Of ten contracts one is unknown to Omie, though its customer is known. The interpreter keeps up to 2,000 freed
-    tuples of each length for later: that is bounded, but looks like growth, so each chunk gives them back.
+    tuples of each length for later: that is bounded, but looks like growth, so every hundred rows gives them back.
     """
 
     bucket = "file"
@@ -485,11 +485,17 @@ class Streams:
         self.row, self.cliente, self.cadastro = pattern.jestor_row, pattern.omie_cliente, pattern.omie_contrato
         self.file = None
 
+    def by_hundreds(self):
+        for number in self.numbers:
+            if number % 100 == 0:
+                gc.collect()
+            yield number
+
     def properties(self, table):
         return self.columns
 
     def iter_records(self, table, *, filters, select):
-        for number in self.numbers:
+        for number in self.by_hundreds():
             yield self.row | {
                 CONTRACT_ID: 900000000 + number,
                 FIELDS["name"]: f"Customer {number}",
@@ -498,7 +504,7 @@ class Streams:
 
     def iter_contratos(self):
         """As parsed from JSON, no two share a value that planning keeps."""
-        for number in self.numbers:
+        for number in self.by_hundreds():
             if number % 10:
                 yield self.cadastro | {
                     "cabecalho": self.cadastro["cabecalho"]

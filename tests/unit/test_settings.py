@@ -88,9 +88,7 @@ def test_a_file_that_is_not_toml_says_on_which_line():
 
 def test_a_missing_code_says_where_to_copy_it_from():
     (line,) = problems(changed("nCodCC = 1234567890 # Omie > Finanças > Contas Correntes", ""))
-    assert line.startswith(
-        "companies.matriz.omie.nCodCC: missing - the bank account code; copy it from Omie > "
-    )
+    assert line.startswith("companies.matriz.omie.nCodCC: missing - the bank account code; copy it from Omie > ")
 
 
 def test_a_misspelt_setting_suggests_the_right_one():

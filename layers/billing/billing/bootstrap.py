@@ -95,6 +95,7 @@ class CloseEnv(LedgerEnv):
 
 @dataclass(frozen=True)
 class OmieEnv(LedgerEnv):
+    lanes_table: str
     omie_base_url: str
     secrets_prefix: str
 
@@ -107,11 +108,6 @@ class PlanEnv(OmieEnv):
 @dataclass(frozen=True)
 class SettleEnv(OmieEnv):
     parked_queue_url: str
-
-
-@dataclass(frozen=True)
-class BillEnv(SettleEnv):
-    lanes_table: str
 
 
 @lru_cache(maxsize=1)
@@ -141,9 +137,12 @@ def _settings(env: BaseEnv) -> Settings:
 
 
 def _omie(
-    env: OmieEnv, on_error: Callable[[str], Callable[[str, Any], None]] | None = None
+    env: OmieEnv, on_error: Callable[[str], Callable[[str, Any], None]] | None = None, *, repeats: bool = True
 ) -> Callable[[str], OmieClient]:
-    """Company -> its client. The connections and the gate outlive the invocation, the key is read anew."""
+    """Company -> its client. The connections and the gate outlive the invocation, the key is read anew.
+
+    `repeats`: whether its lists could be asked for twice within a minute, here or in another function.
+    """
     from billing.omie.client import OmieClient
 
     secrets = _secrets(env)
@@ -154,7 +153,7 @@ def _omie(
             base_url=env.omie_base_url,
             http=_http(OMIE_TIMEOUT),
             clock=SystemClock(),
-            gate=_gate(company),
+            gate=_gate(company, env.lanes_table if repeats else ""),
             on_error=on_error(company) if on_error else None,
         )
 
@@ -165,9 +164,7 @@ def _jestor(env: PlanEnv) -> Callable[[], JestorClient]:
     from billing.jestor.client import JestorClient
 
     secrets = _secrets(env)
-    return lambda: JestorClient(
-        env.jestor_base_url, secrets.jestor(), http=_http(JESTOR_TIMEOUT), clock=SystemClock()
-    )
+    return lambda: JestorClient(env.jestor_base_url, secrets.jestor(), http=_http(JESTOR_TIMEOUT), clock=SystemClock())
 
 
 @lru_cache
@@ -180,10 +177,17 @@ def _http(timeout: float) -> httpx.Client:
 
 
 @lru_cache
-def _gate(company: str) -> ReadGate:  # noqa: ARG001 - each company's key has its own limits
+def _gate(company: str, lanes_table: str) -> ReadGate:
     from billing.omie.governor import ReadGate
+    from billing.store.lanes import LaneStore
 
-    return ReadGate(SystemClock(), OMIE_READS_PER_MINUTE)
+    clock = SystemClock()
+    if not lanes_table:
+        return ReadGate(clock, OMIE_READS_PER_MINUTE)
+    lanes = LaneStore(_client("dynamodb"), lanes_table)
+    return ReadGate(
+        clock, OMIE_READS_PER_MINUTE, lambda question: lanes.ask(company, question, clock.now().timestamp())
+    )
 
 
 def _secrets(env: OmieEnv) -> SecretStore:
@@ -216,7 +220,7 @@ def _queues(env: SettleEnv) -> Queues:
     return Queues(_client("sqs"), env.parked_queue_url)
 
 
-def _lanes(env: BillEnv) -> LaneStore:
+def _lanes(env: OmieEnv) -> LaneStore:
     from billing.store.lanes import LaneStore
 
     return LaneStore(_client("dynamodb"), env.lanes_table)
@@ -296,7 +300,7 @@ def request_approval() -> ApprovalDeps:
 def bill_batch() -> BillDeps:
     from billing.bill_batch import BillDeps, read_ahead
 
-    env = BillEnv.read()
+    env = SettleEnv.read()
     lanes, clock = _lanes(env), SystemClock()
     return BillDeps(
         settings=_settings(env),
@@ -305,7 +309,7 @@ def bill_batch() -> BillDeps:
         runs=_runs(env),
         queues=_queues(env),
         tasks=task_callbacks(),
-        omie=_omie(env, _counting(lanes, clock)),
+        omie=_omie(env, _counting(lanes, clock), repeats=False),
         clock=clock,
         read_ahead=read_ahead(),
     )
@@ -343,7 +347,7 @@ def redrive() -> RedriveDeps:
     from billing.redrive import RedriveDeps
     from billing.store.queues import DeadLetters
 
-    env = BillEnv.read()
+    env = SettleEnv.read()
     lanes, clock = _lanes(env), SystemClock()
     return RedriveDeps(
         settings=_settings(env),
@@ -353,6 +357,6 @@ def redrive() -> RedriveDeps:
         letters=DeadLetters(_client("sqs"), env.parked_queue_url),
         queues=_queues(env),
         tasks=task_callbacks(),
-        omie=_omie(env, _counting(lanes, clock)),
+        omie=_omie(env, _counting(lanes, clock), repeats=False),
         clock=clock,
     )

@@ -137,9 +137,7 @@ def _not_due(policy: CompanySettings, month: BillingMonth, today: date, is_holid
 def _open(company: str, month: BillingMonth, request: RunRequest, deps: OpenRunDeps) -> tuple[int, str]:
     kind = f"{MONTHLY}#{company}"
     trigger: Trigger = "operator" if request.trigger == "operator" else "schedule"
-    opening = partial(
-        deps.runs.open, month, kind, trigger=trigger, execution=request.execution, now=deps.clock.now()
-    )
+    opening = partial(deps.runs.open, month, kind, trigger=trigger, execution=request.execution, now=deps.clock.now())
     result = opening()
     if isinstance(result, Joined) and not deps.is_running(result.execution):
         result = opening(replaces=result.execution)

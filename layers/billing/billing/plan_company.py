@@ -1,6 +1,6 @@
 """One company's plan: both sides read in bulk, one line per contract, to the cent, before anything is billed.
 
-    Omie's stages 20/30, Jestor's rows (to a file), Omie's contracts (compact), customers of the contracts to create
+    Jestor's rows (to a file), Omie's stages 20/30, Omie's contracts (compact), customers of the contracts to create
         -> plan.jsonl, its hash, batches-0.jsonl, and the decision:
         bill | approval | settle (nothing to send, but something in doubt or billed by hand) | nothing | preview
 
@@ -147,11 +147,11 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     today = now.astimezone(SAO_PAULO).date()
     omie = deps.omie(company)
 
-    stages: dict[int, Literal[20, 30]] = dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
-    stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
     with tempfile.TemporaryFile() as spool:
         rows = _Rows(spool, deps, company)
         named = rows.read()
+        stages: dict[int, Literal[20, 30]] = dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
+        stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
         customers = _customers(omie, rows, index) if settings.create_unknown else {}

@@ -65,9 +65,7 @@ def _positive_money(value: object) -> int:
     try:
         centavos = parse_money(value)
     except ValueError as error:
-        raise PydanticCustomError(
-            "money", "is not an amount in reais ({why})", {"why": str(error)}
-        ) from error
+        raise PydanticCustomError("money", "is not an amount in reais ({why})", {"why": str(error)}) from error
     if centavos <= 0:
         raise PydanticCustomError("money", "must be more than zero")
     return centavos
@@ -106,9 +104,7 @@ class FieldMap(_Model):
     due_day: Path = _said("the day of the month on which the boleto falls due", _API_NAME)
     start: Path = _said("first day of the contract", _API_NAME)
     status: Path = _said("the stage; its labels are `status_labels` below", _API_NAME)
-    customer_name: Path | None = _said(
-        "the customer's name; without it the title is used", _API_NAME, default=None
-    )
+    customer_name: Path | None = _said("the customer's name; without it the title is used", _API_NAME, default=None)
     email: Path | None = _said("where boleto and NFS-e go", _API_NAME, default=None)
     phone: Path | None = _said("WhatsApp number, in any form", _API_NAME, default=None)
     cep: Path | None = _said("address: CEP", _API_NAME, default=None)
@@ -198,9 +194,7 @@ class ServiceSettings(_Model):
     natOperacao: Annotated[str, StringConstraints(pattern=r"^\d{2}$")] | None = _said(
         "nature of the operation, two digits", "the company's accountant", default=None
     )
-    aliqISS: Decimal | None = _said(
-        "ISS rate in percent", "the company's accountant", default=None, ge=0, le=5
-    )
+    aliqISS: Decimal | None = _said("ISS rate in percent", "the company's accountant", default=None, ge=0, le=5)
     retISS: Literal["S", "N"] | None = _said(
         'whether the customer withholds the ISS, "S" or "N"', "the company's accountant", default=None
     )
@@ -322,18 +316,14 @@ class CompanySettings(_Model):
         default=300,
         gt=0,
     )
-    max_failures: int = _said(
-        "failures after which a contract is parked; throttling is none", default=3, ge=1, le=20
-    )
+    max_failures: int = _said("failures after which a contract is parked; throttling is none", default=3, ge=1, le=20)
     create_unknown: bool = _said("create in Omie what only Jestor knows; otherwise park it", default=True)
     alter_differences: bool = _said("make Omie's contract agree with Jestor; otherwise park it", default=True)
 
     def policy(self, key: str) -> CompanyPolicy:
         """The rules that planning goes by; `key` is the company's key in the file."""
         services = {
-            label: Service(
-                service_key(service.codServico or 0, service.codLC116 or ""), service.description or ""
-            )
+            label: Service(service_key(service.codServico or 0, service.codLC116 or ""), service.description or "")
             for label, service in self.omie.services.items()
         }
         return CompanyPolicy(
@@ -405,13 +395,9 @@ def load_settings(text: str, *, function_timeout_seconds: int = FUNCTION_TIMEOUT
         # Decimal, not float: 1234.10 reais must stay what was written.
         content = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(
-            [f"not a TOML file: {error}; put text in quotes and dotted labels too"]
-        ) from error
+        raise SettingsError([f"not a TOML file: {error}; put text in quotes and dotted labels too"]) from error
     try:
-        return Settings.model_validate(
-            content, context={"function_timeout_seconds": function_timeout_seconds}
-        )
+        return Settings.model_validate(content, context={"function_timeout_seconds": function_timeout_seconds})
     except ValidationError as error:
         raise SettingsError(map(_line, error.errors(include_url=False))) from error
 

@@ -37,9 +37,7 @@ def parse_money(value: object) -> int:
         MoneyError: not a number, ambiguous, a fraction of a centavo, or `LIMIT` centavos and more.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        raise MoneyError(
-            f"valor {'vazio' if value is None else 'não numérico'}: escreva como 1200,50 ou 1.200,50"
-        )
+        raise MoneyError(f"valor {'vazio' if value is None else 'não numérico'}: escreva como 1200,50 ou 1.200,50")
     return _parse_text(value) if isinstance(value, str) else _parse_number(value)
 
 

@@ -214,9 +214,7 @@ class JestorClient:
         """The table's fields: `key`, `type` and, for option fields, the options with `id` and `label`."""
         data = self._repeat("/objectProperties/index", table, {"object_type": table})
         if not isinstance(data, list) or not all(isinstance(item, dict) and "key" in item for item in data):
-            raise BadAnswer(
-                "a descrição dos campos não veio como lista de campos", table=table, fix=_TABLE_HELP
-            )
+            raise BadAnswer("a descrição dos campos não veio como lista de campos", table=table, fix=_TABLE_HELP)
         return data
 
     def update(self, table: str, record_id: int, data: Mapping[str, Any]) -> Row:
@@ -241,16 +239,12 @@ class JestorClient:
             answer = self._call("/object/create", table, body)
         except JestorUnavailable as error:
             what = f"não sei se o registro foi criado (HTTP {error.http_status or 'sem resposta'})"
-            raise JestorUnavailable(
-                what, table=table, fix=_LOOK_FIRST, http_status=error.http_status
-            ) from error
+            raise JestorUnavailable(what, table=table, fix=_LOOK_FIRST, http_status=error.http_status) from error
         if not isinstance(answer, dict):
             raise BadAnswer("a criação não foi confirmada", table=table, fix=_LOOK_FIRST)
         return self._row_id(table, answer)
 
-    def _check_edge(
-        self, table: str, filters: Sequence[Filter], place: int, last_id: int, expected: int
-    ) -> None:
+    def _check_edge(self, table: str, filters: Sequence[Filter], place: int, last_id: int, expected: int) -> None:
         page = self.list_page(table, page=place, size=1, filters=filters, select=())
         if [self._row_id(table, row) for row in page.items] != [last_id]:
             raise _incomplete(table, place, expected, "um registro foi apagado durante a leitura")

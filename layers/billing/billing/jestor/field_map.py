@@ -99,11 +99,7 @@ def option_labels(properties: Iterable[Mapping[str, Any]]) -> Options:
             *(config.get("options") for config in configs if isinstance(config, dict)),
         ]
         options = [option for each in lists if isinstance(each, list) for option in each]
-        labels = {
-            str(option["id"]): str(option["label"])
-            for option in options
-            if "id" in option and "label" in option
-        }
+        labels = {str(option["id"]): str(option["label"]) for option in options if "id" in option and "label" in option}
         if labels:
             found[str(field["key"])] = labels
     return found
@@ -148,11 +144,7 @@ def check_fields(
     ):
         existing = list(options.get(field, {}).values())
         wanted = list(labels)
-        if (
-            existing
-            and wanted
-            and not {_plain(label) for label in wanted} & {_plain(label) for label in existing}
-        ):
+        if existing and wanted and not {_plain(label) for label in wanted} & {_plain(label) for label in existing}:
             lines.append(
                 f"{setting}: o campo {field} não tem mais a opção {_quoted(wanted)}. "
                 f"No Jestor há {_quoted(existing[:20])}. Use na configuração o texto que o Jestor mostra."
@@ -222,9 +214,7 @@ class _Reader:
             found = found[0]
         if inner and found not in (None, ""):
             if not isinstance(found, dict):
-                self.problem(
-                    word, f"o registro de {root} não veio aberto: um só registro conectado era esperado"
-                )
+                self.problem(word, f"o registro de {root} não veio aberto: um só registro conectado era esperado")
                 return None
             found = found.get(inner, _NOT_THERE)
             if found is _NOT_THERE:

@@ -195,6 +195,7 @@ class OmieClient:
 
     def obter_contratos(self, cEtapa: int | str) -> list[tuple[int, str]]:
         """(nCodCtr, cNumCtr) of a stage: 20 = to bill today, 30 = billed this month. Not paged."""
+        self._wait_to_ask("ObterContratos", {"cEtapa": str(cEtapa)})
         try:
             reply = self._read("ObterContratos", {"cEtapa": str(cEtapa)})
         except EmptyPage:
@@ -339,6 +340,10 @@ class OmieClient:
         except httpx.HTTPError as exc:
             return transport_error(method, write=write, exc=exc, sent=was_sent(exc))
 
+    def _wait_to_ask(self, method: str, param: Mapping[str, Any]) -> None:
+        if self._gate is not None:
+            self._gate.wait_to_ask(f"{method} {json.dumps(param, sort_keys=True)}")
+
     def _pages(
         self,
         method: str,
@@ -351,6 +356,7 @@ class OmieClient:
 
         A page too big for Omie (Broken response) is asked for in smaller ones from the same record on.
         """
+        self._wait_to_ask(method, filters)
         read = given = announced = 0
         size, last = PAGE_SIZE, False
         seen: set[Any] = set()

@@ -34,6 +34,8 @@ LATENESS = 2.0
 JITTER = 0.5
 """Seconds by which the way to Omie may vary between two calls."""
 WINDOW = 60.0
+SAME_QUESTION = 61.0
+"""Seconds between two identical reads."""
 
 ERROR_BUDGET = 5
 """Error responses of one method after which the lane stops itself; Omie blocks the whole key at 10."""
@@ -53,6 +55,7 @@ class LaneState(NamedTuple):
     blocked_until: float = 0.0
     blocked_reason: str = ""
     errors: dict[str, tuple[float, ...]] = {}  # noqa: RUF012 - never changed in place
+    asked: dict[str, float] = {}  # noqa: RUF012 - likewise; question -> when it was last asked
 
 
 class Slots(NamedTuple):
@@ -125,11 +128,25 @@ def note_error(state: LaneState, method: str, now: float) -> LaneState:
     return note_block(state, times[-ERROR_BUDGET] + ERROR_WINDOW, reason)
 
 
-class ReadGate:
-    """Paces the reads of one process: one call in flight, at most `per_minute` of a method in any 60 s."""
+def ask(state: LaneState, question: str, now: float) -> tuple[LaneState, float]:
+    """Reserve the next moment at which the same question may be asked; answers the seconds to wait for it.
 
-    def __init__(self, clock: Clock, per_minute: int = 230) -> None:
+    Omie refuses the same method with the same parameters within 60 s as redundant, and counts it as an error.
+    """
+    at = max(now, state.asked.get(question, 0.0) + SAME_QUESTION)
+    recent = {other: when for other, when in state.asked.items() if when > now - SAME_QUESTION}
+    return state._replace(asked={**recent, question: at}), at - now
+
+
+class ReadGate:
+    """Paces the reads of one process: one call in flight, at most `per_minute` of a method in any 60 s.
+
+    `ask`: reserves the moment at which a question may be asked again, across processes; None when nobody else asks.
+    """
+
+    def __init__(self, clock: Clock, per_minute: int = 230, ask: Callable[[str], float] | None = None) -> None:
         self._clock = clock
+        self._ask = ask
         self._per_minute = per_minute
         self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._held_until: defaultdict[str, float] = defaultdict(float)
@@ -146,6 +163,11 @@ class ReadGate:
             self._clock.sleep(earliest - self._clock.now().timestamp())
             sent.append(self._clock.now().timestamp())
             yield
+
+    def wait_to_ask(self, question: str) -> None:
+        """Before a question that could have been asked, word for word, a moment ago: a stage, a list's first page."""
+        if self._ask is not None:
+            self._clock.sleep(self._ask(question))
 
     def hold(self, method: str, seconds: float) -> None:
         """Send no call of this method for so long."""

@@ -45,6 +45,7 @@ def to_state(item: Mapping[str, Any]) -> LaneState:
         blocked_until=float(item["blocked_until"]),
         blocked_reason=item["blocked_reason"],
         errors={method: tuple(map(float, times)) for method, times in item["errors"].items()},
+        asked={question: float(at) for question, at in item.get("asked", {}).items()},
     )
 
 
@@ -78,6 +79,10 @@ class LaneStore:
             return (new := governor.note_error(state, method, now)), new
 
         return self._change(company, noted)
+
+    def ask(self, company: str, question: str, now: float) -> float:
+        """Seconds to wait before this read may be made; the moment is then ours."""
+        return self._change(company, lambda state: governor.ask(state, question, now))
 
     def _change(self, company: str, decide: Callable[[LaneState], tuple[LaneState, T]]) -> T:
         for races in range(1, RACES + 1):

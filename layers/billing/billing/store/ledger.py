@@ -182,6 +182,10 @@ def event_write(
     if event in WRITER_ONLY and attempt is None:
         raise ValueError(f"{event} is told by the writer only: give its attempt")
     may_start = sources(event) if company else sources(event) - {None}
+    if event is Event.PARK and attempt is None:
+        # Who names no attempt decided before it knew of the doubt: parking it would let a redrive send it again
+        # while Omie may still finish the call (docs/model: PARK_OVER_DOUBT).
+        may_start -= {State.UNKNOWN}
     sets = {"reason_code": "", "reason": "", **facts, "state": target(event), "updated_at": stamp(now)}
     first = {
         "company": company,
