@@ -395,8 +395,12 @@ def link(
     contract: Annotated[str, typer.Option("--contract", metavar="JST-12", help="O contrato no Jestor.")],
     omie: Annotated[int, typer.Option("--omie", metavar="NÚMERO", min=1, help="O nCodCtr do contrato no Omie.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Só confere; não grava nada.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Não pergunta antes de mudar o Omie.")] = False,
 ) -> None:
-    """Vincula um contrato do Jestor ao contrato do Omie que já existe, depois de conferir os dois."""
+    """Vincula um contrato do Jestor ao contrato do Omie que já existe, depois de conferir os dois.
+
+    Se o contrato do Omie foi feito à mão e o seu único item vale o mesmo, o item passa a ser deste sistema.
+    """
     here = desk(ctx)
     number = contract_number(contract)
     stack, settings = here.stack, here.stack.settings()
@@ -410,14 +414,32 @@ def link(
             Credentials(*keys), base_url=_parameter(stack, "OmieBaseUrl"), http=http, clock=here.tools.clock
         )
 
-    checked = check_link(number, omie, settings, jestor, omie_of)
-    if checked.already:
+    today = here.now().astimezone(SAO_PAULO).date()
+    checked = check_link(number, omie, settings, jestor, omie_of, today=today)
+    if checked.warning:
+        here.note(checked.warning)
+    if checked.already and checked.takeover is None:
         here.say(f"{checked.code} já está vinculado ao contrato {omie} do Omie ({checked.company}); nada a fazer.")
-    elif dry_run:
+        return
+    for change in checked.takeover.changes if checked.takeover else ():
+        here.say(f"  No Omie, {change}")
+    if dry_run:
         here.say(f"Confere: {checked.code} e o contrato {omie} do Omie ({checked.company}). Nada foi gravado.")
-    else:
+        return
+    if checked.takeover is not None:
+        if not yes:
+            _ask_before_changing_omie(here, omie)
+        omie_of(checked.company).alterar_contrato(checked.takeover.cadastro)
+    if not checked.already:
         jestor.update(settings.jestor.contracts.table, checked.jestor_id, {checked.field: omie})
-        here.say(f"Vinculado: {checked.code} ao contrato {omie} do Omie ({checked.company}).")
+    here.say(f"Vinculado: {checked.code} ao contrato {omie} do Omie ({checked.company}).")
+
+
+def _ask_before_changing_omie(here: Desk, omie: int) -> None:
+    if not here.tools.at_a_terminal():
+        raise InputError("Sem um terminal não há como perguntar: repita com --yes para mudar o Omie, ou com --dry-run.")
+    if not here.confirm(f"Mudar o contrato {omie} no Omie?"):
+        raise OperatorError("Cancelado; nada foi gravado.")
 
 
 def _parameter(stack: Stack, name: str) -> str:

@@ -1,7 +1,8 @@
 """`billing-ops link`: tie a Jestor contract to the Omie contract that already bills it.
 
 Everything that could make the link wrong is looked at first: both exist, the same company, the same customer
-(CNPJ/CPF), and neither is tied to another one. No document or name is ever printed.
+(CNPJ/CPF), and neither is tied to another one. When the contract in Omie was made by hand, its only item, if worth the
+same, becomes ours too: else the plan would park it. No document or name is ever printed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from billing.domain.contract import BadRow, Contract, DocumentError, normalise_document
 from billing.jestor.client import equals, with_drafts
 from billing.jestor.field_map import option_labels, to_contract
+from billing.omie.mapping import NotOurs, Takeover, takeover
 from billing.omie.replies import Rejected
 from ops.errors import InputError, OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
 
     from billing.jestor.client import JestorClient
     from billing.omie.client import OmieClient
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link that may be written. `already`: it is there."""
+    """A link that may be written. `already`: Jestor has it. `takeover`: what must change in Omie, if anything.
+
+    `warning`: why the items in Omie cannot be taken over, though the link itself is right.
+    """
 
     jestor_id: int
     code: str
@@ -34,6 +40,8 @@ class Link:
     nCodCtr: int
     field: str
     already: bool
+    takeover: Takeover | None = None
+    warning: str = ""
 
 
 def contract_number(text: str) -> int:
@@ -45,7 +53,13 @@ def contract_number(text: str) -> int:
 
 
 def check_link(
-    jestor_id: int, nCodCtr: int, settings: Settings, jestor: JestorClient, omie: Callable[[str], OmieClient]
+    jestor_id: int,
+    nCodCtr: int,
+    settings: Settings,
+    jestor: JestorClient,
+    omie: Callable[[str], OmieClient],
+    *,
+    today: date,
 ) -> Link:
     """The link, if nothing speaks against it. Raises OperatorError with the reason."""
     table = settings.jestor.contracts
@@ -80,13 +94,24 @@ def check_link(
             f"O contrato {nCodCtr} do Omie já está vinculado a JST-{other}. "
             f"Um contrato do Omie só pode ter um no Jestor: apague o campo {field} do registro errado."
         )
-    _check_omie(contract, nCodCtr, omie(contract.company))
-    return Link(jestor_id, contract.code, contract.company, nCodCtr, field, contract.omie_id == nCodCtr)
-
-
-def _check_omie(contract: Contract, nCodCtr: int, omie: OmieClient) -> None:
+    existing = _check_omie(contract, nCodCtr, omie(contract.company))
+    change, warning = None, ""
     try:
-        cabecalho: dict[str, Any] = omie.consultar_contrato(nCodCtr)["cabecalho"]
+        change = takeover(existing, contract.code, contract.amount, today)
+    except NotOurs as reason:
+        warning = (
+            f"Os itens não foram assumidos: {reason}. Deixe no Omie um só item com o valor do Jestor e repita; "
+            "até lá o plano para o contrato."
+        )
+    already = contract.omie_id == nCodCtr
+    return Link(jestor_id, contract.code, contract.company, nCodCtr, field, already, change, warning)
+
+
+def _check_omie(contract: Contract, nCodCtr: int, omie: OmieClient) -> dict[str, Any]:
+    """The contratoCadastro."""
+    try:
+        existing: dict[str, Any] = omie.consultar_contrato(nCodCtr)
+        cabecalho: dict[str, Any] = existing["cabecalho"]
     except Rejected as error:
         raise OperatorError(
             f"O contrato {nCodCtr} não existe no Omie da empresa {contract.company}. "
@@ -109,6 +134,7 @@ def _check_omie(contract: Contract, nCodCtr: int, omie: OmieClient) -> None:
             f"{contract.code} e o contrato {nCodCtr} do Omie são de clientes diferentes "
             "(o CNPJ/CPF não confere). Nada foi gravado."
         )
+    return existing
 
 
 def _normal(document: str) -> str:

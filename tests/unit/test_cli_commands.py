@@ -609,12 +609,14 @@ class Systems:
         self.linked = []
         self.document = "11222333000181"
         self.code = ""
+        self.items = []
         self.updates = []
+        self.altered = []
 
     def __call__(self, request):
         body = json.loads(request.content)
         if request.url.host == "omie.test":
-            return self.omie(body["call"])
+            return self.omie(body["call"], body["param"][0])
         return httpx.Response(200, json={"status": True, "data": self.jestor(request.url.path, body)})
 
     def jestor(self, path, body):
@@ -628,10 +630,13 @@ class Systems:
         rows = ([self.row] if wanted == "12" else []) if by_id else self.linked
         return {"items": rows, "has_more": False}
 
-    def omie(self, call):
+    def omie(self, call, param):
+        if call == "AlterarContrato":
+            self.altered.append(param)
+            return httpx.Response(200, json={"nCodCtr": 123, "cCodStatus": "0", "cDescStatus": "Contrato alterado"})
         if call == "ConsultarContrato":
             head = {"nCodCtr": 123, "nCodCli": 55, "cCodIntCtr": self.code}
-            return httpx.Response(200, json={"contratoCadastro": {"cabecalho": head}})
+            return httpx.Response(200, json={"contratoCadastro": {"cabecalho": head, "itensContrato": self.items}})
         found = [{"codigo_cliente_omie": 55, "cnpj_cpf": self.document}]
         pages = {"pagina": 1, "total_de_paginas": 1, "registros": 1, "total_de_registros": 1}
         return httpx.Response(200, json=pages | {"clientes_cadastro": found})
@@ -656,6 +661,81 @@ def test_a_dry_run_checks_and_writes_nothing(linking):
     result = linking("link", "--contract", "JST-12", "--omie", "123", "--dry-run")
     assert result.stdout == "Confere: JST-12 e o contrato 123 do Omie (acme). Nada foi gravado.\n"
     assert linking.answer.updates == []
+
+
+def hand_made(value=100, code="", number=1):
+    return {"itemCabecalho": {"codItem": 9 + number, "codIntItem": code, "quant": 1, "valorUnit": value}}
+
+
+CHANGES = [
+    "  No Omie, item de R$ 100,00: código de integração vazio → JST-1",
+    "  No Omie, contrato: código de integração vazio → JST-12",
+]
+
+
+def test_a_hand_made_item_of_equal_value_becomes_ours(linking):
+    linking.answer.items = [hand_made()]
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert result.stdout.splitlines() == [*CHANGES, "Vinculado: JST-12 ao contrato 123 do Omie (acme)."]
+    [sent] = linking.answer.altered
+    assert sent["cabecalho"] == {"nCodCtr": 123, "nCodCli": 55, "cCodIntCtr": "JST-12"}
+    assert [item["itemCabecalho"]["codIntItem"] for item in sent["itensContrato"]] == ["JST-1"]
+    assert sent["itensContrato"][0]["itemCabecalho"]["codItem"] == 10  # the same item, not a second one
+    assert linking.answer.updates == [{"id_omie": 123, "id_contratos": 12}]
+
+
+def test_taking_an_item_over_is_asked_first(linking):
+    linking.answer.items = [hand_made()]
+    refused = linking("link", "--contract", "JST-12", "--omie", "123")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "Sem um terminal não há como perguntar: repita com --yes para mudar o Omie, ou com --dry-run.\n",
+    )
+    linking.terminal = True
+    cancelled = linking("link", "--contract", "JST-12", "--omie", "123", stdin="n\n")
+    assert (cancelled.exit_code, linking.answer.altered, linking.answer.updates) == (1, [], [])
+    linking("link", "--contract", "JST-12", "--omie", "123", stdin="s\n")
+    assert (len(linking.answer.altered), len(linking.answer.updates)) == (1, 1)
+
+
+def test_a_dry_run_shows_what_would_change_in_omie(linking):
+    linking.answer.items = [hand_made()]
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--dry-run")
+    assert result.stdout.splitlines()[:2] == CHANGES
+    assert (linking.answer.altered, linking.answer.updates) == ([], [])
+
+
+def test_a_link_whose_item_was_left_behind_is_finished_without_touching_jestor(linking):
+    linking.answer.row["id_omie"] = "123"
+    linking.answer.linked = [linking.answer.row]
+    linking.answer.code = "JST-12"
+    linking.answer.items = [hand_made()]
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert result.stdout.splitlines()[0] == CHANGES[0]
+    assert (len(linking.answer.altered), linking.answer.updates) == (1, [])
+
+
+def test_an_item_that_is_ours_already_is_left_alone(linking):
+    linking.answer.items = [hand_made(code="JST-1"), hand_made(50, number=2)]
+    linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert (linking.answer.altered, len(linking.answer.updates)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("items", "reason"),
+    [
+        ([hand_made(90)], "o item do Omie vale R$ 90,00 e o contrato no Jestor, R$ 100,00"),
+        ([hand_made(), hand_made(number=2)], "o contrato tem 2 itens feitos à mão"),
+    ],
+)
+def test_items_that_are_not_one_of_equal_value_stay_a_persons_and_it_is_said(linking, items, reason):
+    linking.answer.items = items
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert result.stderr == (
+        f"Os itens não foram assumidos: {reason}. Deixe no Omie um só item com o valor do Jestor e repita; "
+        "até lá o plano para o contrato.\n"
+    )
+    assert (linking.answer.altered, len(linking.answer.updates)) == ([], 1)
 
 
 def test_a_link_that_is_there_is_left_alone(linking):

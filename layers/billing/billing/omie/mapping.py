@@ -15,7 +15,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billing.domain.contract import ITEM_PREFIX, Customer
-from billing.domain.money import to_json
+from billing.domain.money import format_brl, to_json
 from billing.domain.plan import Desired, OmieContract, differences, fingerprint, service_key
 
 if TYPE_CHECKING:
@@ -113,16 +113,9 @@ def contrato_cadastro(
         own: Json = {}
         others: list[Json] = []
     else:
-        cadastro = _sendable(existing)
+        cadastro = _as_it_is(existing)
         own = next((item for item in _items(cadastro) if _is_own(item)), {})
         others = [item for item in _items(cadastro) if not _is_own(item)]
-        # Lines with an action: "A" names what is there already, so that nothing is added twice.
-        for expense in _expenses(cadastro):
-            expense["cAcaoReemb"] = "A"
-        for product in (cadastro.get("produtosUtilizados") or {}).get("produtoUtilizado") or []:
-            product["cAcaoItemPU"] = "A"
-        if not _expenses(cadastro):
-            cadastro.pop("despesasReembolsaveis", None)
     cabecalho = cadastro["cabecalho"]
     if not _text(cabecalho, "cCodIntCtr"):
         cabecalho.pop("cCodIntCtr", None)
@@ -139,6 +132,41 @@ def contrato_cadastro(
     if desired.email:
         cadastro["emailCliente"] = cadastro.get("emailCliente", {}) | {"cUtilizarEmails": desired.email}
     return cadastro
+
+
+class Takeover(NamedTuple):
+    """A contract made by hand, becoming ours: what to send, and what changes in it, in Portuguese."""
+
+    cadastro: Json
+    changes: tuple[str, ...]
+
+
+def takeover(existing: Json, code: str, amount: int, on: date) -> Takeover | None:
+    """The contract with its only item marked as ours, and with our code if it has none. None: it has no such item.
+
+    Raises:
+        NotOurs: its items are a person's and are not one item worth `amount` (centavos): nobody can tell which is ours.
+    """
+    cadastro = _as_it_is(existing)
+    if own_items(cadastro) or not _items(cadastro):
+        return None
+    item, *more = _items(cadastro)
+    if more:
+        raise NotOurs(f"o contrato tem {len(more) + 1} itens feitos à mão")
+    worth = _item_total(item["itemCabecalho"]) if _runs_on(item, on) else 0
+    if worth != amount:
+        raise NotOurs(f"o item do Omie vale {format_brl(worth)} e o contrato no Jestor, {format_brl(amount)}")
+    before = _text(item["itemCabecalho"], "codIntItem") or "vazio"
+    item["itemCabecalho"]["codIntItem"] = OWN_ITEM
+    changes = [f"item de {format_brl(worth)}: código de integração {before} → {OWN_ITEM}"]
+    if not _text(cadastro["cabecalho"], "cCodIntCtr"):
+        cadastro["cabecalho"]["cCodIntCtr"] = code
+        changes.append(f"contrato: código de integração vazio → {code}")
+    return Takeover(cadastro, tuple(changes))
+
+
+class NotOurs(ValueError):  # noqa: N818 - an answer, in Portuguese
+    """Why the contract's items cannot be taken over."""
 
 
 def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
@@ -264,6 +292,19 @@ def _sendable(block: Any) -> Any:
     if isinstance(block, list):
         return [_sendable(value) for value in block]
     return html.unescape(block) if isinstance(block, str) else block
+
+
+def _as_it_is(existing: Json) -> Json:
+    """The contract as AlterarContrato takes it, changing nothing."""
+    cadastro: Json = _sendable(existing)
+    # Lines with an action: "A" names what is there already, so that nothing is added twice.
+    for expense in _expenses(cadastro):
+        expense["cAcaoReemb"] = "A"
+    for product in (cadastro.get("produtosUtilizados") or {}).get("produtoUtilizado") or []:
+        product["cAcaoItemPU"] = "A"
+    if not _expenses(cadastro):
+        cadastro.pop("despesasReembolsaveis", None)
+    return cadastro
 
 
 def _new_cadastro(code: str, nCodCli: int, company: "CompanySettings") -> Json:
