@@ -216,7 +216,7 @@ def _agreed(here: Desk, request: dict[str, Any], *, no_run: bool) -> bool:
         raise InputError("Sem um terminal não há como perguntar: repita com --yes, ou com --dry-run para só ver.")
     foreseen = here.stack.repair(request | {"dry_run": True})
     _say_done(here, foreseen, as_json=False, dry_run=True)
-    if not _changes(foreseen):
+    if not _moves(foreseen) and not foreseen["runs"]:
         return False
     billing = foreseen["runs"] and not no_run
     what = "Fazer isso, e faturar o que for liberado" if billing else "Fazer isso"
@@ -229,7 +229,7 @@ def _until_done(here: Desk, request: dict[str, Any]) -> dict[str, Any]:
     """Asks again while there is more and the last answer moved something; one answer of them all."""
     answer = here.stack.repair(request)
     last = answer
-    while last["more"] and _changes(last):
+    while last["more"] and _moves(last):
         last = here.stack.repair(request)
         items = {_identity(item): item for item in [*answer["items"], *last["items"]]}
         runs = {(run["company"], run["month"]): run for run in [*answer["runs"], *last["runs"]]}
@@ -240,8 +240,8 @@ def _until_done(here: Desk, request: dict[str, Any]) -> dict[str, Any]:
     return answer | {"counts": counts}
 
 
-def _changes(answer: Mapping[str, Any]) -> bool:
-    return any(decision != "stays" for decision in answer["counts"]) or bool(answer["runs"])
+def _moves(answer: Mapping[str, Any]) -> bool:
+    return any(decision != "stays" for decision in answer["counts"])
 
 
 def _identity(item: Mapping[str, Any]) -> tuple[str, ...]:
