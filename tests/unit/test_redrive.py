@@ -68,7 +68,15 @@ class Bench:
             ledger.apply(key, Event.IN_DOUBT, now=then, who="w", why="w", attempt=attempt)
         facts = {} if attempt else FACTS | {"nCodCtr": nCodCtr}
         parked = ledger.apply(
-            key, Event.PARK, now=then, who="w", why="w", reason_code=code, reason=f"por {code}", **facts
+            key,
+            Event.PARK,
+            now=then,
+            who="w",
+            why="w",
+            reason_code=code,
+            reason=f"por {code}",
+            attempt=attempt,
+            **facts,
         )
         if letter:
             self.lab.queues.park(charge_message(parked, told, parked.reason), contract, f"{key}#{attempt}#{code}")
