@@ -240,9 +240,6 @@ class Fifo:
         if message in self.messages:
             self.messages.remove(message)
 
-    def next_visible(self) -> float | None:
-        return min((message.visible_at for message in self.messages), default=None)
-
 
 # ------------------------------------------------------------------------------------------------- the state machine
 
@@ -670,12 +667,12 @@ class Lab:
     def wait(self) -> bool:
         """Nothing can happen now: move the clock to when something can. False: nothing ever will."""
         times = [wake for execution in self.executions if (wake := execution.next_wake()) is not None]
-        if (visible := self.fifo.next_visible()) is not None:
-            times.append(visible)
-        if not times:
-            return False
-        self.clock.advance(max(0.001, min(times) - self.now()))
-        return True
+        times += [message.visible_at for message in self.fifo.messages]
+        now = self.now()
+        later = [at for at in times if at > now]
+        if later:
+            self.clock.advance(min(later) - now + 0.001)
+        return bool(later)
 
     def drain(self) -> None:
         """Let everything happen, first things first, until nothing can any more."""
