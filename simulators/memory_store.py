@@ -181,8 +181,8 @@ class MemoryLanes:
         self._lanes[company] = state = governor.note_error(self.get(company), method, now)
         return state
 
-    def ask(self, company: str, question: str, now: float) -> float:
-        self._lanes[company], wait = governor.ask(self.get(company), question, now)
+    def ask(self, company: str, question: str, now: float, window: float) -> float:
+        self._lanes[company], wait = governor.ask(self.get(company), question, now, window)
         return wait
 
 

@@ -11,11 +11,10 @@ from simulators.world import CONTRACTS_TABLE
 
 CONTRACTS = 60
 pytestmark = pytest.mark.e2e
-DEMO = (local.ROOT / "config" / "demo.toml").read_text()
 
 
-def settings_with_approval(company: str) -> str:
-    head, tail = DEMO.split(f"[companies.{company}.guardrail]")
+def with_approval(settings: str, company: str) -> str:
+    head, tail = settings.split(f"[companies.{company}.guardrail]")
     changed = tail.replace('approval = "auto"', 'approval = "required"', 1)
     return f"{head}[companies.{company}.guardrail]{changed}"
 
@@ -79,7 +78,7 @@ def test_a_preview_plans_and_bills_nothing(deployed, tmp_path):
 
 
 def test_a_rejected_plan_bills_nothing_and_says_who_said_no(deployed, tmp_path):
-    push(deployed, tmp_path, settings_with_approval("acme"))
+    push(deployed, tmp_path, with_approval(deployed.settings, "acme"))
     deployed.ops("run", "--company", "acme", "--yes", "--no-follow")
     deployed.await_that(lambda: approval_of(deployed, "acme"), "the question to a person")
     deployed.ops("reject", "--company", "acme", "--reason", "valores em revisão")
@@ -89,7 +88,7 @@ def test_a_rejected_plan_bills_nothing_and_says_who_said_no(deployed, tmp_path):
 
 
 def test_a_company_that_fails_stops_no_other_and_an_approved_plan_is_billed(deployed, tmp_path):
-    push(deployed, tmp_path, settings_with_approval("nimbus"))
+    push(deployed, tmp_path, with_approval(deployed.settings, "nimbus"))
     secret = f"{deployed.state['outputs']['SecretsPrefix']}/omie/acme"
     good = deployed.stack.clients.secretsmanager.get_secret_value(SecretId=secret)["SecretString"]
     deployed.stack.clients.secretsmanager.put_secret_value(SecretId=secret, SecretString="not json")
@@ -104,7 +103,7 @@ def test_a_company_that_fails_stops_no_other_and_an_approved_plan_is_billed(depl
 
 
 def test_the_month_is_billed_once_and_the_books_agree_with_omie_s(deployed, tmp_path):
-    push(deployed, tmp_path, DEMO)
+    push(deployed, tmp_path, deployed.settings)
     seen = deployed.json("run", "--yes")
     book = deployed.book()
     assert seen["balanced"], seen["explanation"]

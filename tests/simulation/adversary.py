@@ -8,7 +8,7 @@ abandoned call within `longest_abandoned_call_seconds`, and Lambda ends a functi
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -94,18 +94,20 @@ def pool(day: Any) -> dict[str, list[Frozen]]:
     return found
 
 
-def small_world(random: Random, start: datetime, count: int, companies: Collection[str]) -> World:
-    """`count` contracts, one or two of them peculiar."""
+def small_world(
+    random: Random, start: datetime, count: int, companies: Collection[str], peculiar: Sequence[str] = ()
+) -> World:
+    """`count` contracts, two of them peculiar unless it is said which are."""
     kinds = {
         kind: [one for one in found if one.omie_company in companies]
         for kind, found in pool(start.astimezone(SAO_PAULO).date()).items()
     }
-    peculiar = random.choices(
+    peculiar = peculiar or random.choices(
         ["create", "differs_amount", "foreign_item", "lookalike", "suspended_in_omie", "match"],
         [5, 5, 2, 1, 1, 4],
         k=2,
     )
-    wanted = Counter([*peculiar, *["match"] * (count - 2)])
+    wanted = Counter([*peculiar, *["match"] * (count - len(peculiar))])
     chosen = [
         one for kind, number in wanted.items() for one in random.sample(kinds[kind], min(number, len(kinds[kind])))
     ]
@@ -147,7 +149,7 @@ class Adversary:
         seed: decides everything.
         script: step number -> what happens there, instead of chance (the exhaustive search).
         spoil: changes the lab before it starts: the mutations.
-        quiet: nothing at all happens but the script.
+        contracts: how many.
     """
 
     def __init__(
@@ -172,9 +174,10 @@ class Adversary:
         self.event_rate = random.choice([0.02, 0.08, 0.2])
         self.at_a_step = [kind for kind in AT_A_STEP if random.random() < 0.5] or ["kill_after"]
         self.at_any_time = [kind for kind in AT_ANY_TIME if random.random() < 0.45] or ["redeliver"]
-        companies = ("acme", "nimbus") if random.random() < 0.3 else ("acme",)
+        companies = ("acme", "nimbus") if script is None and random.random() < 0.3 else ("acme",)
+        peculiar = ("create", "differs_amount", "foreign_item") if script is not None else ()
         self.lab = Lab(
-            world=small_world(random, start, contracts or random.randint(4, 8), companies),
+            world=small_world(random, start, contracts or random.randint(4, 8), companies, peculiar),
             settings=only(companies),
             seed=seed,
             start=start,

@@ -1,7 +1,10 @@
 """Many schedules: counted, and each failing one with the command that replays it."""
 
+import gc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import NamedTuple
 
 from billing import plan_company, report
@@ -42,3 +45,70 @@ def outcome(adversary: Adversary) -> Outcome:
         book.refused["redundant"] + book.refused["same_id"],
         adversary.trace,
     )
+
+
+@dataclass
+class Tally:
+    """What many schedules came to."""
+
+    schedules: int = 0
+    steps: int = 0
+    billings: int = 0
+    disturbed: int = 0
+    redundant: int = 0
+    forgiven: int = 0
+    unmessaged: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[str, list[str]]] = field(default_factory=list)
+    """(what replays it, the promises it broke)."""
+
+    def add(self, outcome: Outcome, replay: str) -> None:
+        self.schedules += 1
+        self.steps += outcome.steps
+        self.billings += outcome.billings
+        self.disturbed += bool(outcome.done)
+        self.redundant += bool(outcome.redundant)
+        self.done += outcome.done
+        twice = sum("times in" in line for line in outcome.verdict.forgiven)
+        self.forgiven += bool(twice)
+        self.unmessaged += len(outcome.verdict.forgiven) - twice
+        if outcome.verdict.broken:
+            self.failed.append((replay, outcome.verdict.broken))
+
+    def __iadd__(self, other: "Tally") -> "Tally":
+        for name in ("schedules", "steps", "billings", "disturbed", "redundant", "forgiven", "unmessaged"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.done += other.done
+        self.failed += other.failed
+        return self
+
+    def __str__(self) -> str:
+        each = self.steps / max(1, self.schedules)
+        return (
+            f"{self.schedules} schedules ({self.disturbed} disturbed, {sum(self.done.values())} times in all), "
+            f"{self.steps} steps ({each:.0f} each), {self.billings} billings; {len(self.failed)} failed; "
+            f"{self.forgiven} with a click nobody could have seen in time, each noticed by Settle; "
+            f"{self.unmessaged} parked without a message; "
+            f"{self.redundant} in which Omie answered REDUNDANT at least once"
+        )
+
+
+def tally(seeds: range) -> Tally:
+    found = Tally()
+    gc.disable()  # hundreds of small worlds that end at once; collected between the pieces
+    for seed in seeds:
+        found.add(run_schedule(seed), f"make sim SEED={seed} SCHEDULES=1")
+    gc.enable()
+    gc.collect()
+    return found
+
+
+def tallies(first: int, schedules: int, jobs: int) -> Iterator[Tally]:
+    """The schedules first, first + 1..., counted piece by piece, in `jobs` processes."""
+    size = 50
+    pieces = [range(at, min(at + size, first + schedules)) for at in range(first, first + schedules, size)]
+    if jobs == 1:
+        yield from map(tally, pieces)
+        return
+    with get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(tally, pieces)

@@ -137,7 +137,11 @@ def _settings(env: BaseEnv) -> Settings:
 
 
 def _omie(
-    env: OmieEnv, on_error: Callable[[str], Callable[[str, Any], None]] | None = None, *, repeats: bool = True
+    env: OmieEnv,
+    settings: Settings,
+    on_error: Callable[[str], Callable[[str, Any], None]] | None = None,
+    *,
+    repeats: bool = True,
 ) -> Callable[[str], OmieClient]:
     """Company -> its client. The connections and the gate outlive the invocation, the key is read anew.
 
@@ -153,7 +157,7 @@ def _omie(
             base_url=env.omie_base_url,
             http=_http(OMIE_TIMEOUT),
             clock=SystemClock(),
-            gate=_gate(company, env.lanes_table if repeats else ""),
+            gate=_gate(company, env.lanes_table, settings.companies[company].same_question_seconds if repeats else 0),
             on_error=on_error(company) if on_error else None,
         )
 
@@ -177,16 +181,18 @@ def _http(timeout: float) -> httpx.Client:
 
 
 @lru_cache
-def _gate(company: str, lanes_table: str) -> ReadGate:
+def _gate(company: str, lanes_table: str, same_question: float) -> ReadGate:
     from billing.omie.governor import ReadGate
     from billing.store.lanes import LaneStore
 
     clock = SystemClock()
-    if not lanes_table:
+    if not same_question:
         return ReadGate(clock, OMIE_READS_PER_MINUTE)
     lanes = LaneStore(_client("dynamodb"), lanes_table)
     return ReadGate(
-        clock, OMIE_READS_PER_MINUTE, lambda question: lanes.ask(company, question, clock.now().timestamp())
+        clock,
+        OMIE_READS_PER_MINUTE,
+        lambda question: lanes.ask(company, question, clock.now().timestamp(), same_question),
     )
 
 
@@ -279,10 +285,11 @@ def plan_company() -> PlanDeps:
     from billing.plan_company import PlanDeps
 
     env = PlanEnv.read()
+    settings = _settings(env)
     return PlanDeps(
-        settings=_settings(env),
+        settings=settings,
         jestor=_jestor(env),
-        omie=_omie(env),
+        omie=_omie(env, settings),
         ledger=_ledger(env),
         runs=_runs(env),
         objects=_objects(env),
@@ -302,14 +309,15 @@ def bill_batch() -> BillDeps:
 
     env = SettleEnv.read()
     lanes, clock = _lanes(env), SystemClock()
+    settings = _settings(env)
     return BillDeps(
-        settings=_settings(env),
+        settings=settings,
         ledger=_ledger(env),
         lanes=lanes,
         runs=_runs(env),
         queues=_queues(env),
         tasks=task_callbacks(),
-        omie=_omie(env, _counting(lanes, clock), repeats=False),
+        omie=_omie(env, settings, _counting(lanes, clock), repeats=False),
         clock=clock,
         read_ahead=read_ahead(),
     )
@@ -319,12 +327,13 @@ def settle_company() -> SettleDeps:
     from billing.settle_company import SettleDeps
 
     env = SettleEnv.read()
+    settings = _settings(env)
     return SettleDeps(
-        settings=_settings(env),
+        settings=settings,
         ledger=_ledger(env),
         objects=_objects(env),
         queues=_queues(env),
-        omie=_omie(env),
+        omie=_omie(env, settings),
         clock=SystemClock(),
     )
 
@@ -349,14 +358,15 @@ def redrive() -> RedriveDeps:
 
     env = SettleEnv.read()
     lanes, clock = _lanes(env), SystemClock()
+    settings = _settings(env)
     return RedriveDeps(
-        settings=_settings(env),
+        settings=settings,
         ledger=_ledger(env),
         lanes=lanes,
         runs=_runs(env),
         letters=DeadLetters(_client("sqs"), env.parked_queue_url),
         queues=_queues(env),
         tasks=task_callbacks(),
-        omie=_omie(env, _counting(lanes, clock), repeats=False),
+        omie=_omie(env, settings, _counting(lanes, clock)),
         clock=clock,
     )

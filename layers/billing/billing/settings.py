@@ -316,6 +316,12 @@ class CompanySettings(_Model):
         default=300,
         gt=0,
     )
+    same_question_seconds: int = _said(
+        "seconds between two identical reads: within 60 s Omie refuses the second as redundant, and counts an error",
+        default=61,
+        ge=0,
+        le=600,
+    )
     max_failures: int = _said("failures after which a contract is parked; throttling is none", default=3, ge=1, le=20)
     create_unknown: bool = _said("create in Omie what only Jestor knows; otherwise park it", default=True)
     alter_differences: bool = _said("make Omie's contract agree with Jestor; otherwise park it", default=True)

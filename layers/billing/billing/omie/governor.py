@@ -128,13 +128,13 @@ def note_error(state: LaneState, method: str, now: float) -> LaneState:
     return note_block(state, times[-ERROR_BUDGET] + ERROR_WINDOW, reason)
 
 
-def ask(state: LaneState, question: str, now: float) -> tuple[LaneState, float]:
+def ask(state: LaneState, question: str, now: float, window: float = SAME_QUESTION) -> tuple[LaneState, float]:
     """Reserve the next moment at which the same question may be asked; answers the seconds to wait for it.
 
     Omie refuses the same method with the same parameters within 60 s as redundant, and counts it as an error.
     """
-    at = max(now, state.asked.get(question, 0.0) + SAME_QUESTION)
-    recent = {other: when for other, when in state.asked.items() if when > now - SAME_QUESTION}
+    at = max(now, state.asked.get(question, 0.0) + window)
+    recent = {other: when for other, when in state.asked.items() if when > now - window}
     return state._replace(asked={**recent, question: at}), at - now
 
 

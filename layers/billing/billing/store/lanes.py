@@ -80,9 +80,9 @@ class LaneStore:
 
         return self._change(company, noted)
 
-    def ask(self, company: str, question: str, now: float) -> float:
+    def ask(self, company: str, question: str, now: float, window: float) -> float:
         """Seconds to wait before this read may be made; the moment is then ours."""
-        return self._change(company, lambda state: governor.ask(state, question, now))
+        return self._change(company, lambda state: governor.ask(state, question, now, window))
 
     def _change(self, company: str, decide: Callable[[LaneState], tuple[LaneState, T]]) -> T:
         for races in range(1, RACES + 1):
