@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim
+.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim chaos
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ docs: setup-dev ## write the generated part of docs/configuration.md anew
 
 deploy: build ## publish the stack to your AWS account: make deploy ARGS="--guided"
 	.tools/sam/bin/sam deploy --stack-name billing-ops --capabilities CAPABILITY_IAM --resolve-s3 $(ARGS)
+
+chaos: setup ## the month on the deployed stack while a fifth of the billing calls goes wrong (half an hour)
+	@$(BIN)/python -m ops.chaos $(ARGS)
 
 bench: setup ## the numbers of docs/performance.md
 	@$(BIN)/python -m bench $(ARGS)
