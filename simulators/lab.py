@@ -515,6 +515,8 @@ class Lab:
         self.fifo = Fifo(grouped=grouped)
         self.executions: list[Execution] = []
         self.step = step
+        self.warm: dict[str, frozenset[int]] = {}
+        """What the process that bills remembers from one invocation to the next, until it is killed."""
         self.deadlines: list[float] = []
         """Of the functions now running, the innermost last: when Lambda kills each (epoch seconds)."""
         self._numbers = count(1)
@@ -541,8 +543,9 @@ class Lab:
         return cast("T", kind(name, target, self.step))
 
     def omie_clients(
-        self, on_error: Callable[[str, str, OmieError], None] | None = None
+        self, on_error: Callable[[str, str, OmieError], None] | None = None, *, repeats: bool = True
     ) -> Callable[[str], OmieClient]:
+        """`repeats`: whether its lists could be asked for twice within a minute, as in bootstrap."""
         line = cast("httpx.Client", OmieLine(self.omie, self.clock, self.step))
 
         def client(company: str) -> OmieClient:
@@ -552,11 +555,15 @@ class Lab:
                 base_url=OMIE_URL,
                 http=line,
                 clock=self.clock,
-                gate=ReadGate(self.clock, OMIE_READS_PER_MINUTE),
+                gate=ReadGate(self.clock, OMIE_READS_PER_MINUTE, partial(self._ask, company) if repeats else None),
                 on_error=(lambda method, error: on_error(company, method, error)) if on_error else None,
             )
 
         return client
+
+    def _ask(self, company: str, question: str) -> float:
+        window = self.settings.companies[company].same_question_seconds
+        return self.lanes.ask(company, question, self.now(), window) if window else 0.0
 
     def jestor_client(self) -> JestorClient:
         line = cast("httpx.Client", JestorLine(self.jestor, self.clock, self.step))
@@ -599,10 +606,11 @@ class Lab:
             runs=self.port("runs", self.runs),
             queues=self.port("queues", self.queues),
             tasks=self.tasks,
-            omie=self.omie_clients(count_error),
+            omie=self.omie_clients(count_error, repeats=False),
             clock=self.clock,
             read_ahead=one_by_one,
             new_attempt=self.new_attempt,
+            seen_billed=self.warm,
         )
 
     def settle_deps(self) -> SettleDeps:
@@ -650,7 +658,10 @@ class Lab:
             with self.process("bill_batch"):
                 answer = bill_batch(message.body["batch"], self.bill_deps(), deadline=self.deadlines[-1])
                 self.port("tasks", self.tasks).success(message.body["token"], answer)
-        except (Exception, Killed):  # noqa: BLE001 - the message comes again after its visibility time-out
+        except Killed:
+            self.warm = {}
+            return
+        except Exception:  # noqa: BLE001 - the message comes again after its visibility time-out
             return
         self.fifo.delete(message)
 

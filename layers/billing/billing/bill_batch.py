@@ -58,7 +58,9 @@ CREATION = "cadastro"
 """The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
 CONTRACT_ACTIVE = "10"
 STAGE_SHOWN_FOR = 61.0
-"""Seconds for which a reading of stage 30 is believed: Omie answers the same question once in 60 s."""
+"""Seconds for which the plan's or Settle's look at stage 30 is fresh enough."""
+STAGE_30 = 'ObterContratos {"cEtapa": "30"}'
+"""The question, as the readers' gate words it."""
 
 ReadAhead = Callable[[Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]]
 
@@ -75,8 +77,8 @@ class BillDeps:
     clock: Clock
     read_ahead: ReadAhead
     new_attempt: Callable[[], str] = lambda: uuid.uuid4().hex
-    seen_billed: dict[str, tuple[float, frozenset[int]]] = field(default_factory=dict)
-    """This process's last look at stage 30, by company: when (epoch seconds), and which nCodCtr."""
+    seen_billed: dict[str, frozenset[int]] = field(default_factory=dict)
+    """This process's last look at stage 30: company -> nCodCtr. Outlives the invocation."""
 
 
 class LaneStopped(Exception):  # noqa: N818 - the batch's own stop signal
@@ -253,23 +255,27 @@ class _Lane:
             self.left -= 1
 
     def _billed_meanwhile(self) -> frozenset[int]:
-        """What a person billed in Omie's screen since the plan was read: Omie may well bill it a second time."""
+        """What a person billed in Omie's screen since the plan was read: Omie may well bill it a second time.
+
+        Omie answers this question once a minute, whoever asks: when it was asked a moment ago, this process's last
+        look must do. Best effort: what it misses, Settle finds.
+        """
         now = self.deps.clock.now().timestamp()
         if now - self.batch.as_of < STAGE_SHOWN_FOR:
             return frozenset()
-        read_at, billed = self.deps.seen_billed.get(self.batch.company, (0.0, frozenset()))
-        if now - read_at < STAGE_SHOWN_FOR:
-            return billed
-        try:
-            billed = frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(30))
-        except Blocked as error:
-            self._stop(error)
-        except KeyRefused as error:
-            self._key_refused(error)
-        except OmieError:
-            raise LaneStopped(now + STAGE_SHOWN_FOR) from None
-        self.deps.seen_billed[self.batch.company] = (now, billed)
-        return billed
+        window = self.company.same_question_seconds
+        if self.deps.lanes.get(self.batch.company).asked.get(STAGE_30, 0.0) + window <= now:
+            self.deps.lanes.ask(self.batch.company, STAGE_30, now, window)
+            try:
+                billed = frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(30))
+            except Blocked as error:
+                self._stop(error)
+            except KeyRefused as error:
+                self._key_refused(error)
+            except OmieError:
+                raise LaneStopped(now + STAGE_SHOWN_FOR) from None
+            self.deps.seen_billed[self.batch.company] = billed
+        return self.deps.seen_billed.get(self.batch.company, frozenset())
 
     def _heed_errors(self) -> None:
         """Omie's errors since the last look may have used up the lane's budget; slots reserved before do not count."""

@@ -304,6 +304,12 @@ def request_approval() -> ApprovalDeps:
     return ApprovalDeps(runs=_runs(env), notifier=_notifier(env), clock=SystemClock())
 
 
+@lru_cache(maxsize=1)
+def _seen_billed() -> dict[str, frozenset[int]]:
+    """One for the life of the process."""
+    return {}
+
+
 def bill_batch() -> BillDeps:
     from billing.bill_batch import BillDeps, read_ahead
 
@@ -320,6 +326,7 @@ def bill_batch() -> BillDeps:
         omie=_omie(env, settings, _counting(lanes, clock), repeats=False),
         clock=clock,
         read_ahead=read_ahead(),
+        seen_billed=_seen_billed(),
     )
 
 
