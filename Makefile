@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim chaos
+.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim mutation chaos
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,10 +57,13 @@ model: setup-dev ## verify docs/model/charge.pml exhaustively with spin (Debian'
 	@command -v spin >/dev/null && command -v gcc >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq spin gcc >/dev/null; }
 	@$(BIN)/python -m ops.model
 
+mutation: .tools/mutation/.done ## do the tests notice changed rules? Score per file, 90 % promised: 20 minutes, one core
+	@nice -n 10 .tools/mutation/bin/python -m ops.mutation $(ARGS)
+
 lock: .tools/uv/.done ## resolve the requirement files anew
 	$(COMPILE) --upgrade pyproject.toml -o layers/billing/requirements.txt
 	$(COMPILE) --upgrade pyproject.toml --extra ops --extra dev -o requirements/dev.txt
-	for name in sam emulator uv; do $(COMPILE) --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+	for name in sam emulator uv mutation; do $(COMPILE) --upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 format: setup-dev ## ruff format and the fixes it can make
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
