@@ -24,6 +24,7 @@ from ops import render
 from ops.desk import Desk, Tools, desk
 from ops.errors import InputError, OperatorError
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
+from ops.late_fee import late_fee
 from ops.link import check_link, contract_number
 from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
@@ -332,6 +333,7 @@ def report(
 
 app.command("explain")(explain)
 app.command("resolve")(resolve)
+app.command("late-fee")(late_fee)
 
 
 # ---- approval
