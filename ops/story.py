@@ -64,7 +64,8 @@ def told(contract: str, month: object, charges: Sequence[Charge], hold: str | No
         yield f"{contract} em {month}: nada foi enviado nem registrado. O plano diz por quê: {plan}"
     if hold is not None:
         yield f"  Há um cancelamento sobre {contract}: nenhuma cobrança dele pode ser enviada. {hold}".rstrip()
-    lines = sorted((str(line["at"]), charge.key.kind, line) for charge in charges for line in charge.history)
+    lines = [(str(line["at"]), charge.key.kind, line) for charge in charges for line in charge.history]
+    lines.sort(key=lambda entry: entry[0])  # two at the same instant stay in the ledger's order
     if lines:
         yield ""
     for at, kind, line in lines:

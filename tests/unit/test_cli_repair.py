@@ -412,7 +412,7 @@ def test_the_story_of_a_charge_is_told_in_order_with_who_and_why(books):
         nCodCtr=700,
     )
     ledger.claim(key, attempt="a", now=at + timedelta(seconds=2), who=worker, nCodCtr=700, **FACTS)
-    ledger.apply(key, Event.IN_DOUBT, now=at + timedelta(seconds=47), who=worker, why="time-out", attempt="a")
+    ledger.apply(key, Event.IN_DOUBT, now=at + timedelta(minutes=11), who=settle, why="não voltou", attempt="a")
     ledger.apply(
         key, Event.PARK, now=at + timedelta(minutes=11), who=settle, why="não se sabe", attempt="a",
         reason_code="in_doubt", reason="Não se sabe.",
@@ -428,7 +428,7 @@ def test_the_story_of_a_charge_is_told_in_order_with_who_and_why(books):
         "  01/12/2026 06:00:00  criação do contrato no Omie: reservada [faturamento, execução 2026-12-operador-x]",
         "  01/12/2026 06:00:01  contrato criado no Omie [faturamento, execução 2026-12-operador-x]",
         "  01/12/2026 06:00:02  reservado para o envio [faturamento, execução 2026-12-operador-x]",
-        "  01/12/2026 06:00:47  ficou em dúvida: time-out [faturamento, execução 2026-12-operador-x]",
+        "  01/12/2026 06:11:00  ficou em dúvida: não voltou [conferência, execução 2026-12-operador-x]",
         (
             "  01/12/2026 06:11:00  parado, à espera de uma pessoa: não se sabe "
             "[conferência, execução 2026-12-operador-x]"

@@ -511,6 +511,8 @@ def _class(matter: Parked, charge: Charge | None) -> ParkClass:
     """The ledger's word, where it has one; a message's own only while nothing else is known."""
     if charge is not None and charge.state is State.PARKED:
         return class_of(charge, matter.told, matter.reason)
+    if charge is not None and charge.state in UNDECIDED:
+        return ParkClass.IN_DOUBT
     return matter.told or ParkClass.UNKNOWN
 
 
@@ -537,7 +539,7 @@ def _item(letter: Letter | None, matter: Parked | LostBatch | Malformed, charge:
                 "contracts": [contract for contract, _ in matter.lines],
                 "month": str(matter.month),
                 "amount": sum(amount for _, amount in matter.lines),
-                "reason": f"Lote de {len(matter.lines)} contratos devolvido vezes demais pela fila.",
+                "reason": f"Lote devolvido vezes demais pela fila; contratos: {len(matter.lines)}.",
                 "safe_action": SAFE_ACTION[ParkClass.TRANSIENT],
             }
     park_class = _class(matter, charge)
