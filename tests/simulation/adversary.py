@@ -35,25 +35,64 @@ MOVES = 220
 CALM_RUNS = 6
 
 STORES = frozenset({"ledger", "lanes", "runs", "objects", "queues", "tasks"})
-OMIE_ANSWERS = (
-    "server_error html broken_response proto_byebye already_processing unknown_wording not_json too_many_requests "
-    "busy redundant soft_error slow"
-).split()
+OMIE_ANSWERS = [
+    "server_error",
+    "html",
+    "broken_response",
+    "proto_byebye",
+    "already_processing",
+    "unknown_wording",
+    "not_json",
+    "too_many_requests",
+    "busy",
+    "redundant",
+    "soft_error",
+    "slow",
+]
 JESTOR_ANSWERS = ("server_error", "rate_limited", "status_false", "missing_data", "short_page", "slow", "lost_reply")
-AT_A_STEP = (
-    "kill_before kill_after pause pause_after nested nested_after during throttle throttle_after lost_reply "
-    "lost_request late killed_late answer blocked jestor"
-).split()
+AT_A_STEP = [
+    "kill_before",
+    "kill_after",
+    "pause",
+    "pause_after",
+    "nested",
+    "nested_after",
+    "during",
+    "throttle",
+    "throttle_after",
+    "lost_reply",
+    "lost_request",
+    "late",
+    "killed_late",
+    "answer",
+    "blocked",
+    "jestor",
+]
 ONLY_AT = {
     **dict.fromkeys(("during", "lost_reply", "lost_request", "late", "killed_late", "answer", "blocked"), "omie"),
     **dict.fromkeys(("throttle", "throttle_after"), "store"),
     "jestor": "jestor",
 }
 _EVERYWHERE = {**dict.fromkeys(STORES, "store"), "omie": "omie", "jestor": "jestor"}
-AT_ANY_TIME = (
-    "redeliver move second_execution abort duplicate drop reorder replay click hold lift redrive amount company edit "
-    "time long_time"
-).split()
+AT_ANY_TIME = [
+    "redeliver",
+    "move",
+    "second_execution",
+    "abort",
+    "duplicate",
+    "drop",
+    "reorder",
+    "replay",
+    "click",
+    "hold",
+    "lift",
+    "redrive",
+    "amount",
+    "company",
+    "edit",
+    "time",
+    "long_time",
+]
 
 
 # ------------------------------------------------------------------------------------------------------- the world
@@ -116,9 +155,12 @@ def small_world(
 
 
 @lru_cache
-def only(companies: tuple[str, ...]) -> Settings:
+def only(companies: tuple[str, ...], repetition_refused: bool) -> Settings:
+    """An Omie that answers the same question at once is asked at once: doubts are then looked at as early as may be."""
     settings = demo_settings()
-    return settings.model_copy(update={"companies": {key: settings.companies[key] for key in companies}})
+    window = {} if repetition_refused else {"same_question_seconds": 0}
+    chosen = {key: settings.companies[key].model_copy(update=window) for key in companies}
+    return settings.model_copy(update={"companies": chosen})
 
 
 # --------------------------------------------------------------------------------------------------- what was done
@@ -166,6 +208,7 @@ class Adversary:
         self.steps = 0
         self.calm = script is not None
         self.depth = 0
+        self.forced = False
         self.witness = Witness()
         self.trace: list[str] = []
         self.names: list[str] = []
@@ -176,12 +219,13 @@ class Adversary:
         self.at_any_time = [kind for kind in AT_ANY_TIME if random.random() < 0.45] or ["redeliver"]
         companies = ("acme", "nimbus") if script is None and random.random() < 0.3 else ("acme",)
         peculiar = ("create", "differs_amount", "foreign_item") if script is not None else ()
+        switches = Switches() if script is not None else _switches(random)
         self.lab = Lab(
             world=small_world(random, start, contracts or random.randint(4, 8), companies, peculiar),
-            settings=only(companies),
+            settings=only(companies, switches.redundant_on > 0),
+            switches=switches,
             seed=seed,
             start=start,
-            switches=Switches() if script is not None else _switches(random),
             step=self.step,
         )
         self.messages: list[Message] = []
@@ -198,6 +242,7 @@ class Adversary:
         lab.start(trigger="operator")
         if self.script is None:
             for _ in range(MOVES):
+                self.forced = False
                 if self.random.random() < self.event_rate:
                     self.something()
                 ready = lab.actions()
@@ -352,7 +397,7 @@ class Adversary:
         self.depth += 1
         try:
             if in_flight:
-                self._move()
+                self._overlap()
             else:
                 self.something(inside=True)
         finally:
@@ -374,7 +419,18 @@ class Adversary:
         if out:
             message = self.random.choice(out)
             message.visible_at = 0.0
+            self.forced = self.depth > 0
             self.lab.deliver(message)
+
+    def _overlap(self) -> None:
+        """Another message, if the queue gives one out, or another step of the machine."""
+        if self.forced:  # a message was made to come out twice: what the queue gives out now is no longer SQS's doing
+            return
+        ready = self.lab.fifo.ready(self.lab.now())
+        if ready:
+            self.lab.deliver(self.random.choice(ready))
+        else:
+            self._move()
 
     def _move(self) -> None:
         ready = self.lab.actions()
@@ -558,11 +614,11 @@ def _switches(random: Random) -> Switches:
         items_on_alter=pick(("merge", "replace")),
         duplicate_integration_code=pick(("refuse", "accept")),
         bill_outside_stage_20=pick(("accept", "refuse")),
-        redundant_on=pick((2, 3)),
+        redundant_on=pick((0, 2, 3)),
         os_nCodCtr=pick(("present", "absent")),
         parallel_writes=pick(("record", "refuse")),
         server_faults_count=pick((True, False)),
-        same_id_lookup=pick(("off", "consultar")),
+        same_id_lookup=pick(("off", "consultar", "consultar+status")),
     )
 
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from billing.domain.charge import MONTHLY, Charge, Event, State
 from billing.bill_batch import STAGE_SHOWN_FOR
+from billing.domain.charge import MONTHLY, Charge, Event, State
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing

@@ -186,14 +186,14 @@ def test_what_is_already_billed_is_skipped_with_its_os_and_the_amount_that_was_b
     assert line.reason == "Já faturado em 2026-12 (OS 4711)."
 
 
-def test_when_everything_is_billed_there_is_nothing_to_do():
+def test_when_everything_is_billed_there_is_only_to_compare():
     lab = Lab(contracts=10, clean=True)
     for contract in lab.world.contracts:
         bill(lab, contract, DECEMBER)
 
     planned = plan(lab)
 
-    assert planned["decision"] == "nothing"
+    assert planned["decision"] == "settle"
     assert planned["batches"]["count"] == 0
 
 

@@ -2,7 +2,7 @@
 
     Jestor's rows (to a file), Omie's stages 20/30, Omie's contracts (compact), customers of the contracts to create
         -> plan.jsonl, its hash, batches-0.jsonl, and the decision:
-        bill | approval | settle (nothing to send, but something in doubt or billed by hand) | nothing | preview
+        bill | approval | settle (nothing to send, but something in doubt or to compare) | nothing | preview
 
 Jestor's rows wait in a temporary file and Omie's contracts as small tuples, so that memory grows by less than 1 KB a
 contract. What cannot be read whole, on either side, refuses the plan: no plan is better than a plan of a part.
@@ -242,7 +242,8 @@ def _decide(event: dict[str, Any], summary: PlanSummary, in_doubt: int, reasons:
     if event["preview"]:
         return "preview"
     if not summary.count:
-        return "settle" if in_doubt or summary.reasons[f"{Action.SKIP}/{Reason.BILLED_IN_OMIE}"] else "nothing"
+        billed = sum(summary.reasons[f"{Action.SKIP}/{why}"] for why in (Reason.BILLED_IN_OMIE, Reason.ALREADY_BILLED))
+        return "settle" if in_doubt or billed else "nothing"
     return "approval" if reasons else "bill"
 
 

@@ -89,20 +89,16 @@ class _Settlement:
                 elif line.reason_code == Reason.BILLED_IN_OMIE:
                     if state is not State.BILLED:
                         self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
-                elif line.action is not Action.BILL:
-                    continue
-                elif state in UNSENT:
-                    self._unsent(line, charge, resting, unsent)
                 elif charge is not None and state is State.BILLED:
                     mismatches += self._differs_from_omie(charge)
+                elif line.action is Action.BILL and state in UNSENT:
+                    self._unsent(line, charge, resting, unsent)
         return resting, unsent, mismatches
 
     def _chunks(self) -> Iterator[list[PlanLine]]:
         chunk: list[PlanLine] = []
         for text in self.deps.objects.read_lines(self.planned["plan"]["key"]):
-            line = PlanLine.from_json(text)
-            if line.reason_code != Reason.ALREADY_BILLED:
-                chunk.append(line)
+            chunk.append(PlanLine.from_json(text))
             if len(chunk) == 100:
                 yield chunk
                 chunk = []
