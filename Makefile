@@ -15,7 +15,8 @@ help: ## this list
 demo: setup ## bill a month of simulated contracts on the real template: make demo ARGS="--contracts 500 --keep"
 	@$(BIN)/python -m ops.demo $(ARGS)
 
-test: check ## everything: check, then the deployed stack end to end
+test: check setup ## everything: check, the template's lint, then the deployed stack end to end
+	@AWS_DEFAULT_REGION=sa-east-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 check: setup-dev ## lint, types, unit, contract and template tests; offline
@@ -36,8 +37,9 @@ build: setup ## sam build: functions and layer into .aws-sam
 docs: setup-dev ## write the generated part of docs/configuration.md anew
 	@$(BIN)/python -m ops.docs
 
-deploy: build ## publish the stack to your AWS account: make deploy ARGS="--guided"
-	.tools/sam/bin/sam deploy --stack-name billing-ops --capabilities CAPABILITY_IAM --resolve-s3 $(ARGS)
+deploy: build ## publish to your AWS account: make deploy PARAMETERS="OmieBaseUrl=https://…/api/v1/ JestorBaseUrl=https://…"
+	@.tools/sam/bin/sam deploy $(ARGS) --parameter-overrides $(PARAMETERS) \
+	    "PythonRuntime=python$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
 chaos: setup ## the month on the deployed stack while a fifth of the billing calls goes wrong (half an hour)
 	@$(BIN)/python -m ops.chaos $(ARGS)

@@ -164,7 +164,7 @@ def _start_emulator(processes: Processes) -> str:
 
 def build() -> None:
     """`sam build` into .aws-sam: the layer by its makefile, with this interpreter's version."""
-    command = [str(TOOLS / "sam" / "bin" / "sam"), "build", "--parallel", "--parameter-overrides", _runtime()]
+    command = [str(TOOLS / "sam" / "bin" / "sam"), "build", "--parameter-overrides", _runtime()]
     _run("sam build", command, {"PYTHON": sys.executable, "UV": str(TOOLS / "uv" / "bin" / "uv")})
 
 
@@ -175,8 +175,6 @@ def _deploy(env: Mapping[str, str], addresses: Mapping[str, str]) -> None:
         "deploy",
         *("--stack-name", STACK),
         *("--region", env["AWS_DEFAULT_REGION"]),
-        *("--capabilities", "CAPABILITY_IAM"),
-        "--resolve-s3",
         "--no-confirm-changeset",
         "--no-progressbar",
         "--parameter-overrides",
