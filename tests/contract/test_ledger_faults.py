@@ -125,6 +125,32 @@ def test_a_fault_that_does_not_pass_is_not_tried_again(ledger_with):
     assert client.calls == ["update_item"]
 
 
+def test_reads_and_holds_wait_out_a_passing_fault_too(ledger_with):
+    steps = {
+        "put_item": lambda ledger: ledger.put_hold("JST-12", "churn", NOW),
+        "get_item": lambda ledger: (ledger.get(KEY), ledger.hold("JST-12")),
+        "batch_get_item": lambda ledger: (ledger.get_many([KEY]), ledger.held_many(["JST-12"])),
+        "delete_item": lambda ledger: ledger.lift_hold("JST-12"),
+    }
+    answers = []
+    for method, step in steps.items():
+        ledger, client, waits = ledger_with(**{method: ["ThrottlingException", None, "ThrottlingException"]})
+        answers.append(step(ledger))
+        assert len(waits) == client.calls.count(method) // 2
+    assert answers == [None, (None, "churn"), ({}, {"JST-12"}), None]
+
+
+def test_a_hold_says_since_when(ledger_with, moto_aws):
+    ledger, *_ = ledger_with()
+    ledger.put_hold("JST-12", "churn", NOW)
+    (item,) = moto_aws.dynamodb.scan(TableName=moto_aws.tables["holds"])["Items"]
+    assert item == {
+        "contract": {"S": "JST-12"},
+        "reason": {"S": "churn"},
+        "at": {"S": "2026-12-01T09:00:00.000000+00:00"},
+    }
+
+
 class HalfAnswers:
     """A client whose batch reads answer only the first `n` keys of each request."""
 
