@@ -23,7 +23,7 @@ check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto --disable-socket --allow-hosts=127.0.0.1,::1,localhost tests/unit tests/contract tests/template
+	$(BIN)/python -m pytest -q -n auto tests/unit tests/contract tests/template
 
 up: setup ## start the whole stack for work and leave it running (OMIE_BASE_URL, JESTOR_BASE_URL, SETTINGS)
 	@$(BIN)/python -m ops.local up $(ARGS)
