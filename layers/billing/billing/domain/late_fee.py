@@ -245,7 +245,7 @@ def _check_percent(name: str, percent: Decimal | None) -> None:
         return
     if not percent.is_finite() or percent < 0 or percent.adjusted() > 5:
         raise LateFeeRefused(f"{name}: {percent} não é um percentual; use zero ou mais")
-    if (percent * 10**_DECIMALS) % 1:
+    if _EXACT.remainder(_EXACT.scaleb(percent, _DECIMALS), Decimal(1)):
         raise LateFeeRefused(f"{name}: {percent} tem casas demais; use até {_DECIMALS} decimais")
 
 
@@ -364,13 +364,14 @@ def _result(exact: Decimal, rounded: int) -> str:
     """The rounded amount, and before it the exact one where they differ: "R$ 13,2666… → R$ 13,27"."""
     if exact == rounded:
         return format_brl(rounded)
-    whole, rest = divmod(int(exact * 100), 100)  # hundredths of a centavo, cut
-    cut = "" if exact * 100 == int(exact * 100) else "…"
-    return f"{format_brl(whole)}{rest:02d}{cut} → {format_brl(rounded)}"
+    hundredths = _EXACT.scaleb(exact, 2)
+    whole, rest = divmod(int(hundredths), 100)
+    decimals = f"{rest:02d}".rstrip("0") if hundredths == int(hundredths) else f"{rest:02d}…"
+    return f"{format_brl(whole)}{decimals} → {format_brl(rounded)}"
 
 
 def _percent(percent: Decimal) -> str:
-    return f"{percent.normalize():f}%".replace(".", ",")
+    return f"{_EXACT.normalize(percent):f}%".replace(".", ",")
 
 
 def _day(day: date) -> str:
