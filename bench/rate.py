@@ -16,7 +16,7 @@ CEILING: Final = 240
 """Calls of one method that Omie takes in a minute (help 8112984)."""
 PROMISED: Final = 0.95
 OURS, SEQUENTIAL, THREADS = "ours", "naive, sequential", "naive, 4 threads"
-THREADS_REFUSED = "4 threads, parallel writes refused"
+THREADS_REFUSED = "4 threads, 1880 if parallel"
 REFUSES: Final = {"parallel_writes": "refuse"}
 """Help 8001888 says "no simultaneous inclusion or alteration", not what happens then. By default the simulator bills
 and counts; this answers 1880, as Omie does to a method that is busy."""
