@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim mutation chaos
+.PHONY: help demo test check up down setup setup-dev sim lock build bench browser format clean docs deploy model sim mutation chaos
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n auto tests/unit tests/contract tests/template
+
+sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EXHAUSTIVE=singles|pairs; one schedule prints what happened
+	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(SCHEDULES),10000) \
+	    --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
 up: setup ## start the whole stack for work and leave it running (OMIE_BASE_URL, JESTOR_BASE_URL, SETTINGS)
 	@$(BIN)/python -m ops.local up $(ARGS)

@@ -215,16 +215,11 @@ class Fifo:
 
     def ready(self, now: float) -> list[Message]:
         """The messages that may be received, the first of each group."""
-        busy: set[str] = set()
-        found = []
-        for message in self.messages:
-            if message.group in busy:
-                continue
-            if self.grouped:
-                busy.add(message.group)
-            if message.visible_at <= now:
-                found.append(message)
-        return found
+        if not self.grouped:
+            return [message for message in self.messages if message.visible_at <= now]
+        first = {message.group: message for message in reversed(self.messages)}
+        out = {message.group for message in self.messages if message.visible_at > now}
+        return [message for message in self.messages if message is first[message.group] and message.group not in out]
 
     def receive(self, message: Message, now: float) -> bool:
         """Take it out for VISIBILITY_TIMEOUT; False when it was received too often and goes to the dead letters."""

@@ -195,7 +195,8 @@ class OmieCore:
         else:
             self.book.faults[fault_rule.kind] += 1
             answer = self._faulty(fault_rule, call, now, delay)
-        limits.begin(line, app.app_key, write=write, until=now + answer.delay, written_by=now + delay)
+        written_by = now + min(delay, answer.delay)  # what is refused is answered at once
+        limits.begin(line, app.app_key, write=write, until=now + answer.delay, written_by=written_by)
         return answer
 
     def _execute(self, call: _Open, now: float, delay: float) -> Answer:

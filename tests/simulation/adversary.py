@@ -11,20 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from random import Random
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from billing.domain.charge import ChargeKey, Event, State, TransitionRefused
+from billing.domain.charge import Event, State, TransitionRefused
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.settings import Settings
 from simulators.lab import START, Killed, Lab, Message, demo_settings
 from simulators.omie import billing as omie_billing
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.answers import OmieFault
-from simulators.omie.dates import day_of, month_of
+from simulators.omie.dates import day_of
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
 from simulators.world import COMPANIES, CONTRACTS_TABLE, FIELDS, World, make_world
@@ -455,6 +455,7 @@ class Adversary:
     def _drop(self) -> None:
         if self.lab.fifo.messages:
             self.lab.fifo.delete(self.random.choice(self.lab.fifo.messages))
+            self.forced = self.depth > 0
 
     def _reorder(self) -> None:
         self.random.shuffle(self.lab.fifo.messages)
@@ -540,7 +541,7 @@ class Adversary:
     # --- helpers ---------------------------------------------------------------------------------------------------
 
     def _jestor(self, data: dict[str, Any]) -> None:
-        contract = self.random.choice([one for one in self.lab.world.contracts])
+        contract = self.random.choice(self.lab.world.contracts)
         self.lab.jestor.edit({"table": CONTRACTS_TABLE, "id": contract.jestor_id, "data": data}, self.lab.now())
         self.trace[-1] += f" {contract.code}"
 
@@ -620,6 +621,3 @@ def _switches(random: Random) -> Switches:
         server_faults_count=pick((True, False)),
         same_id_lookup=pick(("off", "consultar", "consultar+status")),
     )
-
-
-_unused = (partial, ChargeKey, month_of)

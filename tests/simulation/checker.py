@@ -85,7 +85,9 @@ class _Check:
                 line = f"{code}: billed {len(orders)} times in {month}: {[(o.company, o.by, o.nCodOS) for o in orders]}"
                 clicked = [order for order in orders if order.by == "person"]
                 at_once = len(ours) == len(clicked) == 1 and 0 <= ours[0].at - clicked[0].at <= NOBODY_CAN_TELL
-                if not at_once:
+                if len(ours) == len(clicked) == 1 and ours[0].company != clicked[0].company:
+                    self.forgiven.append(line)  # by hand in the company that the contract then left
+                elif not at_once:
                     self.broken.append(line)
                 elif month in self.witness.calm_months and not self._noticed(month):
                     self.broken.append(f"{line}, and no run says so")
@@ -111,7 +113,8 @@ class _Check:
                 continue
             if charge.state in {State.SENDING, State.UNKNOWN}:
                 self.broken.append(f"{code}: {month} still {charge.state} at the end")
-            if orders and charge.state is not State.BILLED:
+            by_hand = charge.state is State.PARKED and all(order.by == "person" for order in orders)
+            if orders and charge.state is not State.BILLED and not by_hand:  # what was parked, a person may bill
                 self.broken.append(f"{code}: billed in {month}, and the ledger says {charge.state} {charge.reason}")
 
     def _lost(self) -> None:

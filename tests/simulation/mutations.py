@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from billing import bill_batch
@@ -109,4 +108,3 @@ def constants(mutation: Callable[[Lab], None]) -> Iterator[None]:
 
 
 MUTATIONS = (claim_before_call, hold_check, in_doubt_wait, adopt, plan_hash_check, own_month_rule, fifo_group)
-_unused = replace

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from billing import plan_company, report
 from simulators.lab import Lab
@@ -75,7 +75,7 @@ class Tally:
         if outcome.verdict.broken:
             self.failed.append((replay, outcome.verdict.broken))
 
-    def __iadd__(self, other: "Tally") -> "Tally":
+    def __iadd__(self, other: "Tally") -> Self:
         for name in ("schedules", "steps", "billings", "disturbed", "redundant", "forgiven", "unmessaged"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.done += other.done

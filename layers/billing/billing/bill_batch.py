@@ -275,6 +275,9 @@ class _Lane:
             except OmieError:
                 raise LaneStopped(now + STAGE_SHOWN_FOR) from None
             self.deps.seen_billed[self.batch.company] = billed
+            answered = self.deps.clock.now().timestamp()
+            if answered >= now + window:  # it was asked again meanwhile: whoever asks next counts from then
+                self.deps.lanes.ask(self.batch.company, STAGE_30, answered, window)
         return self.deps.seen_billed.get(self.batch.company, frozenset())
 
     def _heed_errors(self) -> None:
