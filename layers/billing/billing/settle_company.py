@@ -11,6 +11,7 @@ The answer's `decision` is "wait" (with `wait_seconds`), "bill" (with new `batch
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from billing.bill_batch import CREATION
@@ -58,11 +59,11 @@ class _Settlement:
         self._doubts_of: dict[str, Doubts] = {}
 
     def run(self) -> dict[str, Any]:
-        resting, unsent, mismatches = self._settle_each()
+        resting, unsent = self._settle_each()
         round_ = self.planned["round"]
-        answer = self.planned | {"mismatches": mismatches, "in_doubt": resting.count, "wait_seconds": 0}
+        answer = self.planned | {"mismatches": 0, "in_doubt": resting.count, "wait_seconds": 0}
         if resting.count:
-            wait = max(1, int((resting.until - self.now).total_seconds()) + 1)
+            wait = max(1, int((resting.until - self.deps.clock.now()).total_seconds()) + 1)
             return answer | {"decision": "wait", "wait_seconds": wait}
         if unsent and round_ < MAX_ROUNDS:
             batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1, as_of=self.now)
@@ -70,46 +71,45 @@ class _Settlement:
         for line in unsent:
             reason = f"Não foi possível enviar em {MAX_ROUNDS} tentativas seguidas."
             self._park(line, None, ParkClass.TRANSIENT, "not_sent", reason)
-        return answer | {"decision": "done"}
+        return answer | {"decision": "done", "mismatches": self._mismatches()}
 
     # --- each line of the plan -------------------------------------------------------------------------------------
 
-    def _settle_each(self) -> tuple["_Resting", list[PlanLine], int]:
+    def _settle_each(self) -> tuple["_Resting", list[PlanLine]]:
         resting = _Resting(self.now)
         unsent: list[PlanLine] = []
-        mismatches = 0
-        for lines in self._chunks():
-            keys = [ChargeKey(line.contract, self.month) for line in lines]
+        for line, charge in self._charges():
+            state = charge.state if charge else None
+            if charge is not None and state in UNDECIDED:
+                self._doubt(line, charge, resting, unsent)
+            elif line.reason_code == Reason.BILLED_IN_OMIE:
+                if state is not State.BILLED:
+                    self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
+            elif line.action is Action.BILL and state in UNSENT:
+                self._unsent(line, charge, resting, unsent)
+        return resting, unsent
+
+    def _mismatches(self) -> int:
+        """Charges that Omie billed for another amount, or twice: compared once, when nothing is left to settle."""
+        return sum(
+            self._differs_from_omie(charge)
+            for _, charge in self._charges()
+            if charge is not None and charge.state is State.BILLED
+        )
+
+    def _charges(self) -> Iterator[tuple[PlanLine, Charge | None]]:
+        """Every line of the plan with its charge, a hundred read at a time."""
+        lines = map(PlanLine.from_json, self.deps.objects.read_lines(self.planned["plan"]["key"]))
+        while chunk := list(islice(lines, 100)):
+            keys = [ChargeKey(line.contract, self.month) for line in chunk]
             charges = self.deps.ledger.get_many(keys)
-            for line, key in zip(lines, keys, strict=True):
-                charge = charges.get(key)
-                state = charge.state if charge else None
-                if charge is not None and state in UNDECIDED:
-                    mismatches += self._doubt(line, charge, resting, unsent)
-                elif line.reason_code == Reason.BILLED_IN_OMIE:
-                    if state is not State.BILLED:
-                        self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
-                elif charge is not None and state is State.BILLED:
-                    mismatches += self._differs_from_omie(charge)
-                elif line.action is Action.BILL and state in UNSENT:
-                    self._unsent(line, charge, resting, unsent)
-        return resting, unsent, mismatches
+            yield from ((line, charges.get(key)) for line, key in zip(chunk, keys, strict=True))
 
-    def _chunks(self) -> Iterator[list[PlanLine]]:
-        chunk: list[PlanLine] = []
-        for text in self.deps.objects.read_lines(self.planned["plan"]["key"]):
-            chunk.append(PlanLine.from_json(text))
-            if len(chunk) == 100:
-                yield chunk
-                chunk = []
-        yield chunk
-
-    def _doubt(self, line: PlanLine, charge: Charge, resting: "_Resting", unsent: list[PlanLine]) -> int:
+    def _doubt(self, line: PlanLine, charge: Charge, resting: "_Resting", unsent: list[PlanLine]) -> None:
         resolution = self._doubts(charge.company).resolve(charge, line.nCodCtr)
         resting.add_if_waiting(resolution)
         if resolution.verdict is Verdict.RELEASED and line.action is Action.BILL:
             unsent.append(line)
-        return self._differs_from_omie(resolution.charge) if resolution.verdict is Verdict.ADOPTED else 0
 
     def _unsent(self, line: PlanLine, charge: Charge | None, resting: "_Resting", unsent: list[PlanLine]) -> None:
         nCodCtr = (charge.nCodCtr if charge else None) or line.nCodCtr
