@@ -116,12 +116,13 @@ def of_functions(subject: str, names: Collection[str]) -> Iterator[Mutant]:
             mangled = key.rsplit(".", 1)[-1]
             function = mangled.rsplit("__mutmut_", 1)[0]
             change = difference(functions[f"{function}__mutmut_orig"], functions[mangled])
-            readable = function.lstrip("x").strip("_ǁ").replace("ǁ", ".")
+            readable = function[2:].replace("ǁ", ".")  # mutmut's x_target, xǁChargeKeyǁparse
             yield Mutant(subject, f"{subject}: {readable}: {change}", code in NOTICED)
 
 
-def difference(before: ast.AST, after: ast.AST) -> str:
-    old, new = (ast.unparse(tree).splitlines()[1:] for tree in (before, after))
+def difference(before: ast.FunctionDef, after: ast.FunctionDef) -> str:
+    after.name = before.name
+    old, new = (ast.unparse(tree).splitlines() for tree in (before, after))
     gone, come = ([line.strip() for line in one if line not in other] for one, other in ((old, new), (new, old)))
     return f"{' '.join(gone)} → {' '.join(come)}"
 

@@ -357,6 +357,7 @@ def test_a_due_date_that_cannot_leave_enough_time_is_pointed_out():
     line = plan(today=date(2026, 12, 31), policy=replace(POLICY, min_days_to_due=15))
     assert line.due_date == "2027-01-10"
     assert line.warnings == ("Vence em 10/01/2027, com menos de 15 dias de prazo.",)
+    assert plan(today=date(2026, 12, 31), policy=replace(POLICY, min_days_to_due=10)).warnings == ()
 
 
 def test_the_companys_due_day_serves_a_contract_without_one():
@@ -549,6 +550,11 @@ def test_a_new_customer_without_an_address_is_pointed_out():
     assert line.warnings == ("Sem CEP, cidade no Jestor: a prefeitura pode rejeitar a NFS-e.",)
     line = plan(replace(CONTRACT, customer=replace(CUSTOMER, endereco=None, estado="")), omie=None)
     assert line.warnings == ("Sem endereço, estado no Jestor: a prefeitura pode rejeitar a NFS-e.",)
+    line = plan(replace(CONTRACT, customer=Customer(CUSTOMER.document, CUSTOMER.name)), omie=None)
+    assert [warning.split(" no Jestor")[0] for warning in line.warnings] == [
+        "Sem e-mail",
+        "Sem CEP, endereço, cidade, estado",
+    ]
 
 
 def test_a_missing_email_is_a_warning_and_leaves_omies_alone():
@@ -607,6 +613,8 @@ def test_a_big_jump_is_pointed_out():
     assert plan(previous=Previous(76000, "2026-11"), policy=replace(policy, jump_percent=40)).warnings == ()
     line = plan(previous=Previous(76000, "2026-11"), policy=policy)
     assert line.warnings == ("Mudança grande: R$ 760,00 → R$ 1.000,00.",)
+    policy = replace(POLICY, jump_amount=23999)
+    assert plan(previous=Previous(76000, "2026-11"), policy=policy).warnings == line.warnings
 
 
 def test_another_integrations_code_in_omie_does_not_matter_to_a_row_that_names_the_contract():
@@ -821,6 +829,10 @@ def test_what_a_person_must_decide_is_parked_with_what_to_do(change, omie, code,
     assert (line.action, line.reason_code, line.reason) == (Action.PARK, code, reason)
 
 
+def test_one_centavo_is_an_amount():
+    assert plan(replace(CONTRACT, unit_amount=1)).action is Action.BILL
+
+
 @pytest.mark.parametrize("due_day", [1, 31])
 def test_any_day_of_a_month_may_be_a_due_day(due_day):
     assert plan(replace(CONTRACT, due_day=due_day)).action is Action.BILL
@@ -830,6 +842,7 @@ def test_a_row_that_cannot_be_read_is_parked_with_all_its_problems():
     line = plan(BadRow(12, None, "x", ("CNPJ: vazio", "Valor: vazio")), omie=None)
     assert (line.action, line.company) == (Action.PARK, "acme")
     assert line.reason == "Corrija no Jestor: CNPJ: vazio; Valor: vazio"
+    assert (line.amount, line.foreign_total) == (0, 0)
 
 
 def test_all_problems_of_the_data_are_told_at_once():
