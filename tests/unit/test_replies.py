@@ -240,6 +240,7 @@ def test_an_empty_page_is_an_error_only_in_form():
         ({"cCodStatus": "719", "cDesStatus": "Pix indisponível"}, "719"),
         ({"codigo_status": 5, "descricao_status": "Recusado"}, "5"),
         ({"cCodStatus": "429", "cDescStatus": "Recusado"}, "429"),
+        ({"cCodStatus": "X0", "cDescStatus": "Recusado"}, "X0"),
     ],
 )
 @pytest.mark.parametrize("write", [True, False])
@@ -317,8 +318,15 @@ def test_every_success_of_http_and_no_other_may_be_done():
     for status in (200, 202, 299):
         assert read_reply(METHOD, write=True, status=status, body=body) == {"cCodStatus": "0"}
     for status in (199, 300, 500):
-        assert verdict(body, write=True, status=status).rule == "contradiction"
+        error = verdict(body, write=True, status=status)
+        assert (error.rule, error.method, error.http_status) == ("contradiction", METHOD, status)
         assert verdict(body, write=False, status=status).rule == "unknown"
+
+
+def test_a_number_that_is_none_makes_a_reply_unreadable():
+    body = b'{"cCodStatus":"0","nValor":NaN}'
+    assert type(verdict(body, write=True, status=200)) is InDoubt
+    assert type(verdict(body, write=False, status=200)) is NotExecuted
 
 
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 403, 404, 500, 502, 503, 504])
