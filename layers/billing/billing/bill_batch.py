@@ -179,9 +179,8 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
     `deadline`: epoch seconds at which this function is killed.
     """
     batch = Batch.of(message)
-    if (
-        deps.runs.plan_hash(batch.run, batch.company) != batch.plan_hash
-    ):  # an older plan's message: what it says was replaced
+    if deps.runs.plan_hash(batch.run, batch.company) != batch.plan_hash:
+        # An older plan's message: what it says was replaced.
         return {"wait_seconds": 0, **batch.counts, "left": len(batch.lines)}
     settled = {State.BILLED, State.PARKED, State.HELD, State.UNKNOWN, State.SENDING}
     known = deps.ledger.get_many(ChargeKey(line.contract, batch.month) for line in batch.lines)
@@ -358,10 +357,7 @@ class _Lane:
 
     def _read_again(self, nCodCli: int, nCodCtr: int) -> dict[str, Any]:
         """By the customer's list: Omie refuses to show one contract twice within a minute."""
-        found = self.omie.contrato_do_cliente(nCodCli, nCodCtr)
-        if found is None:
-            raise AmountNotPlanned("O Omie não mostra o contrato que acabou de gravar: confira o contrato no Omie.")
-        return found
+        return self.omie.contrato_do_cliente(nCodCli, nCodCtr)
 
     def _create(self, line: PlanLine, desired: Desired) -> tuple[int | None, int]:
         """(nCodCtr, nCodCli). The ledger guards the creation like a charge: a lost reply must not make two."""
