@@ -68,6 +68,7 @@ AT_A_STEP = [
     "blocked",
     "jestor",
 ]
+WRITES = frozenset({"omie.FaturarContrato", "omie.IncluirContrato", "omie.AlterarContrato"})
 ONLY_AT = {
     **dict.fromkeys(("during", "lost_reply", "lost_request", "late", "killed_late", "answer", "blocked"), "omie"),
     **dict.fromkeys(("throttle", "throttle_after"), "store"),
@@ -224,6 +225,7 @@ class Adversary:
             world=small_world(random, start, contracts or random.randint(4, 8), companies, peculiar),
             settings=only(companies, switches.redundant_on > 0),
             switches=switches,
+            latency_ms=60 if script is not None else Random(f"latency-{seed}").choice((60, 900)),
             seed=seed,
             start=start,
             step=self.step,
@@ -302,9 +304,11 @@ class Adversary:
         return self._broken(kind, name, call)
 
     def _draw(self, name: str) -> str | None:
-        if self.random.random() >= self.rate:
+        if self.random.random() >= self.rate * (3 if name in WRITES else 1):
             return None
         port = name.partition(".")[0]
+        if name in WRITES and "during" in self.at_a_step and self.depth < 2 and self.random.random() < 0.3:
+            return "during"
         kinds = [kind for kind in self.at_a_step if ONLY_AT.get(kind, _EVERYWHERE[port]) == _EVERYWHERE[port]]
         if self.depth >= 2:
             kinds = [kind for kind in kinds if kind not in {"nested", "nested_after", "during"}]

@@ -69,9 +69,9 @@ class Tally:
         self.disturbed += bool(outcome.done)
         self.redundant += bool(outcome.redundant)
         self.done += outcome.done
-        twice = sum("times in" in line for line in outcome.verdict.forgiven)
-        self.forgiven += bool(twice)
-        self.unmessaged += len(outcome.verdict.forgiven) - twice
+        unmessaged = sum("no message" in line for line in outcome.verdict.forgiven)
+        self.forgiven += unmessaged < len(outcome.verdict.forgiven)
+        self.unmessaged += unmessaged
         if outcome.verdict.broken:
             self.failed.append((replay, outcome.verdict.broken))
 
@@ -87,7 +87,7 @@ class Tally:
         return (
             f"{self.schedules} schedules ({self.disturbed} disturbed, {sum(self.done.values())} times in all), "
             f"{self.steps} steps ({each:.0f} each), {self.billings} billings; {len(self.failed)} failed; "
-            f"{self.forgiven} with a click nobody could have seen in time, each noticed by Settle; "
+            f"{self.forgiven} with a person's click or edit under our very call; "
             f"{self.unmessaged} parked without a message; "
             f"{self.redundant} in which Omie answered REDUNDANT at least once"
         )

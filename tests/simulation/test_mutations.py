@@ -9,13 +9,13 @@ from tests.simulation import mutations
 from tests.simulation.schedules import run_schedule
 
 BITES = {
-    mutations.claim_before_call: (47, 67, 94),
-    mutations.hold_check: (20, 25, 79),
-    mutations.in_doubt_wait: (294, 496),
-    mutations.adopt: (94, 112, 174),
-    mutations.plan_hash_check: (104, 292, 384),
-    mutations.own_month_rule: (73, 90, 95),
-    mutations.fifo_group: (),
+    mutations.claim_before_call: (6, 9, 21),
+    mutations.hold_check: (25, 46, 79),
+    mutations.in_doubt_wait: (149, 175, 389),
+    mutations.adopt: (8, 52, 53),
+    mutations.plan_hash_check: (384, 386, 708),
+    mutations.own_month_rule: (53, 73, 90),
+    mutations.fifo_group: (179, 334, 352),
 }
 
 
