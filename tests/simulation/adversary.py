@@ -8,7 +8,8 @@ abandoned call within `longest_abandoned_call_seconds`, and Lambda ends a functi
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
+from billing import plan_company, report
 from billing.domain.charge import Event, State, TransitionRefused
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.settings import Settings
@@ -185,6 +187,18 @@ class Witness:
     """The months of which a run came to its end after the adversary had stopped."""
 
 
+@contextmanager
+def small() -> Iterator[None]:
+    """Batches of three, so that a company has several messages; no report pages, which would be a fifth of the time."""
+    pages, size = (report.render_html, report.render_json), plan_company.BATCH_SIZE
+    report.render_html = report.render_json = lambda _: ""
+    plan_company.BATCH_SIZE = 3
+    try:
+        yield
+    finally:
+        (report.render_html, report.render_json), plan_company.BATCH_SIZE = pages, size
+
+
 class Adversary:
     """A lab and what happens to it.
 
@@ -240,6 +254,11 @@ class Adversary:
     # --- the schedule ----------------------------------------------------------------------------------------------
 
     def run(self) -> "Adversary":
+        with small():
+            self._run()
+        return self
+
+    def _run(self) -> None:
         lab = self.lab
         lab.start(trigger="operator")
         if self.script is None:
@@ -255,7 +274,6 @@ class Adversary:
                 if self._new_month():
                     lab.start(trigger="schedule")
         self._calm_down()
-        return self
 
     def _calm_down(self) -> None:
         """Nothing breaks any more: what is under way ends, and a person starts the month again until it balances."""
@@ -530,6 +548,7 @@ class Adversary:
         app = self.lab.omie.apps[self.random.choice(sorted(self.lab.settings.companies))]
         if not app.contract_list:
             return
+        self.lab.omie.advance(self.lab.now())
         contract = self.random.choice(app.contract_list)
         cadastro = contract.cadastro()
         cadastro["itensContrato"][0]["itemCabecalho"]["valorUnit"] = 77.7

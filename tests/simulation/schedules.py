@@ -7,16 +7,9 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import NamedTuple, Self
 
-from billing import plan_company, report
 from simulators.lab import Lab
 from tests.simulation.adversary import Adversary
 from tests.simulation.checker import Verdict, check
-
-# The report's pages have tests of their own; here they would be a fifth of the time.
-report.render_html = report.render_json = lambda _: ""
-
-plan_company.BATCH_SIZE = 3
-"""So that a company has several messages."""
 
 
 class Outcome(NamedTuple):
