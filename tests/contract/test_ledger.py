@@ -4,7 +4,7 @@ import pytest
 
 from billing.domain.charge import TRANSITIONS, WRITER_ONLY, ChargeKey, Event, State, TransitionRefused
 from billing.domain.month import BillingMonth
-from billing.store.ledger import Claimed, Held, NotClaimed
+from billing.store.ledger import Claimed, Held, NotClaimed, event_write, is_ours
 
 DECEMBER = BillingMonth(2026, 12)
 KEY = ChargeKey("JST-12", DECEMBER)
@@ -150,12 +150,12 @@ def test_only_the_writer_tells_what_became_of_its_call(stores, event):
     with pytest.raises(TransitionRefused) as refused:
         stores.ledger.apply(KEY, event, attempt="a2", **WRITER)
     assert refused.value.charge == stores.ledger.get(KEY)
-    with pytest.raises(ValueError, match="its attempt"):
+    with pytest.raises(ValueError, match=f"^{event} is told by the writer only: give its attempt$"):
         stores.ledger.apply(KEY, event, **WRITER)
 
 
 def test_a_claim_is_not_an_event_to_apply(stores):
-    with pytest.raises(ValueError, match="claim"):
+    with pytest.raises(ValueError, match=r"^a charge is claimed by claim\(\), which also looks at the holds$"):
         stores.ledger.apply(KEY, Event.CLAIM, attempt="a1", company="acme", **WRITER)
 
 
@@ -189,10 +189,62 @@ def test_the_first_event_needs_a_company(stores):
     assert (charge.reason_code, charge.reason) == ("data", "sem CNPJ")
 
 
+def test_a_first_event_that_tells_nothing_else_leaves_the_rest_empty(stores):
+    charge = stores.ledger.apply(KEY, Event.ADOPT, company="acme", **SETTLE)
+    assert (charge.state, charge.company, charge.amount, charge.failures) == (State.BILLED, "acme", 0, 0)
+    assert (charge.plan_hash, charge.run, charge.reason_code, charge.reason) == ("", "", "", "")
+    assert (charge.attempt, charge.claimed_at, charge.nCodCtr, charge.nCodOS) == (None, None, None, None)
+    assert charge.updated_at == SETTLE["now"]
+
+
+def test_every_event_leaves_its_line_and_its_time(stores):
+    claim(stores.ledger)
+    doubted = stores.ledger.apply(KEY, Event.IN_DOUBT, **SETTLE)
+    assert doubted.history[1:] == (
+        {
+            "at": "2026-12-01T09:20:00.123456+00:00",
+            "who": "settle_company",
+            "event": "IN_DOUBT",
+            "to": "UNKNOWN",
+            "why": "read in Omie",
+        },
+    )
+    assert (doubted.claimed_at, doubted.updated_at) == (NOW, SETTLE["now"])
+    billed = stores.ledger.apply(KEY, Event.DONE, attempt="a1", nCodCtr=4002, nCodOS=9, **WRITER)
+    assert billed.history == (
+        *doubted.history,
+        {
+            "at": "2026-12-01T09:00:00.123456+00:00",
+            "who": "bill_batch",
+            "event": "DONE",
+            "to": "BILLED",
+            "why": "told by the test",
+            "attempt": "a1",
+        },
+    )
+    assert (billed.nCodCtr, billed.nCodOS, billed.attempt, billed.updated_at) == (4002, 9, "a1", NOW)
+
+
+def test_a_reason_lasts_until_the_next_event(stores):
+    stores.ledger.apply(KEY, Event.PARK, company="acme", reason_code="data", reason="sem CNPJ", **SETTLE)
+    charge = stores.ledger.apply(KEY, Event.REDRIVE, **SETTLE)
+    assert (charge.state, charge.reason_code, charge.reason) == (State.READY, "", "")
+
+
+def test_nobody_wrote_what_is_not_there():
+    write = event_write(
+        KEY, Event.PARK, attempt=None, company="acme", amount=1, plan_hash="", run="", facts={}, **SETTLE
+    )
+    assert is_ours(None, write) is False
+
+
 def test_what_is_told_for_a_first_event_changes_no_later_one(stores):
     claim(stores.ledger)
     charge = stores.ledger.apply(KEY, Event.IN_DOUBT, company="nimbus", amount=1, plan_hash="x", run="y", **SETTLE)
     assert (charge.company, charge.amount, charge.plan_hash) == ("acme", 120050, "p1")
+    assert charge.run == "2026-12#mensalidade"
+    assert [found.key for found in stores.ledger.by_month("acme", DECEMBER)] == [KEY]
+    assert list(stores.ledger.by_month("nimbus", DECEMBER)) == []
 
 
 def test_an_event_told_twice_word_for_word_is_one_event(stores):
