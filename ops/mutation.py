@@ -8,7 +8,7 @@ counts as noticed when a test fails. Prints the share noticed per file and fails
 that makes no difference to the program stands with its reason in tests/mutation/equivalent.txt and is not counted.
 
 Everything happens in a copy, build/mutation; survivors.txt there lists what no test noticed. Mutants named as mutmut
-names them (`make mutation ARGS="'billing.domain.plan.*'"`) are tried again in the last copy, with today's tests.
+names them (`make mutation ARGS="'billing.domain.plan.*'"`) are tried again alone, by the tests known to call them.
 """
 
 import ast
