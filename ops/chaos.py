@@ -109,7 +109,7 @@ def chaos(
         execution = _start(stack, "operator", f"chaos-{int(time.time())}")
         killed = _until_ended(stack, execution, console, state, kill=kill)
         for _ in range(3):
-            _ops("dlq", "redrive")
+            _ops("dlq", "redrive", "--yes")
         _ops("run", "--yes")
         _ops("status")
         book = _book(state)
