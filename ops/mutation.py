@@ -91,7 +91,10 @@ def main(names: list[str]) -> int:
     mutants = [mutant for subject in SUBJECTS for mutant in of_functions(subject, names or ["*"])]
     if not names:
         mutants += [mutant for subject in SUBJECTS for mutant in of_tables(subject)]
-    return report(mutants, equivalents(), whole=not names)
+    known = equivalents()
+    survivors = [mutant.change for mutant in mutants if not mutant.noticed and mutant.change not in known]
+    (PLACE / "survivors.txt").write_text("".join(f"{change}\n" for change in survivors))
+    return report(mutants, known, whole=not names)
 
 
 def lay_out(place: Path) -> None:
@@ -215,7 +218,6 @@ def report(mutants: list[Mutant], equivalent: Mapping[str, str], *, whole: bool)
     survivors = [mutant for mutant in mutants if not mutant.noticed]
     same = Counter(mutant.subject for mutant in survivors if mutant.change in equivalent)
     alive = [mutant for mutant in survivors if mutant.change not in equivalent]
-    (PLACE / "survivors.txt").write_text("".join(f"{mutant.change}\n" for mutant in alive))
     wrong = False
     print(f"{'':26}{'changes':>9}{'same':>6}{'noticed':>9}{'score':>9}")
     for subject in SUBJECTS:
@@ -224,7 +226,7 @@ def report(mutants: list[Mutant], equivalent: Mapping[str, str], *, whole: bool)
         score = 100 * noticed / changed if changed else 100.0
         wrong |= score < PROMISED
         print(f"{subject:26}{changed:>9}{same[subject]:>6}{noticed:>9}{score:>8.1f}%")
-    print(f"Not noticed: {len(alive)}, listed in {(PLACE / 'survivors.txt').relative_to(ROOT)}")
+    print(f"Not noticed: {len(alive)}, listed in build/mutation/survivors.txt")
     idle = equivalent.keys() - {mutant.change for mutant in survivors}
     for change in sorted(idle) if whole else ():
         wrong = True
