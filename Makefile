@@ -15,9 +15,9 @@ help: ## this list
 demo: setup ## bill a month of simulated contracts on the real template: make demo ARGS="--contracts 500 --keep"
 	@$(BIN)/python -m ops.demo $(ARGS)
 
-test: check setup ## everything: check, the template's lint, then the deployed stack end to end
+test: check setup ## everything: check, the template's lint, the simulation, the deployed stack end to end
 	@AWS_DEFAULT_REGION=sa-east-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint
-	$(BIN)/python -m pytest tests/e2e $(ARGS)
+	SCHEDULES=$(or $(SCHEDULES),2500) $(BIN)/python -m pytest -m "not model" tests/model tests/simulation tests/e2e $(ARGS)
 
 check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff check .

@@ -28,9 +28,9 @@ OUT: Final = local.ROOT / "build" / "chaos"
 LATE: Final = 4
 """Seconds after which an abandoned call is still executed; the settings below allow 5."""
 FAULTS: Final = (
-    "lost_reply:methods=FaturarContrato:share=0.08;lost_request:methods=FaturarContrato:share=0.05;"
-    f"late_execution:methods=FaturarContrato:share=0.04:seconds={LATE};"
-    "slow:methods=FaturarContrato:share=0.03:seconds=3;unknown_wording:methods=FaturarContrato:share=0.01:times=2"
+    "lost_reply:methods=FaturarContrato:share=0.10;lost_request:methods=FaturarContrato:share=0.07;"
+    f"late_execution:methods=FaturarContrato:share=0.06:seconds={LATE};"
+    "slow:methods=FaturarContrato:share=0.04:seconds=3;unknown_wording:methods=FaturarContrato:share=0.01:times=2"
 )
 KILL_AFTER: Final = 40
 """Billings after which the worker is killed."""
