@@ -237,10 +237,11 @@ class _Lane:
         self.errors_heeded = self.omie.errors
         self.left = len(todo)
         self.slots = Slots(0.0, 0.0, 0)
+        self.billed: frozenset[int] = frozenset()
 
     def bill_all(self) -> None:
-        billed = self._billed_meanwhile()
-        self.todo = [line for line in self.todo if line.nCodCtr not in billed]
+        self.billed = self._billed_meanwhile()
+        self.todo = [line for line in self.todo if line.nCodCtr not in self.billed]
         self.batch.counts["left"] += self.left - len(self.todo)
         self.left = len(self.todo)
         if not self.todo:
@@ -314,7 +315,9 @@ class _Lane:
         except OmieError as error:
             self._brought_to_nothing(line, key, error)
         else:
-            if nCodCtr is not None:
+            if nCodCtr in self.billed:  # created here, in an earlier round: its line names no number
+                self.batch.counts["left"] += 1
+            elif nCodCtr is not None:
                 self.slots = wait_turn(self.slots, clock=self.deps.clock, reserve=self._reserve)
                 self._send(line, key, nCodCtr)
 
