@@ -76,6 +76,35 @@ def test_a_hold_that_comes_at_the_last_moment_wins(ledger_with):
     assert ledger.get(KEY) is None
 
 
+def test_a_hold_lifted_while_it_is_looked_up_was_a_hold_all_the_same(ledger_with):
+    other, *_ = ledger_with()
+    other.put_hold("JST-12", "churn", NOW)
+    ledger, *_ = ledger_with(get_item=[lambda: other.lift_hold("JST-12")])
+    assert claim(ledger) == Held("")
+    assert ledger.get(KEY) is None
+
+
+def test_the_tries_of_one_claim_share_a_token_that_no_other_claim_has(moto_aws, faulty):
+    """DynamoDB forgets a repeated token for ten minutes: shared by two claims, the second would be answered unwritten."""
+    tokens = []
+
+    class Noting(faulty):
+        def __getattr__(self, name):
+            real = super().__getattr__(name)
+
+            def call(**arguments):
+                tokens.extend(filter(None, [arguments.get("ClientRequestToken")]))
+                return real(**arguments)
+
+            return call
+
+    client = Noting(moto_aws.dynamodb, {"transact_write_items": ["lost", None, None]})
+    ledger = Ledger(client, moto_aws.tables["ledger"], moto_aws.tables["holds"], sleep=lambda _: None)
+    claim(ledger, "a1")
+    claim(ledger, "a2")
+    assert [tokens.count(token) for token in tokens] == [2, 2, 1]
+
+
 @pytest.mark.parametrize("fault", ["lost", "refused", "ThrottlingException", "TransactionConflictException"])
 def test_an_event_that_meets_a_passing_fault_is_applied_once(ledger_with, fault):
     ledger, *_ = ledger_with(update_item=[fault])
