@@ -63,7 +63,7 @@ model: setup-dev ## verify docs/model/charge.pml exhaustively with spin (Debian'
 	@command -v spin >/dev/null && command -v gcc >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq spin gcc >/dev/null; }
 	@$(BIN)/python -m ops.model
 
-mutation: .tools/mutation/.done ## do the tests notice changed rules? Score per file, 90 % promised: 20 minutes, one core
+mutation: .tools/mutation/.done ## do the tests notice changed rules? Score per file, 90 % promised: 30 minutes, one core
 	@nice -n 10 .tools/mutation/bin/python -m ops.mutation $(ARGS)
 
 lock: .tools/uv/.done ## resolve the requirement files anew

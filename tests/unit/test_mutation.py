@@ -5,6 +5,7 @@ import pytest
 from ops.mutation import Mutant, difference, equivalents, report, table_changes
 
 TABLES = """
+Work = Literal["none", "alter"]
 LIMIT = 10
 CODES = frozenset({"71", "103"})
 NEXT: dict = {("new", CLAIM): State.SENDING}
@@ -33,12 +34,12 @@ def test_every_entry_of_a_table_is_dropped_exchanged_or_altered_once():
             "CODES: 103 → XX",
             "NEXT: without ('new', CLAIM)",
             "NEXT: new → XX",
-            "NEXT: SENDING → UNKNOWN (line 4)",
+            "NEXT: SENDING → UNKNOWN (line 5)",
             "RULES: without Rule('busy', read=NotExecuted, write=InDoubt, wait=1.5)",
             "RULES: Rule('busy', read=NotExecuted, write=InDoubt, wait=1.5) without wait=1.5",
             "RULES: busy → XX",
-            "RULES: NotExecuted → InDoubt (line 5)",
-            "RULES: InDoubt → NotExecuted (line 5)",
+            "RULES: NotExecuted → InDoubt (line 6)",
+            "RULES: InDoubt → NotExecuted (line 6)",
             "RULES: 1.5 → 2.5",
         ]
     )
