@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim mutation chaos
+.PHONY: help demo test check up down setup setup-dev lock build bench browser format clean docs deploy model sim mutation chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,10 +66,13 @@ model: setup-dev ## verify docs/model/charge.pml exhaustively with spin (Debian'
 mutation: .tools/mutation/.done ## do the tests notice changed rules? Score per file, 90 % promised: 30 minutes, one core
 	@nice -n 10 .tools/mutation/bin/python -m ops.mutation $(ARGS)
 
+fuzz: .tools/fuzz/.done ## 100,000 bad webhooks, then schemathesis against docs/openapi.yaml: make fuzz COUNT=100000
+	@PYTHONPATH=.:layers/billing .tools/fuzz/bin/python -m tests.fuzz --count $(or $(COUNT),100000)
+
 lock: .tools/uv/.done ## resolve the requirement files anew
 	$(COMPILE) --upgrade pyproject.toml -o layers/billing/requirements.txt
 	$(COMPILE) --upgrade pyproject.toml --extra ops --extra dev -o requirements/dev.txt
-	for name in sam emulator uv mutation; do $(COMPILE) --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+	for name in sam emulator uv mutation fuzz; do $(COMPILE) --upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 format: setup-dev ## ruff format and the fixes it can make
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
