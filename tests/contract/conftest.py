@@ -55,6 +55,13 @@ TABLES: dict[str, dict[str, Any]] = {
         "AttributeDefinitions": [{"AttributeName": "contract", "AttributeType": "S"}],
         "KeySchema": [{"AttributeName": "contract", "KeyType": "HASH"}],
     },
+    **{
+        table: {
+            "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+        }
+        for table, key in {"contracts": "contract", "documents": "document", "webhooks": "webhook"}.items()
+    },
     "lanes": {
         "AttributeDefinitions": [{"AttributeName": "lane", "AttributeType": "S"}],
         "KeySchema": [{"AttributeName": "lane", "KeyType": "HASH"}],

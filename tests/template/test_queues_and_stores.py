@@ -6,8 +6,10 @@ from typing import Any
 from billing.bill_batch import MAX_RECEIVES
 
 FOURTEEN_DAYS = 14 * 24 * 3600
-NOT_THE_TRUTH = {"LanesTable"}
-"""Rate slots of the present minute: lost, they begin anew. Its backup would restore a past that is of no use."""
+NOT_THE_TRUTH = {"LanesTable", "WebhooksTable"}
+"""Rate slots of the present minute: lost, they begin anew, and their backup would restore a past that is of no use.
+Webhooks are hints, and personal data: a backup would keep them longer than their 30 days."""
+FORGETTING = {"WebhooksTable"}
 
 
 def test_a_message_stays_invisible_six_times_as_long_as_its_function_may_run(
@@ -48,7 +50,7 @@ def test_omie_writes_are_serial_per_company_and_so_their_queue_is_fifo(resources
 
 def test_dead_letters_are_kept_fourteen_days_and_seen(of_type: Any) -> None:
     dead = _dead_letter_queues(of_type)
-    assert dead == {"OmieWritesDlq", "ScheduleDlq"}
+    assert dead == {"LivingDlq", "OmieWritesDlq", "ScheduleDlq"}
     queues = of_type("AWS::SQS::Queue")
     watched = {
         dimension["Value"]["Fn::GetAtt"].partition(".")[0]
@@ -98,9 +100,10 @@ def test_tables_of_record_can_be_restored_and_not_be_dropped(of_type: Any) -> No
             assert table["DeletionProtectionEnabled"] is True, name
 
 
-def test_the_ledger_forgets_nothing(of_type: Any) -> None:
-    for name, table in of_type("AWS::DynamoDB::Table").items():
-        assert "TimeToLiveSpecification" not in table, name
+def test_nothing_but_raw_webhooks_is_forgotten(of_type: Any) -> None:
+    tables = of_type("AWS::DynamoDB::Table")
+    assert {name for name, table in tables.items() if "TimeToLiveSpecification" in table} == FORGETTING
+    assert tables["WebhooksTable"]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
 def test_the_bucket_is_private_versioned_and_speaks_tls_only(of_type: Any) -> None:
