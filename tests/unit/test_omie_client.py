@@ -481,3 +481,64 @@ def test_keys_are_never_in_errors_tracebacks_reprs_or_logs(client_of, caplog, fa
     for text in (*shown, caplog.text):
         assert KEY not in text
         assert SECRET not in text
+
+
+# --- what billing produced
+
+
+def test_an_order_s_nfse_is_found_by_whatever_names_it_and_none_is_no_error(client_of):
+    found = {"OrdemServico": {"nCodigoOS": 9}}
+    page = {"nPagina": 1, "nTotPaginas": 1, "nTotRegistros": 1, "nfseEncontradas": [found]}
+    nothing = {"nPagina": 1, "nTotPaginas": 0, "nTotRegistros": 0, "nfseEncontradas": []}
+    client, omie = client_of([(200, page), (200, nothing)])
+    assert client.nfses_da_os(nCodOS=9) == [found]
+    assert client.nfses_da_os(cNumOS="000000000000012") == []
+    assert [set(param) - {"nPagina", "nRegPorPagina"} for param in omie.params] == [{"nCodigoOS"}, {"nNumeroOS"}]
+    with pytest.raises(ValueError, match="an order is named"):
+        client.nfses_da_os()
+
+
+def test_titles_of_a_customer_are_read_between_two_days(client_of):
+    titles = [{"codigo_lancamento_omie": 1}, {"codigo_lancamento_omie": 2}]
+    dialect = ("pagina", "registros_por_pagina", "total_de_paginas", "total_de_registros")
+    client, omie = client_of(paged(titles, "conta_receber_cadastro", dialect=dialect))
+    read = client.iter_contas_receber(date(2026, 12, 1), date(2026, 12, 31), filtrar_cliente=7)
+    assert list(read) == titles
+    assert omie.params[0].items() >= {
+        ("filtrar_por_emissao_de", "01/12/2026"),
+        ("filtrar_por_emissao_ate", "31/12/2026"),
+        ("filtrar_cliente", 7),
+    }
+
+
+def test_a_title_without_a_boleto_is_none_and_an_error_is_an_error(client_of):
+    slip = {"cLinkBoleto": "https://x", "cCodBarras": "1", "cCodStatus": "0", "cDesStatus": "ok"}
+    none_yet = {
+        "cLinkBoleto": "",
+        "cCodBarras": "",
+        "cCodStatus": "103",
+        "cDesStatus": "O boleto ainda não foi gerado!",
+    }
+    client, omie = client_of([(200, slip), (200, none_yet), (200, {**none_yet, "cCodStatus": "0"})])
+    assert client.obter_boleto(5) == slip
+    assert client.obter_boleto(6) is None
+    assert client.obter_boleto(7) is None
+    assert omie.params[0] == {"nCodTitulo": 5}
+    refused, _ = client_of([(500, {"faultstring": "A chave de acesso está inválida!", "faultcode": "x"})])
+    with pytest.raises(KeyRefused):
+        refused.obter_boleto(5)
+
+
+def test_making_a_boleto_is_a_write_sent_once(client_of):
+    client, omie = client_of([BROKEN])
+    with pytest.raises(InDoubt):
+        client.gerar_boleto(5)
+    assert omie.asked[0][0] == "/api/v1/financas/contareceberboleto/"
+
+
+def test_a_title_names_its_order_or_is_gone(client_of):
+    row = {"detalhes": {"nCodTitulo": 5, "nCodOS": 9}}
+    page = {"nPagina": 1, "nTotPaginas": 1, "nTotRegistros": 1, "movimentos": [row]}
+    client, _ = client_of([(200, page), EMPTY])
+    assert client.movimento_do_titulo(5)["nCodOS"] == 9
+    assert client.movimento_do_titulo(6) is None

@@ -26,6 +26,7 @@ from billing.omie.replies import (
     InDoubt,
     NotExecuted,
     OmieError,
+    Rejected,
     read_reply,
     seconds_until,
     transport_error,
@@ -49,7 +50,10 @@ _PATHS = {
     "geral/clientes/": "ListarClientes UpsertClienteCpfCnpj",
     "servicos/os/": "ListarOS ConsultarOS StatusOS",
     "servicos/nfse/": "ListarNFSEs",
+    "servicos/osdocs/": "ObterNFSe",
     "financas/mf/": "ListarMovimentos",
+    "financas/contareceber/": "ListarContasReceber",
+    "financas/contareceberboleto/": "ObterBoleto GerarBoleto",
 }
 PATHS = {method: path for path, methods in _PATHS.items() for method in methods.split()}
 _READS = ("Listar", "Consultar", "Obter", "Status")
@@ -273,6 +277,47 @@ class OmieClient:
         """Every nfseEncontradas issued between two days, both included."""
         issued = {"dEmiInicial": omie_date(de), "dEmiFinal": omie_date(ate)}
         return self._pages("ListarNFSEs", _MOVIMENTO, "nfseEncontradas", issued | filters)
+
+    def nfses_da_os(
+        self, *, nCodOS: int | None = None, cNumOS: str | None = None, nCodNF: int | None = None
+    ) -> list[Json]:
+        """The nfseEncontradas of one order, by whichever is known; none is an empty list, not an error."""
+        known = {"nCodigoOS": nCodOS, "nNumeroOS": cNumOS, "nCodNF": nCodNF}
+        named = {tag: value for tag, value in known.items() if value}
+        if not named:
+            raise ValueError("an order is named by its nCodOS, its cNumOS or its nCodNF")
+        return list(self._pages("ListarNFSEs", _MOVIMENTO, "nfseEncontradas", named))
+
+    def obter_nfse(self, nIdNf: int) -> Json:
+        """`cLinkPortal`, `cUrlNFSe` (the city's page), `cPdfNFSe` (expires), `cNumNFSe`, `cCodVerif`."""
+        return self._read("ObterNFSe", {"nIdNf": nIdNf})
+
+    # Receivables
+
+    def iter_contas_receber(self, emissao_de: date, emissao_ate: date, **filters: Any) -> Iterator[Json]:
+        """Every conta_receber_cadastro issued between two days, both included; `filtrar_cliente` narrows it."""
+        issued = {"filtrar_por_emissao_de": omie_date(emissao_de), "filtrar_por_emissao_ate": omie_date(emissao_ate)}
+        identity = ("codigo_lancamento_omie",)
+        return self._pages("ListarContasReceber", _CADASTRO, "conta_receber_cadastro", issued | filters, identity)
+
+    def movimento_do_titulo(self, nCodTitulo: int) -> Json | None:
+        """The title's `detalhes` (with `nCodOS`); None when Omie no longer has it."""
+        found = self._pages("ListarMovimentos", _MOVIMENTO, "movimentos", {"nCodTitulo": nCodTitulo})
+        return next((_part(row, "detalhes", dict, "ListarMovimentos") for row in found), None)
+
+    def obter_boleto(self, nCodTitulo: int) -> Json | None:
+        """`cLinkBoleto`, `cCodBarras`, `dDtEmBol`...; None while the title has no boleto (Omie: HTTP 200, "103")."""
+        try:
+            reply = self._read("ObterBoleto", {"nCodTitulo": nCodTitulo})
+        except Rejected as refused:
+            if refused.rule == "soft":
+                return None
+            raise
+        return reply if reply.get("cLinkBoleto") or reply.get("cCodBarras") else None
+
+    def gerar_boleto(self, nCodTitulo: int) -> Json:
+        """Have the bank's slip made; the same reply as `obter_boleto`."""
+        return self._write("GerarBoleto", {"nCodTitulo": nCodTitulo})
 
     def iter_movimentos(self, vencimento_de: date, vencimento_ate: date, **filters: Any) -> Iterator[Json]:
         """Every movimento due between two days. Both bounds: dDtVencDe alone silently drops rows."""
