@@ -37,8 +37,10 @@ MIN_DAYS_TO_DUE: Final = 3
 """Fewest days between billing and due date, in the companies of this world (min_days_to_due in config/demo.toml)."""
 CONTRACTS_TABLE: Final = "o_k7v2mxq94trw1bz6hd3n8"
 CUSTOMERS_TABLE: Final = "mjx81tqf0zd5pw6ly3r7c"
+RECEIVABLES_TABLE: Final = "vz3ck8w1_titulos_q7hm20xb"
 CONTRACT_ID: Final = f"id_{CONTRACTS_TABLE}"
 CUSTOMER_ID: Final = f"id_{CUSTOMERS_TABLE}"
+RECEIVABLE_ID: Final = f"id_{RECEIVABLES_TABLE}"
 
 FIELDS: Final[Mapping[str, str]] = {
     "name": "name",
@@ -97,6 +99,31 @@ INVOICE_FIELDS: Final[Mapping[str, str]] = {
 }
 """What the billing writes back; a Jestor automation on `link_fatura` sends the message."""
 
+RECEIVABLE_FIELDS: Final[Mapping[str, str]] = {
+    "name": "name",
+    "title": "codigo_titulo_omie",
+    "company": "empresa",
+    "contract": "contrato",
+    "customer": "cliente_1",
+    "document": "numero_documento",
+    "amount": "valor_titulo",
+    "open_amount": "saldo_em_aberto",
+    "due_date": "vencimento_2",
+    "status": "situacao_1",
+    "delay_days": "dias_atraso",
+    "stage": "etapa_cobranca",
+    "paid_date": "pago_em",
+    "paid_amount": "valor_pago",
+    "collected_fine": "multa_recebida",
+    "collected_interest": "juros_recebidos",
+    "boleto_link": "link_boleto",
+    "exception": "excecao_1",
+    "charges": "encargos_previstos",
+    "proof": "calculo_encargos",
+    "draft": "jestor_is_draft",
+}
+"""Our word -> API name in RECEIVABLES_TABLE. A person sets `excecao_1`; the billing writes the rest."""
+
 STATUS_LABELS: Final[Mapping[str, str]] = {
     "Ativo": "active",
     "Suspenso": "suspended",
@@ -104,6 +131,17 @@ STATUS_LABELS: Final[Mapping[str, str]] = {
     "Em negociação": "draft",
     "Encerrado": "other",
 }
+RECEIVABLE_STATUSES: Final[Mapping[str, str]] = {
+    "Em aberto": "em_aberto",
+    "Atrasado": "atrasado",
+    "Pago em parte": "parcial",
+    "Pago": "pago",
+    "Cancelado": "cancelado",
+}
+STAGES: Final[Mapping[str, int]] = {"D+1": 1, "D+5": 5, "D+30": 30}
+RESOLVED_STAGE: Final = "Resolvido"
+EXCEPTIONS: Final[Mapping[str, str]] = {"7c21f0": "Isento", "d09b4e": "Negociado", "51ee83": "Em disputa"}
+"""A radio field, as ORIGINS."""
 CHANGE_MODES: Final = ("Próximo ciclo", "Proporcional")
 LATE_MODES: Final = ("Próxima fatura", "Boleto", "Nenhum")
 ORIGINS: Final[Mapping[str, str]] = {"9f3a1c": "Indicação", "b71e02": "Site", "0c44d8": "Evento"}

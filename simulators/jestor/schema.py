@@ -104,9 +104,35 @@ CUSTOMERS: Final = (
     Field("estado", "Estado"),
 )
 
+RECEIVABLES: Final = (
+    Field(world.RECEIVABLE_ID, "ID", "number"),
+    Field("name", "Título"),
+    Field("jestor_is_draft", "Rascunho", "checkbox"),
+    Field("codigo_titulo_omie", "Código do título no Omie", "number"),
+    Field("empresa", "Empresa", "tags", _same(*(c.jestor_label for c in world.COMPANIES.values()))),
+    Field("contrato", "Contrato", "connectedTable", connected=world.CONTRACTS_TABLE),
+    Field("cliente_1", "Cliente"),
+    Field("numero_documento", "Número do documento"),
+    Field("valor_titulo", "Valor do título", "currency"),
+    Field("saldo_em_aberto", "Saldo em aberto", "currency"),
+    Field("vencimento_2", "Vencimento", "date"),
+    Field("situacao_1", "Situação", "tags", _same(*world.RECEIVABLE_STATUSES)),
+    Field("dias_atraso", "Dias de atraso", "number"),
+    Field("etapa_cobranca", "Etapa de cobrança", "tags", _same(*world.STAGES, world.RESOLVED_STAGE)),
+    Field("pago_em", "Pago em", "date"),
+    Field("valor_pago", "Valor pago", "currency"),
+    Field("multa_recebida", "Multa recebida", "currency"),
+    Field("juros_recebidos", "Juros recebidos", "currency"),
+    Field("link_boleto", "Link do boleto"),
+    Field("excecao_1", "Exceção", "radioSelect", tuple(world.EXCEPTIONS.items())),
+    Field("encargos_previstos", "Encargos previstos", "currency"),
+    Field("calculo_encargos", "Cálculo dos encargos", "longText"),
+)
+
 TABLES: Final[Mapping[str, tuple[Field, ...]]] = {
     world.CONTRACTS_TABLE: CONTRACTS,
     world.CUSTOMERS_TABLE: CUSTOMERS,
+    world.RECEIVABLES_TABLE: RECEIVABLES,
 }
 
 USERS: Final[tuple[dict[str, Any], ...]] = tuple(
