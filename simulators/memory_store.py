@@ -141,6 +141,10 @@ class MemoryLedger:
         charges = map(to_charge, sorted(items, key=lambda item: str(item["charge"])))
         return (charge for charge in charges if not states or charge.state in states)
 
+    def by_order(self, company: str, nCodOS: int) -> Charge | None:
+        items = (item for item in self._charges.values() if item.get("order") == str(nCodOS))
+        return next((to_charge(item) for item in items if item["company"] == company), None)
+
     def put_hold(self, contract: str, reason: str, now: datetime) -> None:
         del now
         self._holds[contract] = reason

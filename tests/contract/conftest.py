@@ -38,6 +38,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "AttributeDefinitions": [
             {"AttributeName": "charge", "AttributeType": "S"},
             {"AttributeName": "company_month", "AttributeType": "S"},
+            {"AttributeName": "order", "AttributeType": "S"},
         ],
         "KeySchema": [{"AttributeName": "charge", "KeyType": "HASH"}],
         "GlobalSecondaryIndexes": [
@@ -48,7 +49,12 @@ TABLES: dict[str, dict[str, Any]] = {
                     {"AttributeName": "charge", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
-            }
+            },
+            {
+                "IndexName": "by_order",
+                "KeySchema": [{"AttributeName": "order", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            },
         ],
     },
     "holds": {

@@ -283,3 +283,16 @@ def test_a_companys_month_is_listed_in_key_order(stores):
     assert listed[0] == stores.ledger.get(listed[0].key)
     waiting = stores.ledger.by_month("acme", DECEMBER, {State.PARKED, State.UNKNOWN})
     assert [charge.key.contract for charge in waiting] == ["JST-5"]
+
+
+def test_a_billed_charge_is_found_by_the_order_it_became(stores):
+    claim(stores.ledger)
+    claim(stores.ledger, ChargeKey("JST-13", DECEMBER), company="nimbus")
+    stores.ledger.apply(KEY, Event.DONE, attempt="a1", nCodOS=7, **WRITER)
+    stores.ledger.apply(ChargeKey("JST-13", DECEMBER), Event.DONE, attempt="a1", nCodOS=7, **WRITER)
+    stores.ledger.apply(ChargeKey("JST-14", DECEMBER), Event.ADOPT, company="acme", nCodOS=None, **SETTLE)
+    stores.ledger.apply(ChargeKey("JST-15", DECEMBER), Event.ADOPT, company="acme", nCodOS=8, **SETTLE)
+    assert stores.ledger.by_order("acme", 7).key == KEY
+    assert stores.ledger.by_order("nimbus", 7).key.contract == "JST-13"
+    assert stores.ledger.by_order("acme", 8).key.contract == "JST-15"
+    assert stores.ledger.by_order("acme", 9) is None

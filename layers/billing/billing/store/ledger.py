@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BY_COMPANY_MONTH = "by_company_month"  # the ledger's index: company_month ("acme#2026-12"), then charge
+BY_ORDER = "by_order"  # likewise, of billed charges only: order (nCodOS as text), the whole charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,8 @@ def event_write(
         # while Omie may still finish the call (docs/model: PARK_OVER_DOUBT).
         may_start -= {State.UNKNOWN}
     sets = {"reason_code": "", "reason": "", **facts, "state": target(event), "updated_at": stamp(now)}
+    if facts.get("nCodOS"):
+        sets["order"] = str(facts["nCodOS"])  # text and only when known: an index's key may not be null
     first = {
         "company": company,
         "company_month": company_month(company, key.month),
@@ -248,7 +251,8 @@ class Ledger:
 
     Args:
         dynamodb: a boto3 client.
-        ledger_table: hash key `charge`; index `by_company_month` (`company_month`, `charge`), all attributes.
+        ledger_table: hash key `charge`; indexes `by_company_month` (`company_month`, `charge`) and `by_order`
+            (`order`), all attributes.
         holds_table: hash key `contract`.
         sleep: how to wait between tries.
     """
@@ -433,6 +437,21 @@ class Ledger:
         )
         for page in pages:
             yield from map(to_charge, map(decode_item, page["Items"]))
+
+    def by_order(self, company: str, nCodOS: int) -> Charge | None:
+        """The charge that Omie billed with this order, from the index: what was written just now may be missing."""
+        answer = patiently(
+            lambda: self._dynamodb.query(
+                TableName=self._ledger,
+                IndexName=BY_ORDER,
+                KeyConditionExpression="#order = :order",
+                ExpressionAttributeNames={"#order": "order"},
+                ExpressionAttributeValues={":order": encode(str(nCodOS))},
+            ),
+            self._sleep,
+        )
+        charges = map(to_charge, map(decode_item, answer["Items"]))
+        return next((charge for charge in charges if charge.company == company), None)
 
     def put_hold(self, contract: str, reason: str, now: datetime) -> None:
         """From now on no charge of this contract can be claimed."""
