@@ -31,6 +31,12 @@ def test_the_demo_settings_are_the_simulators_world():
     assert contracts.table == world.CONTRACTS_TABLE
     assert contracts.fields.model_dump() == dict(world.FIELDS)
     assert contracts.status_labels == dict(world.STATUS_LABELS)
+    receivables = settings.jestor.receivables
+    assert receivables.table == world.RECEIVABLES_TABLE
+    assert receivables.fields.model_dump() == dict(world.RECEIVABLE_FIELDS)
+    assert receivables.status_labels == dict(world.RECEIVABLE_STATUSES)
+    assert (receivables.stages, receivables.resolved_stage) == (dict(world.STAGES), world.RESOLVED_STAGE)
+    assert set(receivables.exception_labels) == set(world.EXCEPTIONS.values())
     assert settings.companies.keys() == world.COMPANIES.keys()
     for key, company in world.COMPANIES.items():
         mine = settings.companies[key]
@@ -194,3 +200,33 @@ def test_the_reference_lists_every_setting_of_the_example_with_its_meaning():
     assert '### `[companies.KEY.omie.services."LABEL"]`' in reference
     assert "| `max_total` | reais | required |" in reference
     assert "None" not in reference
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('exception = "excecao"', 'exception = "situacao"', "situacao is given to status, exception"),
+        ('contract = "contrato"', 'contract = "cliente.contrato"', "contract: name a field of the table itself"),
+        ('delay_days = "dias_de_atraso"\n', "", "jestor.receivables.fields.delay_days: missing"),
+        (
+            'table = "contas_a_receber"',
+            'table = "contas_a_receber"\nstages = { A = 1, B = 1 }',
+            "stages has two labels",
+        ),
+        (
+            'table = "contas_a_receber"',
+            'table = "contas_a_receber"\nstatus_labels = { Pago = "pago" }',
+            "exactly one label for each",
+        ),
+    ],
+)
+def test_a_receivables_table_that_cannot_work_says_why_in_one_line(old, new, line):
+    found = problems(changed(old, new))
+    assert len(found) == 1
+    assert line in found[0]
+
+
+def test_the_receivables_table_may_be_left_out():
+    before, _, rest = EXAMPLE.partition("[jestor.receivables]")
+    settings = load_settings(before + "[companies.matriz]" + rest.partition("[companies.matriz]")[2])
+    assert settings.jestor.receivables is None

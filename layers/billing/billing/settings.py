@@ -81,6 +81,8 @@ Path = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 CompanyKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 StatusName = Literal["active", "suspended", "churned", "draft", "other"]
+TitleStatus = Literal["em_aberto", "atrasado", "parcial", "pago", "cancelado"]
+ExceptionName = Literal["isento", "negociado", "em_disputa"]
 
 _API_NAME: Final = "copy the API name from Jestor > Developer Area > Objects and record types"
 
@@ -163,6 +165,110 @@ class TableMap(_Model):
         return self
 
 
+class ReceivableFields(_Model):
+    """Which field of the receivables table holds what, by API name. We write all of them but `exception`, a person's.
+
+    A field that is not mapped is not written.
+    """
+
+    title: Path = _said("Omie's `nCodTitulo`, by which a row is found again", _API_NAME)
+    company: Path = _said("whose title it is; its labels are `jestor_label` below", _API_NAME)
+    amount: Path = _said("value of the title, in reais", _API_NAME)
+    due_date: Path = _said("due date as printed on the boleto", _API_NAME)
+    status: Path = _said("open, late, paid...; its labels are `status_labels` below", _API_NAME)
+    delay_days: Path = _said("days late; 0 until the due date, moved to a business day, has passed", _API_NAME)
+    name: Path = _said("the row's title, written once", _API_NAME, default="name")
+    contract: Path | None = _said("connection to the contract, written once", _API_NAME, default=None)
+    customer: Path | None = _said("the customer's name, written once", _API_NAME, default=None)
+    document: Path | None = _said("number of the document, e.g. RPS 9", _API_NAME, default=None)
+    open_amount: Path | None = _said("what is still open of the principal, in reais", _API_NAME, default=None)
+    stage: Path | None = _said("dunning stage; its labels are `stages` below", _API_NAME, default=None)
+    paid_date: Path | None = _said("day of the last payment", _API_NAME, default=None)
+    paid_amount: Path | None = _said("what was paid, fine and interest included, in reais", _API_NAME, default=None)
+    collected_fine: Path | None = _said("fine that came with the payments, in reais", _API_NAME, default=None)
+    collected_interest: Path | None = _said("interest that came with the payments, in reais", _API_NAME, default=None)
+    boleto_link: Path | None = _said("link to the boleto, of late titles", _API_NAME, default=None)
+    exception: Path | None = _said(
+        "a person's mark that charges and dunning stop; its labels are `exception_labels` below",
+        _API_NAME,
+        default=None,
+    )
+    charges: Path | None = _said("late fine and interest as of today, in reais", _API_NAME, default=None)
+    proof: Path | None = _said("how these were computed, a long text", _API_NAME, default=None)
+    draft: Path = _said("Jestor's own draft flag", _API_NAME, default="jestor_is_draft")
+
+    @model_validator(mode="after")
+    def _plain_and_once(self) -> Self:
+        used = Counter(path for _, path in self if path is not None)
+        twice = [path for path, times in used.items() if times > 1]
+        if twice:
+            keys = ", ".join(key for key, path in self if path == twice[0])
+            raise PydanticCustomError(
+                "twice", "{path} is given to {keys}; each needs its own field", {"path": twice[0], "keys": keys}
+            )
+        dotted = [key for key, path in self if path is not None and "." in path]
+        if dotted:
+            raise PydanticCustomError(
+                "dotted", "{keys}: name a field of the table itself, it is written to", {"keys": ", ".join(dotted)}
+            )
+        return self
+
+
+class ReceivablesTable(_Model):
+    """Jestor's receivables table: Omie's titles, kept up to date by `sync_receivables`. Leave it out to have none."""
+
+    table: TableName = _said("the receivables table", _API_NAME)
+    fields: ReceivableFields = _said("which field holds what")
+    status_labels: dict[Text, TitleStatus] = _said(
+        "the label of each status, once for each",
+        "the options of the status field in Jestor",
+        default={
+            "Em aberto": "em_aberto",
+            "Atrasado": "atrasado",
+            "Pago em parte": "parcial",
+            "Pago": "pago",
+            "Cancelado": "cancelado",
+        },
+    )
+    stages: dict[Text, Annotated[int, Field(ge=1, le=3650)]] = _said(
+        "dunning stages: label and the days late from which it holds",
+        "the options of the stage field in Jestor",
+        default={"D+1": 1, "D+5": 5, "D+30": 30},
+        min_length=1,
+    )
+    resolved_stage: Text = _said("stage of a late title once it is paid or cancelled", default="Resolvido")
+    exception_labels: dict[Text, ExceptionName] = _said(
+        "what a person's mark means; a mark that is not here counts as in dispute",
+        "the options of the exception field in Jestor",
+        default={"Isento": "isento", "Negociado": "negociado", "Em disputa": "em_disputa"},
+    )
+    look_back_days: int = _said(
+        "titles due so many days ago or less are all read; older ones while they are open", default=90, ge=1, le=1825
+    )
+    look_ahead_days: int = _said("titles due within so many days are read", default=45, ge=0, le=365)
+
+    @model_validator(mode="after")
+    def _labels_once(self) -> Self:
+        _once(self.status_labels, "status_labels")
+        _once(self.exception_labels, "exception_labels")
+        _once([*self.stages, self.resolved_stage], "stages")
+        missing = [word for word in get_args(TitleStatus) if word not in self.status_labels.values()]
+        if missing or len(self.status_labels) > len(get_args(TitleStatus)):
+            raise PydanticCustomError(
+                "twice",
+                "status_labels needs exactly one label for each of {words}",
+                {"words": ", ".join(get_args(TitleStatus))},
+            )
+        if len(set(self.stages.values())) < len(self.stages):
+            raise PydanticCustomError("twice", "stages has two labels for the same number of days; keep one")
+        return self
+
+    @property
+    def label(self) -> dict[str, str]:
+        """Our word for a status -> Jestor's label."""
+        return {word: label for label, word in self.status_labels.items()}
+
+
 class JestorSettings(_Model):
     """The Jestor account; its token is in Secrets Manager."""
 
@@ -170,6 +276,7 @@ class JestorSettings(_Model):
         "the account's name in its API address", "the first word of https://ORG.api.jestor.com"
     )
     contracts: TableMap = _said("the contracts table")
+    receivables: ReceivablesTable | None = _said("the receivables table, when there is one", default=None)
 
     @property
     def base_url(self) -> str:
@@ -459,7 +566,7 @@ def _kind(info: FieldInfo) -> str:
     leaves = [leaf for leaf in _leaves(info.annotation) if leaf is not type(None)]
     choices = " or ".join(f'`"{leaf}"`' for leaf in leaves if isinstance(leaf, str))
     if get_origin(info.annotation) is dict:
-        return f'`"LABEL" =` {choices}'
+        return f'`"LABEL" =` {choices or _KINDS[leaves[-1]]}'
     if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
         return "reais"
     return choices or _KINDS[leaves[0]]
@@ -472,6 +579,8 @@ def _default(info: FieldInfo) -> str:
         return "none"
     if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
         return f"`{reais(info.default)}`"
+    if isinstance(info.default, dict):
+        return ", ".join(f"`{label}`" for label in info.default)
     if isinstance(info.default, bool):
         return f"`{str(info.default).lower()}`"
     return f'`"{info.default}"`' if isinstance(info.default, str) else f"`{info.default}`"
@@ -510,7 +619,7 @@ _WORDS: Final = {
     "model_type": "must be a table, under its own [heading]",
     "dict_type": "must be a table, under its own [heading]",
 }
-_COMPLETE: Final = frozenset({"twice", "no_active", "service", "in_doubt"})
+_COMPLETE: Final = frozenset({"twice", "dotted", "no_active", "service", "in_doubt"})
 """Our own checks of several settings at once: their text says everything."""
 
 
