@@ -55,6 +55,7 @@ HANDLERS: Final[Mapping[str, Mapping[str, Handler]]] = {
     customers.PATH: customers.METHODS,
     registers.PATH: registers.METHODS,
     registers.ACCOUNT_PATH: registers.ACCOUNT_METHODS,
+    registers.CATEGORY_PATH: registers.CATEGORY_METHODS,
 }
 
 SOFT_ERROR_TEXT: Final = "Não foi possível concluir a operação neste momento."
@@ -342,6 +343,7 @@ def apps_of(world: World, *, now: float) -> list[App]:
             first_id=company.first_id,
         )
         app.accounts[company.nCodCC] = _account(company.nCodCC, company.name)
+        app.categories = {row["codigo"]: row for row in _categories()}
         for label, service in company.services.items():
             app.services[service.codServico] = _service(label, service)
         apps[company.key] = app
@@ -354,6 +356,19 @@ def apps_of(world: World, *, now: float) -> list[App]:
         if cadastro is not None:
             contracts.load(app, cadastro, now)
     return list(apps.values())
+
+
+def _categories() -> list[Json]:
+    category = registers.category
+    return [
+        category("1", "Receitas", totalizadora="S"),
+        category("1.01", "Receitas Diretas", totalizadora="S"),
+        category("1.01.01", "Clientes - Revenda de Mercadoria"),
+        category("1.01.02", "Clientes - Serviços Prestados"),
+        category("1.01.03", "Clientes - Assinaturas"),
+        category("1.01.99", "Outras Receitas (antiga)", conta_inativa="S"),
+        category("2.04.01", "Tarifas Bancárias", conta_receita="N", conta_despesa="S"),
+    ]
 
 
 def _account(nCodCC: int, name: str) -> Json:

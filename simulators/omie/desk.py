@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from simulators.omie import contracts
+from simulators.omie import contracts, registers
 from simulators.omie.core import API, OmieCore
 from simulators.omie.dates import SAO_PAULO
 from simulators.omie.state import App
@@ -83,6 +83,7 @@ def small_app(count: int = 3, *, company: str = "acme", now: float = DECEMBER_FI
     """A company with `count` active contracts of R$ 100,00, R$ 200,00...: ids 1001..., codes "C-1"..."""
     app = App(company, f"{company}-key", f"{company}-secret", document="11222333000181", first_id=5000)
     app.accounts[77] = {"nCodCC": 77, "cCodCCInt": "", "descricao": "Conta", "per_juros": 1, "per_multa": 2}
+    app.categories["1.01.02"] = registers.category("1.01.02", "Clientes - Serviços Prestados")
     app.services[88] = {
         "intListar": {"cCodIntServ": "SRV", "nCodServ": 88},
         "cabecalho": {

@@ -1,10 +1,10 @@
-"""/servicos/servico/ and /geral/contacorrente/, to be read: the services and bank accounts a company has."""
+"""/servicos/servico/, /geral/contacorrente/ and /geral/categorias/, to be read: services, bank accounts, categories."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from simulators.omie.answers import Json, Rendered, dumps, required_one, unknown
+from simulators.omie.answers import Json, Rendered, dumps, required, required_one, unknown
 from simulators.omie.paging import CLASSIC, MODERN, one_page
 from simulators.omie.state import Call, Handler
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/servicos/servico/"
 ACCOUNT_PATH: Final = "/geral/contacorrente/"
+CATEGORY_PATH: Final = "/geral/categorias/"
 
 
 def listar_cadastro_servico(call: Call, param: Json) -> Rendered:
@@ -97,3 +98,54 @@ ACCOUNT_METHODS: Final[Mapping[str, Handler]] = {
     "ListarResumoContasCorrentes": Handler(listar_resumo_contas_correntes, write=False),
     "ConsultarContaCorrente": Handler(consultar_conta_corrente, write=False),
 }
+
+
+_OF_TYPE: Final = {"R": "conta_receita", "D": "conta_despesa", "T": "transferencia"}
+
+
+def listar_categorias(call: Call, param: Json) -> Rendered:
+    """filtrar_por_tipo gives the active ones that a person may choose, not the totals above them."""
+    rows = list(call.app.categories.values())
+    if param.get("filtrar_apenas_ativo") == "S":
+        rows = [row for row in rows if row["conta_inativa"] != "S"]
+    if kind := _OF_TYPE.get(str(param.get("filtrar_por_tipo") or "")):
+        shut = ("conta_inativa", "totalizadora", "nao_exibir")
+        rows = [row for row in rows if row[kind] == "S" and all(row[flag] != "S" for flag in shut)]
+    return one_page(param, CLASSIC, "categoria_cadastro", rows, dumps, largest=call.switches.largest_page)
+
+
+def consultar_categoria(call: Call, param: Json) -> Json:
+    code = str(param.get("codigo") or "").strip()
+    if not code:
+        raise required("codigo")
+    if code not in call.app.categories:
+        raise unknown("Categoria", code, female=True)
+    return call.app.categories[code]
+
+
+CATEGORY_METHODS: Final[Mapping[str, Handler]] = {
+    "ListarCategorias": Handler(listar_categorias, write=False),
+    "ConsultarCategoria": Handler(consultar_categoria, write=False),
+}
+
+
+def category(codigo: str, descricao: str, **flags: str) -> Json:
+    """An entry of categoria_cadastro: an active revenue category, but for the flags given."""
+    return {
+        "codigo": codigo,
+        "descricao": descricao,
+        "descricao_padrao": descricao,
+        "categoria_superior": codigo.rpartition(".")[0],
+        "codigo_dre": "",
+        "conta_despesa": "N",
+        "conta_inativa": "N",
+        "conta_receita": "S",
+        "definida_pelo_usuario": "N",
+        "id_conta_contabil": 0,
+        "nao_exibir": "N",
+        "natureza": "",
+        "tag_conta_contabil": "",
+        "totalizadora": "N",
+        "transferencia": "N",
+        **flags,
+    }

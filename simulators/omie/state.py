@@ -239,6 +239,7 @@ class App:
         self.customer_documents: dict[str, int] = {}
         self.services: dict[int, Json] = {}
         self.accounts: dict[int, Json] = {}
+        self.categories: dict[str, Json] = {}
         self.orders: dict[int, Order] = {}
         self.order_list: list[Order] = []
         self.order_codes: dict[str, int] = {}

@@ -402,6 +402,12 @@ def test_each_list_speaks_its_own_dialect_of_paging(client_of):
     assert client.listar_lotes_contrato(5) == [{"nIdPedido": 1}, {"nIdPedido": 2}]
     client, omie = client_of(paged([{"codigo_cliente_omie": n} for n in range(3)], "clientes_cadastro"))
     assert len(list(client.iter_clientes(clientesFiltro={"cnpj_cpf": "1"}))) == 3
+    client, _ = client_of(paged([{"nCodCC": n} for n in range(3)], "ListarContasCorrentes"))
+    assert [account["nCodCC"] for account in client.iter_contas_correntes()] == [0, 1, 2]
+    client, _ = client_of(paged([{"codigo": f"1.0{n}"} for n in range(3)], "categoria_cadastro"))
+    assert [category["codigo"] for category in client.iter_categorias()] == ["1.00", "1.01", "1.02"]
+    client, _ = client_of(paged([{"intListar": {"nCodServ": n}} for n in range(3)], "cadastros", dialect=movimento))
+    assert [service["intListar"]["nCodServ"] for service in client.iter_servicos()] == [0, 1, 2]
 
 
 def test_an_empty_list_with_http_200_is_empty(client_of):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from simulators.omie import registers
 from simulators.omie.core import HANDLERS, OmieCore
 from simulators.omie.desk import Desk, small_app, small_contract
 from simulators.omie.schema import LIST, Complex, services
@@ -178,6 +179,7 @@ def test_replies_hold_documented_tags_only():
         ("geral/clientes", "ListarClientesResumido", {"pagina": 1}),
         ("servicos/servico", "ListarCadastroServico", {"nPagina": 1}),
         ("geral/contacorrente", "ListarContasCorrentes", {"pagina": 1}),
+        ("geral/categorias", "ListarCategorias", {"pagina": 1}),
         ("geral/contacorrente", "ListarResumoContasCorrentes", {"pagina": 1}),
     ]
     for resource, method, param in walk:
@@ -203,6 +205,7 @@ def test_replies_hold_documented_tags_only():
         ("geral/clientes", "ConsultarCliente", {"codigo_cliente_omie": 501}),
         ("servicos/servico", "ConsultarCadastroServico", {"nCodServ": 88}),
         ("geral/contacorrente", "ConsultarContaCorrente", {"nCodCC": 77}),
+        ("geral/categorias", "ConsultarCategoria", {"codigo": "1.01.02"}),
     ]:
         reply = caller.ask(resource, method, param)
         assert reply.status == 200, (method, reply.text)
@@ -253,3 +256,29 @@ def test_the_same_seed_gives_the_same_bytes():
         return [*replies, json.dumps(core.read_book()).encode()]
 
     assert run() == run()
+
+
+def test_categories_of_a_type_are_those_a_person_may_choose():
+    caller = desk()
+    caller.app.categories.clear()
+    for row in (
+        registers.category("1.01", "Receitas Diretas", totalizadora="S"),
+        registers.category("1.01.02", "Serviços"),
+        registers.category("1.01.99", "Antiga", conta_inativa="S"),
+        registers.category("2.04.01", "Tarifas", conta_receita="N", conta_despesa="S"),
+    ):
+        caller.app.categories[row["codigo"]] = row
+
+    def codes(**filters):
+        caller.wait(61)
+        reply = caller.ask("geral/categorias", "ListarCategorias", {"pagina": 1, **filters})
+        return [row["codigo"] for row in reply.json["categoria_cadastro"]]
+
+    assert codes() == ["1.01", "1.01.02", "1.01.99", "2.04.01"]
+    assert codes(filtrar_apenas_ativo="S") == ["1.01", "1.01.02", "2.04.01"]
+    assert codes(filtrar_por_tipo="R") == ["1.01.02"]
+    assert codes(filtrar_por_tipo="D") == ["2.04.01"]
+    found = caller.ask("geral/categorias", "ConsultarCategoria", {"codigo": "1.01.02"})
+    assert found.json["descricao"] == "Serviços"
+    assert caller.ask("geral/categorias", "ConsultarCategoria", {"codigo": "9"}).code == "SOAP-ENV:Client-105"
+    assert caller.ask("geral/categorias", "ConsultarCategoria", {"codigo": ""}).code == "SOAP-ENV:Client-1000"

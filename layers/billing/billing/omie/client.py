@@ -54,6 +54,9 @@ _PATHS = {
     "financas/mf/": "ListarMovimentos",
     "financas/contareceber/": "ListarContasReceber",
     "financas/contareceberboleto/": "ObterBoleto GerarBoleto",
+    "geral/contacorrente/": "ListarContasCorrentes",
+    "geral/categorias/": "ListarCategorias",
+    "servicos/servico/": "ListarCadastroServico",
 }
 PATHS = {method: path for path, methods in _PATHS.items() for method in methods.split()}
 _READS = ("Listar", "Consultar", "Obter", "Status")
@@ -323,6 +326,20 @@ class OmieClient:
         """Every movimento due between two days. Both bounds: dDtVencDe alone silently drops rows."""
         due = {"dDtVencDe": omie_date(vencimento_de), "dDtVencAte": omie_date(vencimento_ate)}
         return self._pages("ListarMovimentos", _MOVIMENTO, "movimentos", due | filters)
+
+    # The company's registers
+
+    def iter_contas_correntes(self) -> Iterator[Json]:
+        """Every bank account; `per_juros`, `per_multa`: what its boletos charge, in percent."""
+        return self._pages("ListarContasCorrentes", _CADASTRO, "ListarContasCorrentes", {}, ("nCodCC",))
+
+    def iter_categorias(self) -> Iterator[Json]:
+        """Every categoria_cadastro: `codigo`, `conta_receita`, `conta_inativa`, `totalizadora`."""
+        return self._pages("ListarCategorias", _CADASTRO, "categoria_cadastro", {}, ("codigo",))
+
+    def iter_servicos(self) -> Iterator[Json]:
+        """Every service of the register: `intListar.nCodServ` is an item's codServico."""
+        return self._pages("ListarCadastroServico", _MOVIMENTO, "cadastros", {}, ("intListar", "nCodServ"))
 
     # How it is done
 
