@@ -9,13 +9,13 @@ from tests.simulation import mutations
 from tests.simulation.schedules import run_schedule
 
 BITES = {
-    mutations.claim_before_call: (6, 9, 21),
-    mutations.hold_check: (25, 46, 79),
-    mutations.in_doubt_wait: (149, 175, 389),
-    mutations.adopt: (8, 52, 53),
-    mutations.plan_hash_check: (384, 386, 708),
-    mutations.own_month_rule: (53, 73, 90),
-    mutations.fifo_group: (179, 334, 352),
+    mutations.claim_before_call: (20, 27, 39),
+    mutations.hold_check: (18, 22, 90),
+    mutations.in_doubt_wait: (389, 741, 3129),
+    mutations.adopt: (25, 153, 185),
+    mutations.plan_hash_check: (314, 471, 475),
+    mutations.own_month_rule: (56, 75, 90),
+    mutations.fifo_group: (179, 352, 643),
 }
 
 

@@ -4,6 +4,7 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ class BillingMonth:
             raise MonthError(f"not a billing month: year {self.year}, month {self.month}")
 
     @classmethod
+    @lru_cache(maxsize=256)
     def parse(cls, text: str) -> Self:
         """From "2026-12", the only form written anywhere in this system."""
         match = re.fullmatch(r"([0-9]{4})-([0-9]{2})", text)

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billing.domain.contract import ITEM_PREFIX, Customer
@@ -216,6 +217,7 @@ def billed_order(os: Json, by_number: Mapping[str, int] | None = None) -> Billed
     return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), _centavos(cabecalho.get("nValorTotal")))
 
 
+@lru_cache(maxsize=4096)
 def parse_date(text: str) -> date | None:
     """dd/mm/yyyy; None when empty or no such day."""
     try:
