@@ -285,15 +285,27 @@ METHODS: Final[Mapping[str, Handler]] = {
 def faturar_lote_contrato(call: Call, param: Json) -> Json:
     """Bills every contract in stage 20, in the background; an integration code makes it no more idempotent."""
     del param
-    members = [contract.nCodCtr for contract in stage(call.app, "20", call.today)]
-    return start_lot(call, members, of_contracts=True)
+    return start_lot(call, _to_bill(call.app, call.today), of_contracts=True)
+
+
+def _to_bill(app: App, today: date) -> list[int]:
+    return [contract.nCodCtr for contract in stage(app, "20", today)]
+
+
+def bill_all(sim: Sim, app: App, now: float, origin: str) -> Lot:
+    """The lot that Omie's own schedule (SCH) or a person's "Faturar Todos" (MAN) makes."""
+    lot = Lot(app.new_id(), True, _to_bill(app, day_of(now)), now, now, origin=origin)
+    return _begin(sim, app, lot)
+
+
+def _begin(sim: Sim, app: App, lot: Lot) -> Lot:
+    app.lots[lot.nIdLoteFat] = lot
+    sim.later(lot.started + 1.0, partial(_work, sim, app, lot))
+    return lot
 
 
 def start_lot(call: Call, members: list[int], *, of_contracts: bool) -> Json:
-    app = call.app
-    lot = Lot(app.new_id(), of_contracts, members, call.now, call.now)
-    app.lots[lot.nIdLoteFat] = lot
-    call.sim.later(call.now + 1.0, partial(_work, call.sim, app, lot))
+    lot = _begin(call.sim, call.app, Lot(call.app.new_id(), of_contracts, members, call.now, call.now))
     return {
         "nQtdeFat": len(members),
         "nIdLoteFat": lot.nIdLoteFat,
@@ -373,7 +385,7 @@ def _lot_head(lot: Lot) -> Json:
         "nIdLoteFat": lot.nIdLoteFat,
         "nQtdeTotal": len(lot.members),
         "nQtdeProcessadas": lot.done,
-        "cOrigem": "API",
+        "cOrigem": lot.origin,
         "cStatus": lot.status,
         "dInicioProc": br(started),
         "hInicioProc": hour_of(lot.started),

@@ -301,6 +301,11 @@ class OmieCore:
         app = self.apps[company]
         return billing.bill(self.sim, app, app.contracts[nCodCtr], now, "person").nCodOS
 
+    def bill_all(self, company: str, *, now: float, origin: str = "SCH") -> None:
+        """Omie's own schedule bills what is in stage 20; or a person does ("MAN")."""
+        self.sim.advance(now)
+        billing.bill_all(self.sim, self.apps[company], now, origin)
+
     def read_book(self, *, billings: bool = True) -> dict[str, Any]:
         """The book, with what is queued for webhooks."""
         return {**self.book.to_dict(billings=billings), "webhooks": self.outbox.pending()}

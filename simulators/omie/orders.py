@@ -162,7 +162,9 @@ def consultar_os(call: Call, param: Json) -> Json:
 
 def listar_os(call: Call, param: Json) -> Rendered:
     shows = call.switches.list_os_cNumContrato == "present"
-    question = dumps({tag: value for tag, value in param.items() if tag.startswith(("filtrar", "ordem", "cTipo"))})
+    question = dumps(
+        {tag: value for tag, value in param.items() if tag.startswith(("filtrar", "ordem", "cTipo", "apenas"))}
+    )
     orders: list[Order] = call.app.found(("os", question), lambda: _search(call.app, param))
     return one_page(
         param,
@@ -182,6 +184,8 @@ def _search(app: App, param: Json) -> list[Order]:
         orders = [order for order in orders if order.nCodOS in wanted]
     if status := param.get("filtrar_por_status"):
         orders = [order for order in orders if _letter(order) == status]
+    if param.get("apenas_importado_api") == "S":
+        orders = [order for order in orders if order.cOrigem == "API"]
     if stage := param.get("filtrar_por_etapa"):
         orders = [order for order in orders if order.cEtapa == stage]
     if customer := int(param.get("filtrar_por_cliente") or 0):

@@ -188,6 +188,8 @@ class Lot:
     updated: float
     done: int = 0
     details: list[Json] = field(default_factory=list)
+    origin: str = "API"
+    """MAN: a person in Omie's screen, SCH: Omie's own schedule, API."""
 
     @property
     def status(self) -> str:

@@ -400,6 +400,9 @@ def test_each_list_speaks_its_own_dialect_of_paging(client_of):
         paged([{"detalhes": {"nIdPedido": 1}}, {"detalhes": [{"nIdPedido": 2}]}, {}], "lotes", dialect=lote)
     )
     assert client.listar_lotes_contrato(5) == [{"nIdPedido": 1}, {"nIdPedido": 2}]
+    client, omie = client_of(paged([{"nIdLoteFat": 1, "cOrigem": "SCH"}], "lotes", dialect=lote))
+    assert [lot["cOrigem"] for lot in client.iter_lotes_contrato(de, ate)] == ["SCH"]
+    assert omie.params[0] == {"nPagina": 1, "nRegistros": 100, "dDtIncDe": "01/12/2026", "dDtIncAte": "31/12/2026"}
     client, omie = client_of(paged([{"codigo_cliente_omie": n} for n in range(3)], "clientes_cadastro"))
     assert len(list(client.iter_clientes(clientesFiltro={"cnpj_cpf": "1"}))) == 3
     client, _ = client_of(paged([{"nCodCC": n} for n in range(3)], "ListarContasCorrentes"))

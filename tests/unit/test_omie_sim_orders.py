@@ -400,3 +400,29 @@ def test_a_customer_with_contracts_is_not_excluded():
 @pytest.mark.parametrize("method", ["IncluirClientesPorLote", "UpsertClientesPorLote"])
 def test_deprecated_methods_are_gone(method):
     assert desk().ask(CLI, method, {"lote": 1}).text == f"error Method {method} not exists"
+
+
+def test_omies_own_schedule_bills_what_is_due_and_its_lot_says_so():
+    core = OmieCore([small_app(2)], seed=1)
+    caller = Desk(core)
+    core.bill_all("acme", now=caller.now)
+    caller.wait(2)
+    (lot,) = caller.ask("servicos/contratolote", "ListarLotesContrato", {"nPagina": 1}).json["lotes"]
+    assert (lot["cOrigem"], lot["nQtdeProcessadas"], lot["cStatus"]) == ("SCH", 2, "DONE")
+    assert len(core.read_book()["billings"]) == 2
+
+
+def test_orders_made_by_api_can_be_asked_for_alone():
+    core = OmieCore([small_app(1)], seed=1)
+    caller = Desk(core, pause=61)
+    order = {
+        "Cabecalho": {"nCodCli": 501, "cEtapa": "50"},
+        "ServicosPrestados": [{"nCodServico": 88, "nQtde": 1, "nValUnit": 10}],
+        "InformacoesAdicionais": {"cCodCateg": "1.01.02", "nCodCC": 77},
+    }
+    made = caller.ask("servicos/os", "IncluirOS", order).json["nCodOS"]
+    core.bill_by_person("acme", 1001, now=caller.now)
+    both = caller.ask("servicos/os", "ListarOS", {"pagina": 1}).json["osCadastro"]
+    alone = caller.ask("servicos/os", "ListarOS", {"pagina": 1, "apenas_importado_api": "S"}).json["osCadastro"]
+    assert len(both) == 2
+    assert [os["Cabecalho"]["nCodOS"] for os in alone] == [made]

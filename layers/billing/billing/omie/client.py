@@ -238,6 +238,11 @@ class OmieClient:
         """`cStatus` RUNNING, DONE or ERROR, with `nQtdeTotal` and `nQtdeProcessadas`."""
         return self._read("StatusLoteContrato", {"nIdLoteFat": nIdLoteFat})
 
+    def iter_lotes_contrato(self, de: date, ate: date) -> Iterator[Json]:
+        """Every lot begun between two days, whoever began it: `cOrigem` MAN, SCH (Omie's own schedule) or API."""
+        begun = {"dDtIncDe": omie_date(de), "dDtIncAte": omie_date(ate)}
+        return self._pages("ListarLotesContrato", _LOTE, "lotes", begun, ("nIdLoteFat",))
+
     def listar_lotes_contrato(self, nIdLoteFat: int) -> list[Json]:
         """The lot's lines {nIdPedido (the OS), nIdContrato, cStatus, cMensagem}, of all its pages."""
         lots = self._pages("ListarLotesContrato", _LOTE, "lotes", {"nIdLoteFat": nIdLoteFat, "cExibirDetalhes": "S"})
