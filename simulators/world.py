@@ -66,6 +66,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "end": "fim_vigencia",
     "status": "status_1",
     "omie_id": "id_omie",
+    "change_mode": "modo_mudanca",
+    "change_from": "mudanca_vale_a_partir",
     "draft": "jestor_is_draft",
 }
 """Our word -> API name in CONTRACTS_TABLE.
@@ -83,6 +85,13 @@ CHANGE_FIELDS: Final[Mapping[str, str]] = {
     "late_mode": "modo_encargos",
 }
 """Per-contract wishes that override the company's policy; empty in most rows."""
+
+WRITE_BACK_FIELDS: Final[Mapping[str, str]] = {
+    "omie_status": "situacao_omie",
+    "omie_note": "observacao_omie",
+    "effective_month": "mudanca_vale_na_competencia",
+}
+"""What the billing writes back of the contract itself: nothing reads them but people."""
 
 INVOICE_FIELDS: Final[Mapping[str, str]] = {
     "month": "competencia_faturada",
@@ -525,7 +534,7 @@ def _jestor_row(contract: WorldContract, terms: _Terms) -> Row:
         "id_omie": str(omie_id) if omie_id and draw.number_style % 10 == 3 else omie_id,
         "origem": tuple(ORIGINS)[draw.origin % len(ORIGINS)],
     }
-    row |= dict.fromkeys((*CHANGE_FIELDS.values(), *INVOICE_FIELDS.values()))
+    row |= dict.fromkeys((*CHANGE_FIELDS.values(), *WRITE_BACK_FIELDS.values(), *INVOICE_FIELDS.values()))
     if kind == "hidden_draft":
         row |= dict.fromkeys(("valor_mensal_2", "servico_contratado", "inicio_vigencia", "dia_vencimento"))
     return row

@@ -29,6 +29,8 @@ def row(customer=None, **changes):
         "fim_vigencia": None,
         "status_1": "Ativo",
         "id_omie": 2310000001,
+        "modo_mudanca": None,
+        "mudanca_vale_a_partir": None,
         "cliente": {
             "cnpj_cpf": " 11.222.333/0001-81 ",
             "razao_social_1": "Padaria Pão & Cia Ltda",
@@ -85,6 +87,9 @@ def test_a_row_becomes_a_contract():
         ("id_omie", "2310000001", "omie_id", 2310000001),
         ("id_omie", "", "omie_id", None),
         ("id_omie", 0, "omie_id", None),
+        ("modo_mudanca", "Proporcional", "prorate", True),
+        ("modo_mudanca", "Próximo ciclo", "prorate", False),
+        ("mudanca_vale_a_partir", "2027-01-15", "change_from", date(2027, 1, 15)),
         ("empresa_faturadora", " acme tecnologia  LTDA", "company", "acme"),
         ("status_1", "ATIVO", "status", ContractStatus.ACTIVE),
         ("descricao_nf_1", None, "description", ""),

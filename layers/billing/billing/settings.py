@@ -78,6 +78,7 @@ def _label(text: str) -> str:
 Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_no_blank_edges)]
 Centavos = Annotated[int, BeforeValidator(_positive_money)]
 Path = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?$")]
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 CompanyKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 StatusName = Literal["active", "suspended", "churned", "draft", "other"]
@@ -123,6 +124,14 @@ class FieldMap(_Model):
     discount: Path | None = _said("reais off per month; without it none", _API_NAME, default=None)
     end: Path | None = _said("last day of the contract; empty means open-ended", _API_NAME, default=None)
     omie_id: Path | None = _said("Omie's `nCodCtr`, when the two are already linked", _API_NAME, default=None)
+    change_mode: Path | None = _said(
+        'how a change of amount is charged: "Proporcional" = from its day on; anything else = from the next cycle',
+        _API_NAME,
+        default=None,
+    )
+    change_from: Path | None = _said(
+        "day from which what the row says holds; empty means at once", _API_NAME, default=None
+    )
     draft: Path = _said("Jestor's own draft flag", _API_NAME, default="jestor_is_draft")
 
     @model_validator(mode="after")
@@ -139,11 +148,29 @@ class FieldMap(_Model):
         return self
 
 
+class WriteBack(_Model):
+    """Fields of the contracts table that this system writes. One that is left out is not written.
+
+    They must be fields that nothing else reads: a write fires the table's own automations.
+    """
+
+    omie_status: FieldName | None = _said(
+        "how the contract stands in Omie: Ativo, Suspenso...", _API_NAME, default=None
+    )
+    omie_note: FieldName | None = _said(
+        "what was last done in Omie, or what a person must put right", _API_NAME, default=None
+    )
+    effective_month: FieldName | None = _said(
+        "first billing month in which the last change holds, as in 2026-12", _API_NAME, default=None
+    )
+
+
 class TableMap(_Model):
     """A Jestor table and the meaning of its fields and stages."""
 
     table: TableName = _said("the contracts table", _API_NAME)
     fields: FieldMap = _said("which field holds what")
+    write_back: WriteBack = _said("what is written back", default=WriteBack())
     status_labels: dict[Text, StatusName] = _said(
         "every label of the status field and what it means; a label that is not here parks the contract",
         'the options of the field in Jestor, e.g. "Ativo" = "active"',
@@ -348,6 +375,17 @@ class EmailSettings(_Model):
     cEnviarPix: bool = _said("the Pix code", default=False)
 
 
+class ChurnSettings(_Model):
+    """What a churn does in Omie, beside stopping the billing at once."""
+
+    action: Literal["suspend", "cancel"] = _said(
+        "what becomes of the contract; both can be undone by a reactivation", default="suspend"
+    )
+    open_boletos: Literal["keep", "cancel"] = _said(
+        "boletos of its titles that nobody has paid; the titles stay owed either way", default="keep"
+    )
+
+
 class GuardrailSettings(_Model):
     """Limits beyond which a person must approve a run before anything is billed."""
 
@@ -394,6 +432,10 @@ class CompanySettings(_Model):
     omie: OmieSettings = _said("the company's codes in Omie")
     guardrail: GuardrailSettings = _said("limits of a run")
     send_email: EmailSettings = _said("what Omie sends to the customer", default=EmailSettings())
+    churn: ChurnSettings = _said("what a churn does", default=ChurnSettings())
+    sweep: Literal["mend", "list"] = _said(
+        "what the daily sweep does with a difference between Jestor and Omie", default="mend"
+    )
     billing_day: int = _said("Omie's `nDiaFat` of every contract, 1 to 28", default=1, ge=1, le=28)
     default_due_day: int | None = _said(
         "due day of contracts that have none; without it they are parked", default=None, ge=1, le=31

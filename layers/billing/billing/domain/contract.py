@@ -52,6 +52,10 @@ class Contract:
     status: ContractStatus
     status_label: str
     omie_id: int | None = None
+    prorate: bool = False
+    """A change of amount is charged from its day on, not from the next cycle."""
+    change_from: date | None = None
+    """What the row says holds from this day on; before it, what was agreed last."""
 
     @property
     def amount(self) -> int:

@@ -33,6 +33,8 @@ Row = dict[str, Any]
 Options = dict[str, dict[str, str]]
 """Field -> option id -> label."""
 
+PRORATE: Final = "proporcional"
+"""The label of `change_mode` that charges a change from its day on; any other label, or none, is the next cycle."""
 _YES: Final = frozenset({"1", "true", "sim", "yes"})
 _NOT_THERE: Final = object()
 _DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:$|[ T])")
@@ -82,6 +84,8 @@ def to_contract(
         status=status or ContractStatus.OTHER,
         status_label=status_label,
         omie_id=read.whole("omie_id", empty=0) or None,
+        prorate=_plain(read.text("change_mode") or "") == PRORATE,
+        change_from=read.day("change_from"),
     )
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
