@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ParkClass, State
 from billing.domain.contract import BadRow, Contract, ContractStatus, Customer
 from billing.domain.month import BillingMonth
@@ -24,6 +25,7 @@ from billing.domain.plan import (
     Reason,
     Service,
     batches,
+    brought,
     check_guardrail,
     differences,
     due_date,
@@ -96,6 +98,22 @@ OMIE = OmieContract(
 )
 
 
+FEE = Addition(
+    key="encargos#77#2026-12",
+    kind=Kind.LATE,
+    amount=1234,
+    text="Encargos por atraso do boleto de 10/11/2026: multa R$ 10,00 + juros R$ 2,34",
+    proof="Multa...",
+    title=77,
+    through="2026-11-30",
+    fine=1000,
+    interest=234,
+)
+SHARE = Addition(
+    "proporcional#JST-12#2026-11-20", Kind.PRORATE, 5000, "Proporcional de 20/11 a 30/11", "...", how="item"
+)
+
+
 def plan(row=CONTRACT, omie=OMIE, *, month=DECEMBER, today=FIRST, policy=POLICY, **rest):
     return plan_contract(row, month=month, today=today, policy=policy, omie=omie, **rest)
 
@@ -109,6 +127,7 @@ def as_planned(line, omie=None):
         nDiaFat=desired.nDiaFat,
         own_total=desired.amount,
         own_items=1,
+        additions=brought(map(Addition.from_dict, line.additions)),
         fingerprint=desired.fingerprint(),
         dVigInicial=date.fromisoformat(desired.dVigInicial) if desired.dVigInicial else omie.dVigInicial,
         dVigFinal=date.fromisoformat(desired.dVigFinal) if desired.dVigFinal else omie.dVigFinal,
@@ -152,6 +171,7 @@ omies = st.builds(
     dVigInicial=st.none() | days,
     dVigFinal=st.none() | days,
     fingerprint=st.sampled_from([seen(), seen(due="002/5/S"), seen(email=""), seen("", "", "001/0/", "")]),
+    additions=st.sampled_from([(), (), brought([FEE]), brought([FEE, FEE]), brought([replace(FEE, how="item")])]),
 )
 policies = st.builds(
     CompanyPolicy,
@@ -183,9 +203,13 @@ situations = st.fixed_dictionaries(
         "lookalikes": st.sampled_from([(), (), (OMIE._replace(nCodCtr=700, cCodIntCtr=""),)]),
         "omie_stage": st.sampled_from([None, 20, 20, 30]),
         "ledger": st.none() | ledgers,
-        "previous": st.none() | st.builds(Previous, st.integers(1, 200000), st.sampled_from(["2026-11", "2026-09"])),
+        "previous": st.none()
+        | st.builds(
+            Previous, st.integers(5000, 200000), st.sampled_from(["2026-11", "2026-09"]), st.sampled_from([0, 0, 5000])
+        ),
         "held": st.sampled_from([False, False, True]),
         "rivals": st.sampled_from([(), (), ("JST-12", "JST-14")]),
+        "additions": st.sampled_from([(), (), (FEE,), (FEE, SHARE)]),
     }
 )
 # The same, where nothing forbids the bill: property tests of bill lines must meet many of them.
@@ -250,7 +274,10 @@ def test_what_is_billed_has_an_amount_a_due_date_and_a_cause(case):
         return
     due = date.fromisoformat(line.due_date)
     assert line.amount > 0
-    assert line.amount == case["row"].amount + line.foreign_total
+    assert line.amount == case["row"].amount + line.foreign_total + line.additions_total
+    assert line.additions == tuple(each.to_dict() for each in case["additions"]) or (
+        not line.additions and not case["policy"].alter_differences
+    )
     assert BillingMonth.containing(due) in {case["month"], case["month"].next()}
     assert line.cause
     assert line.difference == (line.amount - case["previous"].amount if case["previous"] else None)
@@ -282,7 +309,9 @@ def test_nothing_is_billed_against_any_sign_that_it_must_not_be(case):
 def test_without_work_omie_already_shows_the_planned_amount(case):
     line = plan_contract(**case)
     if line.action is Action.BILL and line.work == "none":
-        assert case["omie"].own_total + case["omie"].foreign_total == line.amount
+        omie = case["omie"]
+        shown = omie.own_total + omie.foreign_total + sum(each.amount for each in omie.additions)
+        assert shown == line.amount
     if line.action is Action.BILL:
         assert (line.work == "create") == (case["omie"] is None) == (line.customer is not None)
 
@@ -1034,3 +1063,103 @@ def test_a_hundred_thousand_contracts_fit_in_memory():
     assert not hasattr(plan(), "__dict__")
     assert sys.getsizeof(OMIE) <= 160
     assert isinstance(OMIE, tuple)
+
+
+# --- additions
+
+
+def test_an_addition_is_planned_brought_and_no_upsell():
+    line = plan(additions=[FEE], previous=Previous(100000, "2026-11"), policy=replace(POLICY, jump_amount=1))
+    assert (line.amount, line.additions_total, line.difference) == (101234, 1234, 1234)
+    assert (line.work, line.reason) == ("alter", "Acréscimos desta cobrança no Omie: R$ 0,00 → R$ 12,34.")
+    assert line.cause == "Encargos por atraso: R$ 12,34"
+    assert line.warnings == ()
+    assert line.due_date == plan().due_date
+    assert Desired.from_dict(line.desired) == Desired.from_dict(plan().desired)
+    assert line.additions == (FEE.to_dict(),)
+    assert Addition.from_dict(PlanLine.from_json(line.to_json()).additions[0]) == FEE
+
+
+def test_last_months_addition_is_no_downgrade():
+    before = Previous(101234, "2026-11", additions=1234)
+    line = plan(previous=before, policy=replace(POLICY, jump_amount=1))
+    assert (line.amount, line.difference, line.previous_additions) == (100000, -1234, 1234)
+    assert line.cause == "Acréscimos do mês anterior: R$ 12,34"
+    assert line.warnings == ()
+
+
+def test_an_upsell_is_told_apart_from_the_additions_of_both_months():
+    before = Previous(91234, "2026-11", additions=1234)
+    line = plan(additions=[FEE, SHARE], previous=before, policy=replace(POLICY, jump_amount=9999))
+    assert line.cause == (
+        "Upsell: R$ 900,00 → R$ 1.000,00; Encargos por atraso: R$ 12,34; Proporcional: R$ 50,00; "
+        "Acréscimos do mês anterior: R$ 12,34"
+    )
+    assert line.warnings == ("Mudança grande: R$ 900,00 → R$ 1.000,00.",)
+
+
+def test_additions_make_no_jump_of_the_guardrail_but_count_in_the_total():
+    summary = PlanSummary(Guardrail(max_jump_amount=1))
+    summary.add(plan(additions=[SHARE], previous=Previous(101234, "2026-11", additions=1234)))
+    assert (summary.jumps, summary.total, summary.previous_total) == (0, 105000, 101234)
+
+
+def test_what_stands_in_omie_already_needs_no_work():
+    line = plan(omie=OMIE._replace(additions=brought([FEE])), additions=[FEE])
+    assert (line.work, line.reason, line.amount) == ("none", "", 101234)
+
+
+@pytest.mark.parametrize(
+    "leftover",
+    [[FEE], [FEE, FEE], [replace(FEE, amount=1300, fine=1066)], [replace(FEE, how="item")]],
+)
+def test_what_an_earlier_plan_left_in_omie_is_put_right(leftover):
+    omie = OMIE._replace(additions=brought(leftover))
+    gone = plan(omie=omie)
+    assert (gone.work, gone.amount, gone.additions) == ("alter", 100000, ())
+    other = plan(omie=omie, additions=[SHARE])
+    assert (other.work, other.amount) == ("alter", 105000)
+    if len(leftover) == 2:
+        assert plan(omie=omie, additions=[FEE]).work == "alter"
+
+
+def test_a_company_that_may_not_alter_omie_bills_without_additions_and_never_with_leftovers():
+    policy = replace(POLICY, alter_differences=False)
+    line = plan(policy=policy, additions=[FEE])
+    assert (line.action, line.amount, line.work, line.additions) == (Action.BILL, 100000, "none", ())
+    assert line.warnings == ("Acréscimos de R$ 12,34 ficam para depois: a configuração não deixa alterar o Omie.",)
+    assert "Encargos" not in line.cause
+    leftover = plan(policy=policy, omie=OMIE._replace(additions=brought([FEE])))
+    assert (leftover.action, leftover.reason_code) == (Action.PARK, Reason.DIFFERS)
+    assert "acréscimos de um plano anterior" in leftover.reason
+
+
+def test_a_contract_made_by_hand_carries_its_addition_and_stays_as_it_is():
+    by_hand = OMIE._replace(own_total=0, own_items=0, foreign_total=100000)
+    line = plan(omie=by_hand, additions=[FEE])
+    assert (line.action, line.work, line.amount, line.desired) == (Action.BILL, "alter", 101234, None)
+
+
+def test_a_contract_to_create_is_created_with_its_addition():
+    line = plan(omie=None, additions=[SHARE])
+    assert (line.work, line.amount, line.cause) == ("create", 105000, "Primeiro faturamento; Proporcional: R$ 50,00")
+
+
+def test_additions_of_what_is_not_billed_are_owed_and_no_part_of_the_amount():
+    line = plan(replace(CONTRACT, status=ContractStatus.CHURNED), additions=[FEE], warnings=["Título 77 em aberto."])
+    assert (line.action, line.amount, line.additions_total) == (Action.SKIP, 100000, 0)
+    assert line.additions == (FEE.to_dict(),)
+    assert line.warnings[0] == "Título 77 em aberto."
+
+
+def test_the_plans_hash_covers_additions():
+    assert len({plan_hash([plan(additions=some).to_json()]) for some in ([], [FEE], [SHARE], [FEE, SHARE])}) == 4
+
+
+def test_a_line_written_before_additions_existed_has_none():
+    old = {name: value for name, value in plan().to_dict().items() if "additions" not in name}
+    assert PlanLine.from_dict(old) == plan()
+
+
+def test_the_warnings_given_are_said_of_a_bill_too():
+    assert plan(warnings=["Sem taxa combinada."]).warnings == ("Sem taxa combinada.",)

@@ -32,6 +32,8 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Self
 
+from billing.domain import addition
+from billing.domain.addition import Addition, How
 from billing.domain.charge import MONTHLY, ParkClass, State
 from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer
 from billing.domain.money import format_brl
@@ -93,10 +95,19 @@ def park_class(reason_code: str) -> ParkClass:
         return ParkClass.UNKNOWN
 
 
+class Brought(NamedTuple):
+    """An addition of ours as it stands on an Omie contract: what `Addition` becomes there. Centavos."""
+
+    marker: str
+    amount: int
+    how: How
+
+
 class OmieContract(NamedTuple):
     """What planning needs of one Omie contract, small enough to hold 100,000 of them. Totals in centavos.
 
-    `own_total`, `own_items`: the items whose codIntItem carries `ITEM_PREFIX`; `foreign_total`: all others.
+    `own_total`, `own_items`: the items whose codIntItem carries `ITEM_PREFIX`; `additions`: what a plan of ours
+    brought for one billing, sorted, and no part of either total; `foreign_total`: all others.
     `fingerprint`: from `fingerprint()`, over the first own item and the contract's due rule and e-mail.
     """
 
@@ -112,6 +123,7 @@ class OmieContract(NamedTuple):
     dVigInicial: date | None
     dVigFinal: date | None
     fingerprint: str
+    additions: tuple[Brought, ...] = ()
 
     @property
     def label(self) -> str:
@@ -148,10 +160,11 @@ class CompanyPolicy:
 
 
 class Previous(NamedTuple):
-    """The contract's last charge: centavos, and the month as text ("2026-11")."""
+    """The contract's last charge: centavos, the month as text ("2026-11"), and how much of it were additions."""
 
     amount: int
     month: str
+    additions: int = 0
 
 
 class LedgerView(NamedTuple):
@@ -248,6 +261,11 @@ def differences(desired: Desired, omie: OmieContract) -> tuple[str, ...]:
     return tuple(found)
 
 
+def brought(additions: Iterable[Addition]) -> tuple[Brought, ...]:
+    """How these stand on the Omie contract once they are there; comparable with `OmieContract.additions`."""
+    return tuple(sorted(Brought(each.marker, each.amount, each.how) for each in additions))
+
+
 def due_date(month: BillingMonth, today: date, due_day: int, policy: CompanyPolicy) -> date:
     """The due day in the billing month, or in the next one where policy or `min_days_to_due` asks for it.
 
@@ -266,10 +284,12 @@ class _Case(NamedTuple):
     policy: CompanyPolicy
     omie: OmieContract | None
     previous: Previous | None
+    additions: tuple[Addition, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def _desired(contract: Contract, due: date, case: _Case) -> Desired:
-    month, today, policy, omie, _ = case
+    month, today, policy, omie = case[:4]
     service = policy.services[contract.service]
     day = max(today, month.first_day)
     started = omie is not None and (omie.dVigInicial is None or omie.dVigInicial <= day)
@@ -324,7 +344,8 @@ def unlinked(contracts: Iterable[OmieContract], taken: Container[int]) -> list[O
 class PlanLine:
     """One contract of a plan. Amounts in centavos; reason, cause and warnings in Portuguese.
 
-    `amount` is what Omie must show and bill: ours plus `foreign_total` (items people added in Omie).
+    `amount` is what Omie must show and bill: ours plus `foreign_total` (items people added in Omie) plus
+    `additions` (see `Addition`; those of a line that is not billed are owed, and no part of its amount).
     `work` says what must happen in Omie first. `desired` (see `Desired`) comes with every bill line but one
     kind: without it the contract is billed exactly as it stands in Omie, or not at all. `customer` comes with
     "create".
@@ -350,14 +371,23 @@ class PlanLine:
     customer: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     foreign_total: int = 0
+    additions: tuple[dict[str, Any], ...] = ()
+    previous_additions: int = 0
+
+    @property
+    def additions_total(self) -> int:
+        """Centavos of the additions that are part of `amount`."""
+        return addition.total(self.additions) if self.action is Action.BILL else 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {name: getattr(self, name) for name in _LINE_FIELDS} | {"warnings": list(self.warnings)}
+        lists = {"warnings": list(self.warnings), "additions": [dict(each) for each in self.additions]}
+        return {name: getattr(self, name) for name in _LINE_FIELDS} | lists
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**{**data, "action": Action(data["action"]), "warnings": tuple(data["warnings"])})
+        tuples = {name: tuple(data.get(name, ())) for name in ("warnings", "additions")}
+        return cls(**{**data, **tuples, "action": Action(data["action"])})
 
     def to_json(self) -> str:
         """Canonical: sorted keys, no spaces, UTF-8. The plan's hash is taken over these lines."""
@@ -398,6 +428,8 @@ def plan_contract(
     previous: Previous | None = None,
     held: bool = False,
     rivals: Sequence[str] = (),
+    additions: Sequence[Addition] = (),
+    warnings: Sequence[str] = (),
 ) -> PlanLine:
     """The line of one contract.
 
@@ -413,8 +445,10 @@ def plan_contract(
         previous: the last charge before this month.
         held: whether a hold (churn) is on it.
         rivals: codes of other rows that name the same Omie contract, from `shared_links`.
+        additions: what comes on top of this month's charge.
+        warnings: what else a person should know of the contract, whatever becomes of it.
     """
-    case = _Case(month, today, policy, omie, previous)
+    case = _Case(month, today, policy, omie, previous, tuple(additions), tuple(warnings))
     stage = omie_stage if BillingMonth.containing(today) == month else None
     verdict = _already_billed(month, ledger, stage, omie)
     if isinstance(row, BadRow):
@@ -434,11 +468,11 @@ def plan_contract(
 
 
 def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
-    month, _, policy, omie, previous = case
+    month, _, policy, omie, previous = case[:5]
     amount, foreign_total = _amounts(row, omie)
-    warnings: tuple[str, ...] = ()
+    warnings = case.warnings
     if omie and omie.cCodSit == "10" and verdict.code in _INACTIVE:
-        warnings = (f"O contrato {omie.label} continua ativo no Omie: confira se deve ser suspenso lá.",)
+        warnings += (f"O contrato {omie.label} continua ativo no Omie: confira se deve ser suspenso lá.",)
     return PlanLine(
         contract=row.code,
         jestor_id=row.jestor_id,
@@ -457,18 +491,21 @@ def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
         nCodCtr=omie.nCodCtr if omie else None,
         warnings=warnings,
         foreign_total=foreign_total,
+        additions=tuple(each.to_dict() for each in case.additions),
+        previous_additions=previous.additions if previous else 0,
     )
 
 
 def _bill(contract: Contract, case: _Case) -> PlanLine:
-    month, today, policy, omie, previous = case
+    month, today, policy, omie, previous = case[:5]
     due = due_date(month, today, _due_day(contract, policy), policy)
     desired = _desired(contract, due, case)
     as_it_stands = False
     amount, foreign_total = _amounts(contract, omie)
     work: Work = "none"
     reason = ""
-    warnings = _warnings(contract, today, due, policy)
+    warnings = [*_warnings(contract, today, due, policy), *case.warnings]
+    additions = case.additions
     if omie is None:
         work, reason = "create", "Criar o contrato no Omie antes de faturar."
         warnings += _missing_address(contract.customer)
@@ -479,12 +516,30 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
             return _line(contract, case, _no_own_item(contract, omie, changes))
         as_it_stands = True
         warnings.append("Item feito à mão no Omie, com o mesmo valor: faturado como está lá.")
-    elif changes := differences(desired, omie):
+    elif (changes := differences(desired, omie)) and not_yet(contract, month.day(policy.billing_day)):
+        # The row already says what will hold later: until then Omie keeps what was agreed before.
+        as_it_stands = True
+        amount, foreign_total = omie.own_total + omie.foreign_total, omie.foreign_total
+        warnings.append(f"Mudança marcada para {contract.change_from:%d/%m/%Y}: faturado como está no Omie.")
+    elif changes:
         if not policy.alter_differences:
             return _line(contract, case, _differs(omie, changes))
         work, reason = "alter", f"Corrigir no Omie antes de faturar: {'; '.join(changes)}."
-    if previous and is_jump(amount, previous.amount, policy.jump_percent, policy.jump_amount):
-        warnings.append(f"Mudança grande: {format_brl(previous.amount)} → {format_brl(amount)}.")
+    if omie is not None and brought(additions) != omie.additions:
+        if policy.alter_differences:
+            work = "alter"
+            reason = " ".join(filter(None, (reason, _bring(omie, additions))))
+        elif omie.additions:  # ours, of a plan that was never billed: they would be billed now
+            return _line(contract, case, _differs(omie, ("acréscimos de um plano anterior",)))
+        else:
+            owed = format_brl(sum(each.amount for each in additions))
+            warnings.append(f"Acréscimos de {owed} ficam para depois: a configuração não deixa alterar o Omie.")
+            additions = ()
+    before = previous.amount - previous.additions if previous else 0
+    if previous and is_jump(amount, before, policy.jump_percent, policy.jump_amount):
+        warnings.append(f"Mudança grande: {format_brl(before)} → {format_brl(amount)}.")
+    cause = _cause(amount, foreign_total, additions, previous, month)
+    amount += sum(each.amount for each in additions)
     return PlanLine(
         contract=contract.code,
         jestor_id=contract.jestor_id,
@@ -499,14 +554,26 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
         due_date=due.isoformat(),
         previous_amount=previous.amount if previous else None,
         difference=amount - previous.amount if previous else None,
-        cause=_cause(amount, foreign_total, previous, month),
+        cause=cause,
         nCodCtr=omie.nCodCtr if omie else None,
         work=work,
         desired=None if as_it_stands else desired.to_dict(),
         customer={name: getattr(contract.customer, name) for name in _CUSTOMER_FIELDS} if work == "create" else None,
         warnings=tuple(warnings),
         foreign_total=foreign_total,
+        additions=tuple(each.to_dict() for each in additions),
+        previous_additions=previous.additions if previous else 0,
     )
+
+
+def _bring(omie: OmieContract, additions: Sequence[Addition]) -> str:
+    before, after = (format_brl(sum(each.amount for each in some)) for some in (omie.additions, brought(additions)))
+    return f"Acréscimos desta cobrança no Omie: {before} → {after}."
+
+
+def not_yet(contract: Contract, day: date) -> bool:
+    """Whether what the row says holds only after that day."""
+    return contract.change_from is not None and contract.change_from > day
 
 
 _INACTIVE = frozenset({Reason.SUSPENDED, Reason.CHURNED, Reason.ENDED})
@@ -578,24 +645,34 @@ def _wrong_data(contract: Contract, policy: CompanyPolicy) -> _Verdict | None:
     return _park(problems[0][0], " ".join(text for _, text in problems)) if problems else None
 
 
-def _wrong_in_omie(contract: Contract, omie: OmieContract, rivals: Sequence[str]) -> _Verdict | None:
+def wrong_link(contract: Contract, omie: OmieContract, rivals: Sequence[str] = ()) -> tuple[Reason, str] | None:
+    """Why this Omie contract cannot be taken for the row's: code and Portuguese reason. None: it is the row's.
+
+    `rivals`: as in `plan_contract`.
+    """
     others = ", ".join(code for code in rivals if code != contract.code)
     if others and omie.cCodIntCtr != contract.code:
-        return _park(
+        return (
             Reason.SHARED_LINK,
             f"O contrato {omie.label} do Omie também está em {others}: deixe-o em um só contrato do Jestor.",
         )
     if omie.cCodIntCtr.startswith(ITEM_PREFIX) and omie.cCodIntCtr != contract.code:
-        return _park(
+        return (
             Reason.LINKED_ELSEWHERE,
             f"O contrato {omie.label} do Omie já é de {omie.cCodIntCtr}: corrija no Jestor o número do Omie.",
         )
     if contract.omie_id is not None and contract.omie_id != omie.nCodCtr:
-        return _park(
+        return (
             Reason.LINK_CONFLICT,
             f"O Jestor aponta o código {contract.omie_id} do Omie, mas quem traz {contract.code} no Omie é "
             f"o contrato {omie.label}: corrija no Jestor o número do Omie.",
         )
+    return None
+
+
+def _wrong_in_omie(contract: Contract, omie: OmieContract, rivals: Sequence[str]) -> _Verdict | None:
+    if wrong := wrong_link(contract, omie, rivals):
+        return _park(*wrong)
     if omie.cCodSit == "90":
         return _park(
             Reason.SUSPENDED_IN_OMIE,
@@ -716,20 +793,29 @@ def is_jump(amount: int, before: int, percent: int | None, centavos: int | None)
     )
 
 
-def _cause(amount: int, foreign_total: int, previous: Previous | None, month: BillingMonth) -> str:
-    additions = f"Itens adicionados no Omie: {format_brl(foreign_total)}" if foreign_total else ""
+def _cause(
+    monthly: int, foreign_total: int, additions: Sequence[Addition], previous: Previous | None, month: BillingMonth
+) -> str:
+    """Why it is billed what it is billed. Additions come and go each month: they are no upsell and no downgrade."""
+    foreign = f"Itens adicionados no Omie: {format_brl(foreign_total)}" if foreign_total else ""
+    sums = Counter[str]()
+    for each in additions:
+        sums[addition.NAMES[each.kind]] += each.amount
+    once = [f"{name}: {format_brl(amount)}" for name, amount in sums.items()]
     if previous is None:
-        return "; ".join(filter(None, ("Primeiro faturamento", additions)))
-    change = amount - previous.amount
+        return "; ".join(filter(None, ("Primeiro faturamento", foreign, *once)))
+    before = previous.amount - previous.additions
+    change = monthly - before
     if change == 0:
-        cause = "Sem mudança"
+        cause = "" if once or previous.additions else "Sem mudança"
     elif change == foreign_total:
         cause = ""
     else:
         word = "Upsell" if change > 0 else "Downgrade"
-        cause = f"{word}: {format_brl(previous.amount)} → {format_brl(amount)}"
+        cause = f"{word}: {format_brl(before)} → {format_brl(monthly)}"
+    gone = f"Acréscimos do mês anterior: {format_brl(previous.additions)}" if previous.additions else ""
     gap = "" if previous.month == str(month.previous()) else f"último faturamento em {previous.month}"
-    return "; ".join(filter(None, (cause, additions, gap)))
+    return "; ".join(filter(None, (cause, foreign, *once, gone, gap)))
 
 
 def plan_hash(lines: Iterable[str]) -> str:
@@ -786,7 +872,10 @@ class PlanSummary:
         self.work[line.work] += 1
         self.previous_total += line.previous_amount or 0
         if line.previous_amount is not None and is_jump(
-            line.amount, line.previous_amount, self.guardrail.max_jump_percent, self.guardrail.max_jump_amount
+            line.amount - line.additions_total,
+            line.previous_amount - line.previous_additions,
+            self.guardrail.max_jump_percent,
+            self.guardrail.max_jump_amount,
         ):
             self.jumps += 1
             if len(self.first_jumps) < _JUMPS_SHOWN:
