@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
@@ -15,12 +16,15 @@ from billing.domain.charge import Charge, ChargeKey, Event, State, TransitionRef
 from billing.omie import governor
 from billing.omie.client import Credentials
 from billing.omie.governor import LaneState, Slots
+from billing.store.contracts import Remembered
+from billing.store.documents import Document, HoldLost, held_by_another, to_document
 from billing.store.lanes import BlockedUntil, take_slots
 from billing.store.ledger import (
     Claim,
     Claimed,
     Facts,
     Held,
+    Hold,
     NotClaimed,
     Write,
     claim_write,
@@ -55,7 +59,7 @@ MOST_LETTERS = 10
 class MemoryLedger:
     def __init__(self) -> None:
         self._charges: dict[ChargeKey, Item] = {}
-        self._holds: dict[str, str] = {}
+        self._holds: dict[str, Hold] = {}
 
     def claim(
         self,
@@ -85,7 +89,7 @@ class MemoryLedger:
         if charge is not None and charge.state not in write.sources:
             return Claimed(charge) if is_claimed(charge, attempt) else NotClaimed(charge)
         if key.contract in self._holds:
-            return Held(self._holds[key.contract])
+            return Held(self._holds[key.contract].reason)
         return Claimed(self._write(key, write))
 
     def apply(
@@ -146,13 +150,20 @@ class MemoryLedger:
         return next((to_charge(item) for item in items if item["company"] == company), None)
 
     def put_hold(self, contract: str, reason: str, now: datetime) -> None:
-        del now
-        self._holds[contract] = reason
+        self._holds[contract] = Hold(reason, now)
 
-    def lift_hold(self, contract: str) -> None:
+    def lift_hold(self, contract: str, *, put_at: datetime | None = None) -> bool:
+        found = self._holds.get(contract)
+        if found is not None and put_at is not None and found.put_at != put_at:
+            return False
         self._holds.pop(contract, None)
+        return True
 
     def hold(self, contract: str) -> str | None:
+        found = self._holds.get(contract)
+        return found.reason if found else None
+
+    def find_hold(self, contract: str) -> Hold | None:
         return self._holds.get(contract)
 
     def held_many(self, contracts: Iterable[str]) -> set[str]:
@@ -327,6 +338,28 @@ class MemorySecrets:
         return read_fields(name, self._texts[name], fields)
 
 
+class MemoryDocuments:
+    def __init__(self) -> None:
+        self._items: dict[str, Item] = {}
+
+    def take(self, document: str, *, holder: str, now: datetime, until: datetime) -> Document | None:
+        item = self._items.setdefault(document, {"document": document})
+        if held_by_another(item, holder, now):
+            return None
+        item |= {"holder": holder, "held_until": until.timestamp()}
+        item.pop("released_by", None)
+        return to_document(document, item)
+
+    def put(self, document: Document, *, holder: str) -> None:
+        item = self._items.get(document.document, {})
+        if holder not in {item.get("holder"), item.get("released_by")}:
+            raise HoldLost(f"document {document.document} is held by another")
+        self._items[document.document] = asdict(document) | {"released_by": holder}
+
+    def get_many(self, documents: Iterable[str]) -> dict[str, Document]:
+        return {key: to_document(key, self._items[key]) for key in dict.fromkeys(documents) if key in self._items}
+
+
 class MemoryQueues:
     """`sent`: queue -> (group, message), in order. Like SQS, drops a `dedup` repeated within five minutes.
 
@@ -339,6 +372,7 @@ class MemoryQueues:
         self._dlq_url = dlq_url
         self._now = now
         self._last: dict[tuple[str, str], float] = {}
+        self.hidden: list[tuple[str, str, float]] = []
         self.sent: dict[str, list[tuple[str, dict[str, Any]]]] = {}
 
     @property
@@ -354,6 +388,27 @@ class MemoryQueues:
             return
         self._last[url, dedup] = now
         self.sent.setdefault(url, []).append((group, json.loads(json.dumps(message))))
+
+    def hide(self, url: str, receipt: str, seconds: float) -> None:
+        self.hidden.append((url, receipt, seconds))
+
+
+class MemoryContracts:
+    def __init__(self) -> None:
+        self._items: dict[str, Remembered] = {}
+
+    def get(self, contract: str) -> Remembered:
+        return self._items.get(contract, Remembered(contract))
+
+    def get_many(self, contracts: Iterable[str]) -> dict[str, Remembered]:
+        return {contract: self._items[contract] for contract in contracts if contract in self._items}
+
+    def put(self, remembered: Remembered) -> Remembered | None:
+        if self.get(remembered.contract).version != remembered.version:
+            return None
+        kept = replace(remembered, version=remembered.version + 1)
+        self._items[remembered.contract] = kept
+        return kept
 
 
 class MemoryDeadLetters:
@@ -428,7 +483,9 @@ if TYPE_CHECKING:
         type[ports.Runs],
         type[ports.Objects],
         type[ports.Secrets],
+        type[ports.Documents],
         type[ports.Messages],
+        type[ports.Contracts],
         type[ports.Letters],
         type[ports.Tasks],
     ] = (
@@ -437,7 +494,9 @@ if TYPE_CHECKING:
         MemoryRuns,
         MemoryObjects,
         MemorySecrets,
+        MemoryDocuments,
         MemoryQueues,
+        MemoryContracts,
         MemoryDeadLetters,
         MemoryTasks,
     )

@@ -13,6 +13,8 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
+from billing.store.documents import DocumentStore
+from billing.store.contracts import ContractStore
 from billing.store.lanes import LaneStore
 from billing.store.ledger import Ledger
 from billing.store.objects import ObjectStore
@@ -20,7 +22,9 @@ from billing.store.queues import DeadLetters, Queues
 from billing.store.runs import RunStore
 from billing.store.secrets import SecretStore
 from simulators.memory_store import (
+    MemoryContracts,
     MemoryDeadLetters,
+    MemoryDocuments,
     MemoryLanes,
     MemoryLedger,
     MemoryObjects,
@@ -155,6 +159,14 @@ class MemoryStores:
         return self.queues.parked
 
     @cached_property
+    def documents(self) -> MemoryDocuments:
+        return MemoryDocuments()
+
+    @cached_property
+    def contracts(self) -> MemoryContracts:
+        return MemoryContracts()
+
+    @cached_property
     def letters(self) -> MemoryDeadLetters:
         return MemoryDeadLetters(self.queues)
 
@@ -183,8 +195,16 @@ class AwsStores:
         return RunStore(self._aws.dynamodb, self._aws.tables["runs"])
 
     @cached_property
+    def contracts(self) -> ContractStore:
+        return ContractStore(self._aws.dynamodb, self._aws.tables["contracts"], sleep=lambda _: None)
+
+    @cached_property
     def objects(self) -> ObjectStore:
         return ObjectStore(self._aws.s3, self._aws.bucket)
+
+    @cached_property
+    def documents(self) -> DocumentStore:
+        return DocumentStore(self._aws.dynamodb, self._aws.tables["documents"])
 
     @cached_property
     def secrets(self) -> SecretStore:

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from billing.domain.charge import Charge, ChargeKey, Event, State
 from billing.omie.governor import LaneState, Slots
+from billing.store.contracts import Remembered
+from billing.store.documents import Document
 from billing.store.lanes import BlockedUntil
-from billing.store.ledger import Claim, Facts
+from billing.store.ledger import Claim, Facts, Hold
 from billing.store.queues import Letter
 from billing.store.runs import Approval, Opening, Run, Trigger
 
 if TYPE_CHECKING:
     from billing.omie.client import Credentials
-    from billing.store import lanes, ledger, objects, queues, runs, secrets, task
+    from billing.receive_webhook import Webhook
+    from billing.store import contracts, documents, lanes, ledger, objects, queues, runs, secrets, task, webhooks
 
 
 class Charges(Protocol):
@@ -57,8 +60,9 @@ class Charges(Protocol):
     def by_month(self, company: str, month: object, states: Collection[State] | None = None) -> Iterator[Charge]: ...
     def by_order(self, company: str, nCodOS: int) -> Charge | None: ...
     def put_hold(self, contract: str, reason: str, now: datetime) -> None: ...
-    def lift_hold(self, contract: str) -> None: ...
+    def lift_hold(self, contract: str, *, put_at: datetime | None = None) -> bool: ...
     def hold(self, contract: str) -> str | None: ...
+    def find_hold(self, contract: str) -> Hold | None: ...
     def held_many(self, contracts: Iterable[str]) -> set[str]: ...
 
 
@@ -128,11 +132,35 @@ class Secrets(Protocol):
     def jestor(self) -> str: ...
 
 
+class Documents(Protocol):
+    """`documents.DocumentStore`"""
+
+    def take(self, document: str, *, holder: str, now: datetime, until: datetime) -> Document | None: ...
+    def put(self, document: Document, *, holder: str) -> None: ...
+    def get_many(self, documents: Iterable[str]) -> dict[str, Document]: ...
+
+
 class Messages(Protocol):
     """`queues.Queues`"""
 
     def park(self, message: Mapping[str, Any], group: str, dedup: str) -> None: ...
     def send(self, url: str, message: Mapping[str, Any], group: str, dedup: str) -> None: ...
+    def hide(self, url: str, receipt: str, seconds: float) -> None: ...
+
+
+class Webhooks(Protocol):
+    """`webhooks.WebhookStore`"""
+
+    def keep(self, webhook: "Webhook", body: str, now: datetime) -> bool: ...
+    def queued(self, key: str) -> None: ...
+
+
+class Contracts(Protocol):
+    """`contracts.ContractStore`"""
+
+    def get(self, contract: str) -> Remembered: ...
+    def get_many(self, contracts: Iterable[str]) -> dict[str, Remembered]: ...
+    def put(self, remembered: Remembered) -> Remembered | None: ...
 
 
 class Letters(Protocol):
@@ -159,7 +187,10 @@ if TYPE_CHECKING:
         type[Runs],
         type[Objects],
         type[Secrets],
+        type[Documents],
         type[Messages],
+        type[Webhooks],
+        type[Contracts],
         type[Letters],
         type[Tasks],
     ] = (
@@ -168,7 +199,10 @@ if TYPE_CHECKING:
         runs.RunStore,
         objects.ObjectStore,
         secrets.SecretStore,
+        documents.DocumentStore,
         queues.Queues,
+        webhooks.WebhookStore,
+        contracts.ContractStore,
         queues.DeadLetters,
         task.TaskCallbacks,
     )

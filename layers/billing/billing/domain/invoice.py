@@ -1,0 +1,388 @@
+"""What became of a billed charge's invoice, what the Jestor record shall show of it, and what the customer reads.
+
+```
+             NFS-e      title      boleto          state                what Jestor is told
+OS billed    not yet                               WAITING "nfse"       nothing yet
+             refused                               REJECTED             why and what to fix; nothing to send
+             issued     not yet                    WAITING "titulo"     nothing yet
+             issued     there      expected, none  WAITING "boleto"     nothing yet, for a bounded time
+             issued     there      as expected     AUTHORISED           everything, in one write
+             another    there      as expected     SUBSTITUTED          everything anew: the customer holds a void one
+             cancelled                             CANCELLED            it says so; nothing to send
+```
+
+Every write to the record fires its WhatsApp automation, so an invoice is told once it is complete and not in parts.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from billing.domain.money import format_brl, reais
+from billing.domain.month import BillingMonth
+
+
+class InvoiceState(StrEnum):
+    WAITING = "waiting"
+    AUTHORISED = "authorised"
+    SUBSTITUTED = "substituted"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+
+TO_SEND: Final = frozenset({InvoiceState.AUTHORISED, InvoiceState.SUBSTITUTED})
+"""The customer has something to receive."""
+
+STATUS_TEXT: Final = {
+    InvoiceState.WAITING: "Aguardando NFS-e",
+    InvoiceState.AUTHORISED: "Faturado",
+    InvoiceState.SUBSTITUTED: "NFS-e substituída",
+    InvoiceState.REJECTED: "NFS-e rejeitada",
+    InvoiceState.CANCELLED: "NFS-e cancelada",
+}
+"""As Jestor and the operator read them."""
+
+AwaitedPart = Literal["", "nfse", "link", "titulo", "boleto"]
+
+
+class NfseStatus(StrEnum):
+    """Omie's letter, with "R" for what the city refused."""
+
+    ISSUED = "F"
+    CANCELLED = "C"
+    REJECTED = "R"
+    NOT_YET = "N"
+
+
+@dataclass(frozen=True, slots=True)
+class Nfse:
+    """One NFS-e of the order; an order may have several (refused and sent again, substituted)."""
+
+    status: NfseStatus
+    nCodNF: int = 0
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """One title of the order (conta a receber) and its boleto, in centavos; `barcode` and `link` empty without one."""
+
+    nCodTitulo: int
+    due: date
+    amount: int
+    paid: bool = False
+    link: str = ""
+    barcode: str = ""
+
+    @property
+    def has_boleto(self) -> bool:
+        return bool(self.link or self.barcode)
+
+
+@dataclass(frozen=True, slots=True)
+class CityMessage:
+    """What the city's system said of an RPS it refused."""
+
+    code: str
+    text: str
+    correction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """Attributes:
+
+    state: see the table above.
+    awaits: the part that is not there yet, of WAITING.
+    nCodNF, number: of the NFS-e that holds.
+    link: the durable page with the documents; `pdf`: a second durable one, or empty.
+    slips: the titles that are not cancelled, by due date.
+    reason, fix: of REJECTED, in Portuguese.
+    """
+
+    state: InvoiceState
+    awaits: AwaitedPart = ""
+    nCodNF: int = 0
+    number: str = ""
+    link: str = ""
+    pdf: str = ""
+    slips: tuple[Slip, ...] = ()
+    reason: str = ""
+    fix: str = ""
+
+    @property
+    def paid(self) -> bool:
+        return bool(self.slips) and all(slip.paid for slip in self.slips)
+
+    @property
+    def identity(self) -> str:
+        """What makes it this document and no other: a digest of numbers, never of links, which may change on their own.
+
+        Two looks with the same identity are one document, told once.
+        """
+        parts: list[object] = [self.state in TO_SEND or self.state, self.nCodNF, self.number, self.reason]
+        if self.state in TO_SEND:
+            parts += [(slip.nCodTitulo, slip.due.isoformat(), slip.amount, slip.barcode) for slip in self.slips]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def valid_nfse(nfses: Iterable[Nfse]) -> Nfse:
+    """The one that holds: issued before refused before not yet before cancelled, and of those the newest."""
+    order = (NfseStatus.CANCELLED, NfseStatus.NOT_YET, NfseStatus.REJECTED, NfseStatus.ISSUED)
+    found = sorted(nfses, key=lambda nfse: (order.index(nfse.status), nfse.nCodNF))
+    return found[-1] if found else Nfse(NfseStatus.NOT_YET)
+
+
+def assess(
+    nfse: Nfse,
+    slips: Sequence[Slip] = (),
+    *,
+    link: str = "",
+    pdf: str = "",
+    messages: Sequence[CityMessage] = (),
+    boleto_expected: bool = True,
+    told_nCodNF: int = 0,
+) -> Invoice:
+    """What Omie says, as one state.
+
+    Args:
+        nfse: the one that holds (`valid_nfse`).
+        slips: the order's titles, without the cancelled ones.
+        link: where the customer finds the documents.
+        pdf: a second link.
+        messages: the city's words, newest first.
+        boleto_expected: whether the customer is to get nothing before the boletos are there.
+        told_nCodNF: the NFS-e the customer was sent before; 0 when none was.
+    """
+    match nfse.status:
+        case NfseStatus.NOT_YET:
+            return Invoice(InvoiceState.WAITING, "nfse")
+        case NfseStatus.CANCELLED:
+            return Invoice(InvoiceState.CANCELLED, nCodNF=nfse.nCodNF, number=nfse.number)
+        case NfseStatus.REJECTED:
+            return Invoice(InvoiceState.REJECTED, reason=refusal(messages), fix=what_to_fix(messages))
+    ordered = tuple(sorted(slips, key=lambda slip: (slip.due, slip.nCodTitulo)))
+    awaits: AwaitedPart = ""
+    if not link:
+        awaits = "link"
+    elif not ordered:
+        awaits = "titulo"
+    elif boleto_expected and not all(slip.paid or slip.has_boleto for slip in ordered):
+        awaits = "boleto"
+    another = told_nCodNF not in {0, nfse.nCodNF}
+    state = InvoiceState.SUBSTITUTED if another else InvoiceState.AUTHORISED
+    return Invoice(InvoiceState.WAITING if awaits else state, awaits, nfse.nCodNF, nfse.number, link, pdf, ordered)
+
+
+# --- refused by the city ---------------------------------------------------------------------------------------------
+
+_AND_THEN: Final = "Depois reenvie a NFS-e pela OS, no Omie. Não fature de novo."
+_FIXES: Final = (
+    (r"tomador.*(cnpj|cpf|documento)|(cnpj|cpf|documento).*tomador", "Corrija o CNPJ/CPF do cliente no Jestor."),
+    (
+        r"endereco|logradouro|\bcep\b|bairro|municipio do tomador|codigo do municipio",
+        "Corrija o endereço do cliente no Jestor (CEP, rua, número, bairro, cidade).",
+    ),
+    (r"e-?mail", "Corrija o e-mail do cliente no Jestor."),
+    (r"razao social|nome do tomador", "Corrija o nome do cliente no Jestor."),
+    (
+        r"codigo d[eo] servico|codigo de tributacao|item da lista|lc ?116|cnae",
+        "Peça à contabilidade que confira o código do serviço da empresa no Omie e na configuração.",
+    ),
+    (
+        r"aliquota|\biss(qn)?\b|retenc|natureza da operacao|regime|\bpis\b|cofins|csll|\bibs\b|\bcbs\b",
+        "Peça à contabilidade que confira a tributação do serviço no Omie.",
+    ),
+    (
+        r"inscricao municipal",
+        "Confira a inscrição municipal com a contabilidade: a da empresa fica no Omie; a do cliente, no cadastro dele.",
+    ),
+    (
+        r"certificado|assinatura|senha|login|autentica|credencia|usuario nao",
+        "Renove no Omie o certificado digital ou o acesso da empresa à prefeitura.",
+    ),
+    (
+        r"indisponivel|tempo (limite|esgotado)|time ?out|fora do ar|manutencao",
+        "A prefeitura estava fora do ar: nada a corrigir, espere que ela volte.",
+    ),
+)
+"""The first that fits the city's words. There is no national list of codes: each city has its own."""
+
+
+def refusal(messages: Sequence[CityMessage]) -> str:
+    """The newest of the city's messages, with its code."""
+    if not messages:
+        return "A prefeitura recusou a nota sem dizer o motivo."
+    newest = messages[0]
+    return f"{newest.code}: {newest.text}" if newest.code else newest.text
+
+
+def what_to_fix(messages: Sequence[CityMessage]) -> str:
+    """What a person must do, in Portuguese: the city's own advice first, if it gives any."""
+    if messages and messages[0].correction:
+        return f"{messages[0].correction.rstrip('.')}. {_AND_THEN}"
+    words = _fold(messages[0].text) if messages else ""
+    fix = next((advice for pattern, advice in _FIXES if re.search(pattern, words)), "")
+    return f"{fix or 'Veja a mensagem da prefeitura na OS, no Omie, e corrija o que ela aponta.'} {_AND_THEN}"
+
+
+def _fold(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(character for character in decomposed if not unicodedata.combining(character)).casefold()
+
+
+# --- what Jestor shall show ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Who bills whom, and where the message goes.
+
+    phone: E.164, or empty with `phone_problem` saying why (Portuguese, without the number).
+    """
+
+    company: str
+    customer: str
+    phone: str = ""
+    phone_problem: str = ""
+
+
+def record(invoice: Invoice, month: BillingMonth, amount: int, to: Addressee) -> dict[str, Any]:
+    """Our word for a field (settings `jestor.contracts.write_back`) -> its value. Nothing for WAITING.
+
+    Always all the fields: what an earlier month left there must not stay beside this month's.
+    """
+    if invoice.state is InvoiceState.WAITING:
+        return {}
+    told: dict[str, Any] = {
+        "month": str(month),
+        "billed_status": STATUS_TEXT[invoice.state],
+        "billed_amount": float(reais(amount)),
+        "invoice_number": invoice.number,
+        "invoice_link": "",
+        "invoice_pdf": "",
+        "boleto_link": "",
+        "boleto_barcode": "",
+        "due_date": None,
+        "whatsapp_phone": "",
+        "whatsapp_text": "",
+        "invoice_problem": _problem(invoice, to),
+    }
+    if invoice.state in TO_SEND:
+        first = next((slip for slip in invoice.slips if not slip.paid), invoice.slips[0])
+        told |= {
+            "invoice_link": invoice.link,
+            "invoice_pdf": invoice.pdf,
+            "boleto_link": "" if first.paid else first.link,
+            "boleto_barcode": "" if first.paid else typeable_line(first.barcode),
+            "due_date": first.due.isoformat(),
+            "whatsapp_phone": to.phone,
+            "whatsapp_text": whatsapp_text(invoice, month, amount, to),
+        }
+    return told
+
+
+def _problem(invoice: Invoice, to: Addressee) -> str:
+    if invoice.state is InvoiceState.REJECTED:
+        return f"A prefeitura rejeitou a NFS-e. {invoice.reason.rstrip('.')}. O que fazer: {invoice.fix}"
+    if invoice.state is InvoiceState.CANCELLED:
+        return "A NFS-e foi cancelada no Omie: não envie esta fatura ao cliente."
+    return f"WhatsApp não enviado: {to.phone_problem}" if to.phone_problem else ""
+
+
+# --- what the customer reads -----------------------------------------------------------------------------------------
+
+_MONTHS: Final = (
+    "janeiro", "fevereiro", "março", "abril", "maio", "junho",
+    "julho", "agosto", "setembro", "outubro", "novembro", "dezembro",
+)  # fmt: skip
+_CLOSING: Final = "Qualquer dúvida, é só responder a esta mensagem. Agradecemos a parceria!"
+
+
+def month_name(month: BillingMonth) -> str:
+    """As in "dezembro de 2026"."""
+    return f"{_MONTHS[month.month - 1]} de {month.year}"
+
+
+def whatsapp_text(invoice: Invoice, month: BillingMonth, amount: int, to: Addressee) -> str:
+    """The message, ready to be sent: plain text, one thing to a line, so that links and digits can be tapped.
+
+    Args:
+        invoice: AUTHORISED or SUBSTITUTED.
+        month: what is billed.
+        amount: centavos on the invoice; what is to be paid may be less (taxes that the customer withholds).
+        to: who bills whom.
+    """
+    opening = f"Olá, {to.customer}! Sua fatura de {month_name(month)} da {to.company} já está disponível."
+    if invoice.state is InvoiceState.SUBSTITUTED:
+        opening = (
+            f"Olá, {to.customer}! A nota fiscal da sua fatura de {month_name(month)} da {to.company} foi substituída. "
+            "Por favor, desconsidere a anterior: vale esta."
+        )
+    blocks = [opening, "\n".join([*_amounts(invoice, amount), f"Nota fiscal{_number(invoice)}: {invoice.link}"])]
+    if invoice.paid:
+        blocks.append("Já identificamos o pagamento: não há nada a pagar.")
+    else:
+        blocks += _payments(invoice.slips)
+    return "\n\n".join([*blocks, _CLOSING])
+
+
+def _number(invoice: Invoice) -> str:
+    return f" nº {invoice.number}" if invoice.number else ""
+
+
+def _amounts(invoice: Invoice, amount: int) -> list[str]:
+    lines = [f"Valor: {format_brl(amount)}"]
+    to_pay = sum(slip.amount for slip in invoice.slips)
+    if to_pay != amount:
+        lines.append(f"Valor a pagar: {format_brl(to_pay)}{' (com as retenções de impostos)' * (to_pay < amount)}")
+    if len(invoice.slips) == 1:
+        lines.append(f"Vencimento: {invoice.slips[0].due:%d/%m/%Y}")
+    return lines
+
+
+def _payments(slips: Sequence[Slip]) -> list[str]:
+    blocks = []
+    for number, slip in enumerate(slips, start=1):
+        lines = []
+        if len(slips) > 1:
+            due = "paga" if slip.paid else f"vencimento {slip.due:%d/%m/%Y}"
+            lines.append(f"Parcela {number} de {len(slips)}: {format_brl(slip.amount)}, {due}")
+        if not slip.paid and slip.link:
+            lines.append(f"Boleto: {slip.link}")
+        if not slip.paid and slip.barcode:
+            lines.append(f"Linha digitável:\n{typeable_line(slip.barcode)}")
+        if lines:
+            blocks.append("\n".join(lines))
+    return blocks
+
+
+def typeable_line(code: str) -> str:
+    """The linha digitável of a boleto's barcode (44 digits, FEBRABAN), or of one that is a line already (47).
+
+    Anything else comes back as it is, without blanks at its ends.
+    """
+    digits = re.sub(r"[ .\-]", "", code)
+    if not digits.isascii() or not digits.isdigit() or len(digits) not in {44, 47} or digits[0] == "8":
+        return code.strip()
+    if len(digits) == 44:
+        free = digits[19:]
+        fields = (digits[:4] + free[:5], free[5:15], free[15:])
+        digits = "".join(field + _mod10(field) for field in fields) + digits[4:19]
+    return (
+        f"{digits[:5]}.{digits[5:10]} {digits[10:15]}.{digits[15:21]} {digits[21:26]}.{digits[26:32]} "
+        f"{digits[32]} {digits[33:]}"
+    )
+
+
+def _mod10(field: str) -> str:
+    total = 0
+    for place, digit in enumerate(reversed(field)):
+        value = int(digit) * (2 - place % 2)
+        total += value - 9 * (value > 9)
+    return str(-total % 10)
