@@ -30,12 +30,15 @@ from billing.omie.client import Credentials, OmieClient
 from billing.omie.governor import ReadGate
 from billing.open_run import OpenRunDeps, RunRequest, open_run
 from billing.plan_company import PlanDeps, plan_company
+from billing.redrive import RedriveDeps
 from billing.request_approval import ApprovalDeps, request_approval
 from billing.settings import FUNCTION_TIMEOUT_SECONDS, Settings, load_settings
 from billing.settle_company import SettleDeps, settle_company
+from billing.sync_receivables import ReceivablesDeps, ask, take
 from simulators.clock import VirtualClock
 from simulators.jestor.core import JestorCore
 from simulators.memory_store import (
+    MemoryDeadLetters,
     MemoryLanes,
     MemoryLedger,
     MemoryLines,
@@ -71,7 +74,11 @@ TIMEOUTS: Final = {
     "bill_batch": FUNCTION_TIMEOUT_SECONDS,
     "settle_company": 900,
     "close_run": 300,
+    "redrive": 900,
+    "sync_receivables": 900,
 }
+RECEIVABLES: Final = "receivables"
+"""Name of the queue."""
 VISIBILITY_TIMEOUT: Final = 6 * FUNCTION_TIMEOUT_SECONDS
 MAX_RECEIVES: Final = 5
 BATCH_TIMEOUT: Final = 7200.0
@@ -505,6 +512,7 @@ class Lab:
         self.runs = MemoryRuns()
         self.objects = MemoryObjects()
         self.queues = MemoryQueues(now=self.now)
+        self.letters = MemoryDeadLetters(self.queues)
         self.tasks = MemoryTasks()
         self.notes = Notes()
         self.fifo = Fifo(grouped=grouped)
@@ -589,11 +597,6 @@ class Lab:
 
     def bill_deps(self) -> BillDeps:
         lanes = self.port("lanes", self.lanes)
-
-        def count_error(company: str, method: str, error: OmieError) -> None:
-            if error.counts_toward_block:
-                lanes.note_error(company, method, self.now())
-
         return BillDeps(
             settings=self.settings,
             ledger=self.port("ledger", self.ledger),
@@ -601,7 +604,7 @@ class Lab:
             runs=self.port("runs", self.runs),
             queues=self.port("queues", self.queues),
             tasks=self.tasks,
-            omie=self.omie_clients(count_error, repeats=False),
+            omie=self.omie_clients(self._counting(lanes), repeats=False),
             clock=self.clock,
             read_ahead=one_by_one,
             new_attempt=self.new_attempt,
@@ -626,6 +629,39 @@ class Lab:
             objects=self.port("objects", self.objects),
             notifier=cast("Any", self.notes),
             clock=self.clock,
+        )
+
+    def redrive_deps(self) -> RedriveDeps:
+        lanes = self.port("lanes", self.lanes)
+        return RedriveDeps(
+            settings=self.settings,
+            ledger=self.port("ledger", self.ledger),
+            lanes=lanes,
+            runs=self.port("runs", self.runs),
+            letters=self.letters,
+            queues=self.port("queues", self.queues),
+            tasks=self.tasks,
+            omie=self.omie_clients(self._counting(lanes)),
+            clock=self.clock,
+        )
+
+    def _counting(self, lanes: Any) -> Callable[[str, str, OmieError], None]:
+        def count_error(company: str, method: str, error: OmieError) -> None:
+            if error.counts_toward_block:
+                lanes.note_error(company, method, self.now())
+
+        return count_error
+
+    def receivables_deps(self) -> ReceivablesDeps:
+        return ReceivablesDeps(
+            settings=self.settings,
+            jestor=self.jestor_client,
+            omie=self.omie_clients(),
+            ledger=self.port("ledger", self.ledger),
+            queues=self.port("queues", self.queues),
+            queue_url=RECEIVABLES,
+            clock=self.clock,
+            is_holiday=self._is_holiday,
         )
 
     # --- how it goes
@@ -685,6 +721,25 @@ class Lab:
         while (ready := self.actions()) or self.wait():
             if ready:
                 ready[0]()
+
+    def sync_receivables(self, company: str | None = None) -> list[Json]:
+        """As the daily schedule does: asks, and takes the queue's messages until none is left; their answers.
+
+        A message whose taker was killed is taken again.
+        """
+        self.omie.advance(self.now())
+        ask({"company": company}, self.receivables_deps())
+        queue, answers = self.queues.sent[RECEIVABLES], []
+        while queue:
+            try:
+                with self.process("sync_receivables"):
+                    left = self.deadlines[-1] - self.now()
+                    answers.append(take(queue[0][1], self.receivables_deps(), seconds_left=left))
+            except Killed:
+                self.clock.advance(6 * TIMEOUTS["sync_receivables"])
+                continue
+            queue.pop(0)
+        return answers
 
     def run(self, **wanted: Any) -> Json:
         """One execution from its start to its end; what close_run answered.

@@ -24,6 +24,8 @@ from billing.domain.charge import Event, State, TransitionRefused
 from billing.domain.contract import BadRow, Contract
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.jestor.field_map import Options, Row, to_contract
+from billing.omie.replies import OmieError
+from billing.redrive import redrive
 from billing.settings import Settings, TableMap
 from simulators.lab import START, Killed, Lab, Message, demo_settings
 from simulators.omie import billing as omie_billing
@@ -93,6 +95,7 @@ AT_ANY_TIME = [
     "hold",
     "lift",
     "redrive",
+    "dlq",
     "amount",
     "company",
     "edit",
@@ -550,6 +553,25 @@ class Adversary:
             charge = self.random.choice(parked)
             self._charge_event(charge.key.contract, State.PARKED, Event.REDRIVE)
             self.trace[-1] += f" {charge.key}"
+
+    def _dlq(self) -> None:
+        """A person works on the dead letters or the doubts: all of them or some, this month's or last month's."""
+        month = BillingMonth.of(self.lab.clock.now())
+        event = {
+            "action": self.random.choice(("redrive", "redrive", "resolve", "list")),
+            "classes": self.random.choice(([], [], ["in_doubt"], ["unknown"], ["transient", "data"])),
+            "month": self.random.choice((None, str(month), str(month.previous()))),
+            "dry_run": self.random.random() < 0.2,
+        }
+        self.trace[-1] += f" {event}"
+        try:
+            with self.lab.process("redrive"):
+                redrive(event, self.lab.redrive_deps(), deadline=self.lab.deadlines[-1])
+        except Killed:
+            if self.lab.deadlines and self.lab.now() > self.lab.deadlines[-1]:
+                raise  # the one that waited meanwhile is over, too
+        except (ClientError, OmieError) as error:
+            self.trace[-1] += f" {type(error).__name__}"
 
     def _amount(self) -> None:
         reais = self.random.choice((111, 222.5, 333.33))

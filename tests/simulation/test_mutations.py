@@ -9,13 +9,13 @@ from tests.simulation import mutations
 from tests.simulation.schedules import run_schedule
 
 BITES = {
-    mutations.claim_before_call: (20, 27, 39),
-    mutations.hold_check: (18, 22, 90),
-    mutations.in_doubt_wait: (389, 741, 3129),
-    mutations.adopt: (25, 153, 185),
-    mutations.plan_hash_check: (314, 471, 475),
-    mutations.own_month_rule: (56, 75, 90),
-    mutations.fifo_group: (179, 352, 643),
+    mutations.claim_before_call: (25, 28, 34),
+    mutations.hold_check: (20, 37, 90),
+    mutations.in_doubt_wait: (67, 1267, 1337),
+    mutations.adopt: (25, 29, 81),
+    mutations.plan_hash_check: (400, 475, 600),
+    mutations.own_month_rule: (11, 130, 159),
+    mutations.fifo_group: (47, 91, 123),
 }
 
 
