@@ -51,6 +51,7 @@ from billing.store.runs import (
     to_run,
 )
 from billing.store.secrets import SecretError, jestor_name, omie_name, read_fields
+from billing.store.webhooks import kept_item
 
 DEDUP_SECONDS = 300.0
 MOST_LETTERS = 10
@@ -411,6 +412,22 @@ class MemoryContracts:
         return kept
 
 
+class MemoryWebhooks:
+    """Raw webhooks by key: {"state", "body", ...}."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+
+    def keep(self, webhook: "Webhook", body: str, now: datetime) -> bool:
+        if self.items.get(webhook.key, {}).get("state", "received") != "received":
+            return False
+        self.items[webhook.key] = kept_item(webhook, body, now)
+        return True
+
+    def queued(self, key: str) -> None:
+        self.items[key]["state"] = "queued"
+
+
 class MemoryDeadLetters:
     """The letters of a MemoryQueues' dead-letter queue; of a group, at most one answer is out at a time.
 
@@ -474,6 +491,7 @@ class MemoryTasks:
 
 
 if TYPE_CHECKING:
+    from billing.receive_webhook import Webhook
     from billing.store import ports
     from billing.store.dynamo import Item
 
@@ -485,6 +503,7 @@ if TYPE_CHECKING:
         type[ports.Secrets],
         type[ports.Documents],
         type[ports.Messages],
+        type[ports.Webhooks],
         type[ports.Contracts],
         type[ports.Letters],
         type[ports.Tasks],
@@ -496,6 +515,7 @@ if TYPE_CHECKING:
         MemorySecrets,
         MemoryDocuments,
         MemoryQueues,
+        MemoryWebhooks,
         MemoryContracts,
         MemoryDeadLetters,
         MemoryTasks,

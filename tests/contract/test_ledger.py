@@ -100,6 +100,19 @@ def test_a_lifted_hold_stands_in_nobodys_way(stores):
     assert isinstance(claim(stores.ledger), Claimed)
 
 
+def test_a_hold_is_lifted_only_by_who_saw_the_one_that_is_there(stores):
+    stores.ledger.put_hold("JST-12", "churn", NOW)
+    seen = stores.ledger.find_hold("JST-12")
+    assert (seen.reason, seen.put_at) == ("churn", NOW)
+    stores.ledger.put_hold("JST-12", "churn de novo", NOW + timedelta(seconds=5))
+    assert stores.ledger.lift_hold("JST-12", put_at=seen.put_at) is False
+    assert stores.ledger.hold("JST-12") == "churn de novo"
+    again = stores.ledger.find_hold("JST-12")
+    assert stores.ledger.lift_hold("JST-12", put_at=again.put_at) is True
+    assert stores.ledger.lift_hold("JST-12", put_at=again.put_at) is True
+    assert stores.ledger.find_hold("JST-12") is None
+
+
 def test_a_hold_put_after_the_claim_does_not_hide_that_the_charge_is_out(stores):
     claim(stores.ledger)
     stores.ledger.put_hold("JST-12", "churn", NOW)

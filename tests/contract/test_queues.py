@@ -3,6 +3,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
+from billing.store.queues import LONGEST_HIDDEN, Queues
 from billing.store.task import CAUSE_LENGTH, ERROR_LENGTH, TaskCallbacks
 from simulators.memory_store import MemoryQueues, MemoryTasks
 
@@ -78,3 +79,16 @@ def test_in_memory_a_task_ends_once():
     assert tasks.success("token", {"billed": 25})
     assert not tasks.failure("token", "late", "late")
     assert tasks.ended == {"token": {"output": {"billed": 25}}}
+
+
+def test_a_message_is_hidden_for_as_long_as_its_worker_wants_to_wait_and_sqs_allows():
+    sqs = boto3.client("sqs", region_name="sa-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    with Stubber(sqs) as stub:
+        for told, asked in ((61.2, 62), (-3, 0), (10**6, LONGEST_HIDDEN)):
+            stub.add_response(
+                "change_message_visibility",
+                {},
+                {"QueueUrl": "changes", "ReceiptHandle": "r", "VisibilityTimeout": asked},
+            )
+            Queues(sqs).hide("changes", "r", told)
+        stub.assert_no_pending_responses()

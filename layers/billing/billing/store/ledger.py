@@ -29,7 +29,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
@@ -76,6 +76,13 @@ class Held:
 
 
 Claim = Claimed | NotClaimed | Held
+
+
+class Hold(NamedTuple):
+    """Nothing of the contract may be claimed. `put_at`: when it was put, the last time."""
+
+    reason: str
+    put_at: datetime
 
 
 class Facts(TypedDict, total=False):
@@ -458,14 +465,33 @@ class Ledger:
         item = encode_item({"contract": contract, "reason": reason, "at": stamp(now)})
         patiently(lambda: self._dynamodb.put_item(TableName=self._holds, Item=item), self._sleep)
 
-    def lift_hold(self, contract: str) -> None:
+    def lift_hold(self, contract: str, *, put_at: datetime | None = None) -> bool:
+        """Claims are free again. With `put_at`, only if the hold is still the one put then; False: it is not."""
         key = {"contract": encode(contract)}
-        patiently(lambda: self._dynamodb.delete_item(TableName=self._holds, Key=key), self._sleep)
+        only: dict[str, Any] = {}
+        if put_at is not None:
+            # Twice the same lift: the reply to the first was lost, and there is no hold any more.
+            only = {
+                "ConditionExpression": "attribute_not_exists(contract) OR #at = :at",
+                "ExpressionAttributeNames": {"#at": "at"},
+                "ExpressionAttributeValues": {":at": encode(stamp(put_at))},
+            }
+        try:
+            patiently(lambda: self._dynamodb.delete_item(TableName=self._holds, Key=key, **only), self._sleep)
+        except ClientError as error:
+            if not dynamo.condition_failed(error):
+                raise
+            return False
+        return True
 
     def hold(self, contract: str) -> str | None:
         """Why the contract is on hold; None if it is not."""
+        found = self.find_hold(contract)
+        return found.reason if found else None
+
+    def find_hold(self, contract: str) -> Hold | None:
         item = dynamo.get_item(self._dynamodb, self._holds, {"contract": contract}, self._sleep)
-        return item["reason"] if item else None
+        return Hold(item["reason"], datetime.fromisoformat(item["at"])) if item else None
 
     def held_many(self, contracts: Iterable[str]) -> set[str]:
         items = dynamo.batch_get(self._dynamodb, self._holds, "contract", contracts, self._sleep)

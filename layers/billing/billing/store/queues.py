@@ -20,12 +20,14 @@ NOT_OURS = frozenset(
     }
 )
 """Deleted, or visible again already."""
+LONGEST_HIDDEN = 11 * 3600
+"""Seconds; SQS allows twelve hours from the receive."""
 
 
 class Queues:
-    """Sends to FIFO queues. `dlq_url` is where parked contracts wait for a person."""
+    """Sends to FIFO queues. `dlq_url` is where parked contracts wait for a person, for those who park."""
 
-    def __init__(self, sqs: "SQSClient", dlq_url: str) -> None:
+    def __init__(self, sqs: "SQSClient", dlq_url: str = "") -> None:
         self._sqs = sqs
         self._dlq_url = dlq_url
 
@@ -46,6 +48,11 @@ class Queues:
             MessageGroupId=group,
             MessageDeduplicationId=dedup,
         )
+
+    def hide(self, url: str, receipt: str, seconds: float) -> None:
+        """A message that was received comes again after so many seconds, instead of after its queue's own time-out."""
+        wait = min(max(int(seconds + 0.999), 0), LONGEST_HIDDEN)
+        self._sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=wait)
 
 
 @dataclass(frozen=True, slots=True)
