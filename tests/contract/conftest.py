@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
-from billing.store.documents import DocumentStore
 from billing.store.contracts import ContractStore
+from billing.store.documents import DocumentStore
 from billing.store.lanes import LaneStore
 from billing.store.ledger import Ledger
 from billing.store.objects import ObjectStore
