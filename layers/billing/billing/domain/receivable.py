@@ -1,0 +1,247 @@
+"""A title of Omie's as the receivables table shows it: how late it is, what was paid, what Jestor should do about it.
+
+```
+Omie's movements (a title and each of its receipts, forecasts among them)  ── titles ──▶  Title
+Title, today, a person's mark, the row's present stage                     ── assess ──▶  what the row must say
+that, and what the row says                                                ── changes ─▶  what is to be written
+```
+Days late are São Paulo's calendar days from the printed due date, 0 until the extended one (the next business day after
+a weekend or bank holiday) has passed: the same day on which `late_fee` begins to charge. Amounts are centavos.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Any
+
+from billing.domain.calendar import HolidayCheck, business_day_on_or_after
+from billing.domain.late_fee import Payment
+
+Values = dict[str, str | int | None]
+"""Our word for a field (`ReceivableFields`) -> centavos, a number, text or an ISO date; None is an empty field."""
+
+
+class Status(StrEnum):
+    """`LATE` also when a part was paid; `PARTIAL` is paid in part and not late."""
+
+    OPEN = "em_aberto"
+    LATE = "atrasado"
+    PARTIAL = "parcial"
+    PAID = "pago"
+    CANCELLED = "cancelado"
+
+
+RESOLVED = frozenset({Status.PAID, Status.CANCELLED})
+
+
+class Mark(StrEnum):
+    """A person's word on a title: nothing is charged for the delay, and no dunning stage is set."""
+
+    WAIVED = "isento"
+    NEGOTIATED = "negociado"
+    DISPUTED = "em_disputa"
+
+
+class TitleError(ValueError):
+    """Omie's movement cannot be read as a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """A conta a receber.
+
+    payments: of the principal, in order; fine and interest that came with them are apart.
+    open: what is left of the principal.
+    paid: everything that came in, fine and interest included.
+    nCodCtr, nCodOS: 0 when Omie does not say.
+    """
+
+    nCodTitulo: int
+    nCodCliente: int
+    nCodCtr: int
+    nCodOS: int
+    document: str
+    amount: int
+    due: date
+    open: int
+    paid: int
+    cancelled: bool
+    payments: tuple[Payment, ...] = ()
+    collected_fine: int = 0
+    collected_interest: int = 0
+
+    @property
+    def settled_on(self) -> date | None:
+        """The day of the last payment, of a title with nothing open."""
+        return self.payments[-1].day if self.payments and not self.open else None
+
+
+# ---- from Omie
+
+
+def titles(movements: Iterable[Mapping[str, Any]]) -> Iterator[Title]:
+    """The titles among ListarMovimentos' rows, each once, in the order they came. Forecasts are no debt.
+
+    A title comes as a row of its own (CONTA_A_RECEBER) and one for each receipt (with nCodBaixa). Where the receipts
+    do not add up to what Omie says was settled, Omie's sum counts, as one payment on the first day money came in.
+
+    Raises:
+        TitleError: a row without value or due date.
+    """
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for movement in movements:
+        details = movement.get("detalhes") or {}
+        number = int(details.get("nCodTitulo") or 0)
+        forecast = "PREVISAO" in f"{details.get('cStatus')} {details.get('cGrupo')}".upper()
+        if number and not forecast and str(details.get("cNatureza") or "R") == "R":
+            found.setdefault(number, []).append(movement)
+    return (_title(number, rows) for number, rows in found.items())
+
+
+def _title(number: int, rows: list[Mapping[str, Any]]) -> Title:
+    details, summary = rows[0]["detalhes"], rows[0].get("resumo") or {}
+    due, amount = _day(details.get("dDtVenc")), _centavos(details.get("nValorTitulo"))
+    if due is None or amount <= 0:
+        raise TitleError(f"title {number}: without a due date or a value")
+    cancelled = str(details.get("cStatus") or "").upper().startswith("CANCEL")
+    fine, interest, paid = (_centavos(summary.get(name)) for name in ("nMulta", "nJuros", "nValPago"))
+    left = _open(amount, details, summary, cancelled=cancelled)
+    return Title(
+        nCodTitulo=number,
+        nCodCliente=int(details.get("nCodCliente") or 0),
+        nCodCtr=int(details.get("nCodCtr") or 0),
+        nCodOS=int(details.get("nCodOS") or 0),
+        document=str(details.get("cNumTitulo") or details.get("cNumDocFiscal") or "").strip(),
+        amount=amount,
+        due=due,
+        open=left,
+        paid=paid,
+        cancelled=cancelled,
+        payments=() if cancelled else _payments(rows, settled=amount - left),
+        collected_fine=fine,
+        collected_interest=interest,
+    )
+
+
+def _open(amount: int, details: Mapping[str, Any], summary: Mapping[str, Any], *, cancelled: bool) -> int:
+    settled = str(summary.get("cLiquidado") or "").upper() == "S" or str(details.get("cStatus") or "").upper() in {
+        "RECEBIDO",
+        "LIQUIDADO",
+        "PAGO",
+    }
+    if cancelled or settled:
+        return 0
+    known = summary.get("nValAberto")
+    return amount if known is None else min(amount, max(0, _centavos(known)))
+
+
+def _payments(rows: list[Mapping[str, Any]], *, settled: int) -> tuple[Payment, ...]:
+    receipts: dict[int, Payment] = {}
+    for row in rows:
+        details = row["detalhes"]
+        number, day = int(details.get("nCodBaixa") or 0), _day(details.get("dDtPagamento"))
+        if number and day:
+            extra = sum(_centavos(details.get(name)) for name in ("nJuros", "nMulta"))
+            principal = _centavos(details.get("nValorMovCC")) - extra + _centavos(details.get("nDesconto"))
+            receipts[number] = Payment(day, principal)
+    paid = sorted(receipt for receipt in receipts.values() if receipt.amount > 0)
+    if settled <= 0 or sum(receipt.amount for receipt in paid) == settled:
+        return tuple(paid) if settled > 0 else ()
+    days = [receipt.day for receipt in receipts.values()]
+    days += [day for row in rows if (day := _day(row["detalhes"].get("dDtPagamento")))]
+    return (Payment(min(days), settled),) if days else ()
+
+
+def _day(text: object) -> date | None:
+    try:
+        return datetime.strptime(str(text or "").strip(), "%d/%m/%Y").date()  # noqa: DTZ007 - a date has no time zone
+    except ValueError:
+        return None
+
+
+def _centavos(reais: object) -> int:
+    return int((Decimal(str(reais or 0)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+# ---- what the row must say
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a title stands today. `delay_days` of a paid one: how late it was paid."""
+
+    status: Status
+    delay_days: int
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dunning:
+    """`stages`: label -> days late from which it holds; `resolved`: the label of one that was late and is settled."""
+
+    stages: Mapping[str, int]
+    resolved: str
+
+    def of(self, delay_days: int) -> str:
+        """The furthest stage that so many days have reached; "" before the first."""
+        reached = [(days, label) for label, days in self.stages.items() if days <= delay_days]
+        return max(reached)[1] if reached else ""
+
+
+def days_late(due: date, on: date, is_holiday: HolidayCheck) -> int:
+    """0 through the extended due date, then calendar days from the printed one."""
+    return (on - due).days if on > business_day_on_or_after(due, is_holiday) else 0
+
+
+def assess(
+    title: Title, today: date, is_holiday: HolidayCheck, dunning: Dunning, *, mark: Mark | None = None, stage: str = ""
+) -> Standing:
+    """`mark`: a person's; `stage`: what the row says now, so that one that was chased ends as resolved."""
+    if title.cancelled:
+        return Standing(Status.CANCELLED, 0, dunning.resolved if stage else "")
+    if not title.open:
+        late = days_late(title.due, title.settled_on or title.due, is_holiday)
+        return Standing(Status.PAID, late, dunning.resolved if stage else "")
+    late = days_late(title.due, today, is_holiday)
+    status = Status.LATE if late else Status.PARTIAL if title.open < title.amount else Status.OPEN
+    return Standing(status, late, "" if mark else dunning.of(late))
+
+
+def row_values(title: Title, standing: Standing) -> Values:
+    """What the row must say of the title itself. Contract, customer, link and charges are added by who knows them."""
+    return {
+        "title": title.nCodTitulo,
+        "document": title.document or None,
+        "amount": title.amount,
+        "open_amount": title.open,
+        "due_date": title.due.isoformat(),
+        "status": str(standing.status),
+        "delay_days": standing.delay_days,
+        "stage": standing.stage or None,
+        "paid_date": title.payments[-1].day.isoformat() if title.payments else None,
+        "paid_amount": title.paid,
+        "collected_fine": title.collected_fine,
+        "collected_interest": title.collected_interest,
+    }
+
+
+# ---- the difference
+
+WRITTEN_ONCE = frozenset({"name", "company", "contract", "customer"})
+"""Filled in where empty; what a person put there stays."""
+A_PERSONS = frozenset({"exception"})
+"""Never written."""
+
+
+def changes(wanted: Values, row: Mapping[str, Any]) -> Values:
+    """The fields of `wanted` that the row does not show yet. Both in our words and units; empty is empty, 0 is not."""
+    found: Values = {}
+    for word, value in wanted.items():
+        now = row.get(word)
+        now = None if now == "" else now
+        fixed = word in A_PERSONS or (word in WRITTEN_ONCE and (now is not None or value is None))
+        if value != now and not fixed:
+            found[word] = value
+    return found

@@ -1,0 +1,400 @@
+"""Omie's titles into Jestor's receivables table: who is late, how many days, what stage of dunning that is.
+
+```
+Omie's movements (bulk)  ─┐
+the table's rows (bulk)  ─┼─▶  what each row must say  ──▶  only what differs is written, late titles first
+contracts, ledger        ─┘
+```
+Level-triggered: each run reads both sides whole and closes the difference, so a run that was killed, came late or came
+twice needs no repair. What does not fit into one invocation goes on in the next message of the company's queue group,
+and the group lets one run at a time touch the table: that, and reading before creating, is why a title never gets a
+second row although Jestor has no upsert. A `create` whose answer was lost is looked up; when it cannot be found, the
+next run decides, from the list.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from billing.domain.contract import ITEM_PREFIX, Contract
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.receivable import (
+    RESOLVED,
+    Dunning,
+    Standing,
+    Status,
+    Title,
+    Values,
+    assess,
+    changes,
+    row_values,
+    titles,
+)
+from billing.jestor.client import BadAnswer, JestorError, JestorRefused, JestorUnavailable, equals, with_drafts
+from billing.jestor.field_map import option_labels, to_contract
+from billing.jestor.receivables import ReceivableRow, read_rows, to_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from billing.clock import Clock
+    from billing.domain.calendar import HolidayCheck
+    from billing.jestor.client import JestorClient
+    from billing.omie.client import OmieClient
+    from billing.settings import ReceivablesTable, Settings
+    from billing.store.ports import Charges, Messages
+
+MAX_WRITES: Final = 1500
+"""Of one invocation; the rest waits for the next."""
+PAUSE: Final = 0.2
+"""Seconds between two writes: Jestor documents no limit, and every write may run the table's automations."""
+STOP_BEFORE_TIMEOUT: Final = 90.0
+"""Seconds kept back for one last call with its retries."""
+MAX_LOOKUPS: Final = 100
+"""Titles asked for one by one in a run: those no list has any more, and links to boletos (twice as many)."""
+MAX_REFUSED: Final = 20
+"""Rows that Jestor refuses before the run gives up: the table, not the rows, is the trouble then."""
+OLDEST: Final = date(2000, 1, 1)
+
+MAX_ROUNDS: Final = 100
+"""A stop for a table that never comes to rest: 150,000 writes."""
+
+Quote = Callable[[Title, Contract | None, str, date], tuple[int, str] | None]
+"""(title, its contract, a person's mark or "", today) -> centavos to charge and the proof; None: nothing to propose."""
+
+
+@dataclass(frozen=True)
+class ReceivablesDeps:
+    settings: Settings
+    jestor: Callable[[], JestorClient]
+    omie: Callable[[str], OmieClient]
+    ledger: Charges
+    queues: Messages
+    queue_url: str
+    clock: Clock
+    is_holiday: HolidayCheck
+    quote: Callable[[str], Quote] | None = None
+    """Company -> how its late titles are charged."""
+
+
+@dataclass
+class Result:
+    """Counts of one run; `left`: rows that differ and were not written, `refused`: Jestor said no."""
+
+    company: str
+    titles: int = 0
+    overdue: int = 0
+    created: int = 0
+    updated: int = 0
+    left: int = 0
+    refused: int = 0
+    duplicates: int = 0
+    unmatched: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def ask(event: Mapping[str, Any], deps: ReceivablesDeps) -> dict[str, Any]:
+    """One message per company into the queue: of `event["company"]`, else of every company.
+
+    Raises:
+        KeyError: a company that the settings do not know.
+    """
+    if deps.settings.jestor.receivables is None:
+        return {"asked": []}
+    wanted = [str(event["company"])] if event.get("company") else sorted(deps.settings.companies)
+    for company in wanted:
+        _ = deps.settings.companies[company]
+        _send(company, 0, deps)
+    return {"asked": wanted}
+
+
+def take(body: Mapping[str, Any], deps: ReceivablesDeps, *, seconds_left: float) -> dict[str, Any]:
+    """One message {"company", "round"}: syncs, and asks for another round when something is left to write."""
+    company = str(body["company"])
+    if deps.settings.jestor.receivables is None or company not in deps.settings.companies:
+        return {"company": company}  # the settings changed since it was asked for
+    result = sync_receivables(company, deps, deadline=deps.clock.now().timestamp() + seconds_left)
+    round_ = int(body.get("round") or 0) + 1
+    progress = result.created + result.updated > 0
+    if result.left and round_ < MAX_ROUNDS and (progress or round_ < 3):
+        _send(company, round_, deps)
+    return result.to_dict()
+
+
+def _send(company: str, round_: int, deps: ReceivablesDeps) -> None:
+    dedup = f"{company}-{round_}-{deps.clock.now().timestamp():.3f}"
+    deps.queues.send(deps.queue_url, {"company": company, "round": round_}, company, dedup)
+
+
+def sync_receivables(company: str, deps: ReceivablesDeps, *, deadline: float) -> Result:
+    """Brings the company's rows to what Omie says, as far as time and MAX_WRITES go. `deadline`: epoch seconds.
+
+    Raises:
+        OmieError, JestorError: a list could not be read whole, or Jestor is away: nothing further is written.
+        TableProblems: the table does not fit the settings.
+    """
+    run = _Run(company, deps, deadline)
+    run.read()
+    run.write()
+    return run.result
+
+
+def read_titles(omie: OmieClient, table: ReceivablesTable, today: date) -> dict[int, Title]:
+    """nCodTitulo -> title: all due within the settings' window, and older ones that are late."""
+    since = today - timedelta(days=table.look_back_days)
+    ahead = today + timedelta(days=table.look_ahead_days)
+    recent = omie.iter_movimentos(since, ahead, cNatureza="R")
+    older = omie.iter_movimentos(OLDEST, since - timedelta(days=1), cNatureza="R", cStatus="ATRASADO")
+    return {title.nCodTitulo: title for title in titles(chain(recent, older))}
+
+
+@dataclass
+class _Links:
+    """Which contract of Jestor a title belongs to, by what each side knows of the other."""
+
+    known: set[int] = field(default_factory=set)
+    contracts: dict[int, Contract] = field(default_factory=dict)
+    by_contract: dict[int, int] = field(default_factory=dict)
+    by_order: dict[int, int] = field(default_factory=dict)
+
+    def find(self, title: Title) -> int | None:
+        """Jestor's id: by the order first, which was billed for exactly one contract."""
+        return self.by_order.get(title.nCodOS) or self.by_contract.get(title.nCodCtr)
+
+
+class _Run:
+    def __init__(self, company: str, deps: ReceivablesDeps, deadline: float) -> None:
+        table = deps.settings.jestor.receivables
+        if table is None:
+            raise ValueError("[jestor.receivables] is not in the settings")
+        self.company = company
+        self.deps = deps
+        self.table = table
+        self.deadline = deadline
+        self.jestor = deps.jestor()
+        self.omie = deps.omie(company)
+        self.today = deps.clock.now().astimezone(SAO_PAULO).date()
+        self.dunning = Dunning(table.stages, table.resolved_stage)
+        self.quote = deps.quote(company) if deps.quote else None
+        self.result = Result(company)
+        self.titles: dict[int, Title] = {}
+        self.rows: dict[int, ReceivableRow] = {}
+        self.gone: list[ReceivableRow] = []
+        self.links = _Links()
+        self.names: dict[int, str] = {}
+        self.boletos = 0
+
+    # ---- both sides
+
+    def read(self) -> None:
+        self.titles = read_titles(self.omie, self.table, self.today)
+        for row in read_rows(self.jestor, self.deps.settings, self.company):
+            if row.title in self.rows:
+                self.result.duplicates += 1
+            elif row.title:
+                self.rows[row.title] = row
+        self._look_up_what_no_list_has()
+        self._read_links()
+        self.result.titles = len(self.titles)
+
+    def _look_up_what_no_list_has(self) -> None:
+        """Late ones that were paid long after their due date, and titles that were deleted in Omie."""
+        labels = {self.table.label[status] for status in RESOLVED}
+        missing = [row for row in self.rows.values() if row.title not in self.titles]
+        open_ones = [row for row in missing if row.company and row.values.get("status") not in labels]
+        for row in open_ones[:MAX_LOOKUPS]:
+            found = list(titles(self.omie.iter_movimentos(OLDEST, date(2099, 12, 31), nCodTitulo=row.title)))
+            if found:
+                self.titles[row.title] = found[0]
+            else:
+                self.gone.append(row)
+        self.result.left += max(0, len(open_ones) - MAX_LOOKUPS)
+
+    def _read_links(self) -> None:
+        settings = self.deps.settings
+        contracts = settings.jestor.contracts
+        options = option_labels(self.jestor.properties(contracts.table))
+        drafts = with_drafts(contracts.fields.draft)
+        links = self.links
+        named: Counter[int] = Counter()
+        for raw in self.jestor.iter_records(contracts.table, filters=[drafts], select=contracts.select):
+            row = to_contract(raw, contracts, settings.company_by_label, options)
+            links.known.add(row.jestor_id)
+            if isinstance(row, Contract):
+                links.contracts[row.jestor_id] = row
+                if row.omie_id and row.company in {"", self.company}:
+                    named[row.omie_id] += 1
+                    links.by_contract[row.omie_id] = row.jestor_id
+        for contested in [number for number, times in named.items() if times > 1]:
+            del links.by_contract[contested]
+        self._read_ledger()
+        new = [title for title in self._wanted() if links.find(title) is None and self._contract_of(title) is None]
+        if any(title.nCodCtr for title in new):
+            for cadastro in self.omie.iter_contratos():
+                code = str(cadastro["cabecalho"].get("cCodIntCtr") or "").strip()
+                if code.startswith(ITEM_PREFIX) and code.removeprefix(ITEM_PREFIX).isdecimal():
+                    links.by_contract[int(cadastro["cabecalho"]["nCodCtr"])] = int(code.removeprefix(ITEM_PREFIX))
+        if any(links.find(title) is None for title in new):
+            self.names = {
+                int(cliente["codigo_cliente_omie"]): str(cliente.get("razao_social") or "").strip()
+                for cliente in self.omie.iter_clientes()
+            }
+
+    def _read_ledger(self) -> None:
+        """What was billed says of an order, and of an Omie contract, whose it is."""
+        month = BillingMonth.containing(self.today - timedelta(days=self.table.look_back_days)).previous()
+        last = BillingMonth.containing(self.today)
+        while month <= last:
+            for charge in self.deps.ledger.by_month(self.company, month):
+                number = charge.key.contract.removeprefix(ITEM_PREFIX)
+                if number.isdecimal():
+                    if charge.nCodOS:
+                        self.links.by_order[charge.nCodOS] = int(number)
+                    if charge.nCodCtr:
+                        self.links.by_contract.setdefault(charge.nCodCtr, int(number))
+            month = month.next()
+
+    def _contract_of(self, title: Title) -> int | None:
+        row = self.rows.get(title.nCodTitulo)
+        known = row.values.get("contract") if row else None
+        return known if isinstance(known, int) else None
+
+    def _wanted(self) -> list[Title]:
+        """The titles that have a row or must get one: one settled before we ever saw it is history."""
+        return [
+            title
+            for title in self.titles.values()
+            if title.nCodTitulo in self.rows or title.open or (not title.cancelled and title.due >= self._since())
+        ]
+
+    def _since(self) -> date:
+        return self.today - timedelta(days=self.table.look_back_days)
+
+    # ---- what is to be written
+
+    def write(self) -> None:
+        work = [(title, self._standing(title)) for title in self._wanted()]
+        self.result.overdue = sum(standing.status is Status.LATE for _, standing in work)
+        self.result.unmatched = sum(
+            self.links.find(title) is None and self._contract_of(title) is None for title, _ in work
+        )
+        work.sort(key=lambda pair: (pair[1].status is not Status.LATE, pair[0].nCodTitulo))
+        for title, standing in work:
+            row = self.rows.get(title.nCodTitulo)
+            wanted = self._values(title, standing, row)
+            todo = changes(wanted, row.values if row else {})
+            if not self._mapped(todo):
+                continue
+            if not self._may_write():
+                self.result.left += 1
+            elif row is None:
+                self._create(title, {word: value for word, value in wanted.items() if value is not None})
+            else:
+                self._update(row, todo)
+        for row in self.gone:
+            self._write_gone(row)
+
+    def _standing(self, title: Title) -> Standing:
+        row = self.rows.get(title.nCodTitulo)
+        stage = str(row.values.get("stage") or "") if row else ""
+        mark = row.mark if row else None
+        return assess(title, self.today, self.deps.is_holiday, self.dunning, mark=mark, stage=stage)
+
+    def _values(self, title: Title, standing: Standing, row: ReceivableRow | None) -> Values:
+        number = self._contract_of(title) or self.links.find(title)
+        contract = self.links.contracts.get(number or 0)
+        customer = contract.customer.name if contract else self.names.get(title.nCodCliente)
+        values = row_values(title, standing)
+        values["status"] = self.table.label[standing.status]
+        values["company"] = self.deps.settings.companies[self.company].jestor_label
+        values["contract"] = number if number in self.links.known else None
+        values["customer"] = customer or None
+        values["name"] = " - ".join(filter(None, [title.document or f"Título {title.nCodTitulo}", customer]))
+        if link := self._boleto_link(title, standing, row):
+            values["boleto_link"] = link
+        if self.quote is not None:
+            quoted = self.quote(title, contract, str(row.mark or "") if row else "", self.today)
+            values["charges"], values["proof"] = quoted or (None, None)
+        return values
+
+    def _boleto_link(self, title: Title, standing: Standing, row: ReceivableRow | None) -> str:
+        """Asked for once, of a late title: the list does not have it."""
+        known = self.table.fields.boleto_link is None or (row is not None and row.values.get("boleto_link"))
+        if known or standing.status is not Status.LATE or self.boletos >= 2 * MAX_LOOKUPS or not self._may_write():
+            return ""
+        self.boletos += 1
+        return str((self.omie.obter_boleto(title.nCodTitulo) or {}).get("cLinkBoleto") or "")
+
+    def _mapped(self, values: Values) -> bool:
+        return any(getattr(self.table.fields, word) is not None for word in values)
+
+    # ---- the writes
+
+    def _may_write(self) -> bool:
+        left = self.deadline - self.deps.clock.now().timestamp()
+        return self.result.created + self.result.updated < MAX_WRITES and left > STOP_BEFORE_TIMEOUT
+
+    def _create(self, title: Title, values: Values) -> None:
+        try:
+            self.jestor.create(self.table.table, to_fields(values, self.table))
+        except JestorRefused as error:
+            self._refused(error)
+            return
+        except (JestorUnavailable, BadAnswer):
+            if not self._is_there(title.nCodTitulo):
+                self.result.left += 1  # it may still come to be: only the next list can tell
+                return
+        self.result.created += 1
+        self.deps.clock.sleep(PAUSE)
+
+    def _is_there(self, number: int) -> bool:
+        fields = self.table.fields
+        filters = [equals(fields.title, number), with_drafts(fields.draft)]
+        found = self.jestor.list_page(self.table.table, page=1, size=2, filters=filters, select=[fields.title]).items
+        return any(str(row.get(fields.title)) == str(number) for row in found)
+
+    def _update(self, row: ReceivableRow, values: Values) -> None:
+        try:
+            self.jestor.update(self.table.table, row.jestor_id, to_fields(values, self.table))
+        except JestorRefused as error:
+            self._refused(error)
+            return
+        self.result.updated += 1
+        self.deps.clock.sleep(PAUSE)
+
+    def _write_gone(self, row: ReceivableRow) -> None:
+        """Omie has the title no more: it was deleted there."""
+        stage = self.table.resolved_stage if row.values.get("stage") else None
+        wanted: Values = {
+            "status": self.table.label[Status.CANCELLED],
+            "open_amount": 0,
+            "delay_days": 0,
+            "stage": stage,
+            "charges": None,
+            "proof": None,
+        }
+        todo = changes(wanted, row.values)
+        if self._may_write():
+            self._update(row, todo)
+        else:
+            self.result.left += 1
+
+    def _refused(self, error: JestorError) -> None:
+        """One row may be odd; many mean that the table is."""
+        self.result.refused += 1
+        if self.result.refused > MAX_REFUSED:
+            raise error
+
+
+def overdue(found: Iterable[Title], today: date, is_holiday: HolidayCheck) -> list[Title]:
+    """Those that are late today, the oldest first."""
+    nobody = Dunning({}, "")
+    late = [title for title in found if assess(title, today, is_holiday, nobody).status is Status.LATE]
+    return sorted(late, key=lambda title: (title.due, title.nCodTitulo))
