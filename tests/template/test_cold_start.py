@@ -22,6 +22,7 @@ LOADS = {
     "bill_batch": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "redrive": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "settle_company": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "receive_webhook": set[str](),
     "close_run": {"aws_lambda_powertools", "pydantic", "jinja2"},
 }
 
@@ -50,11 +51,18 @@ def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> No
     variables = [field.name.upper() for field in fields(bootstrap.SettleEnv)] + [
         "NOTIFICATION_TOPIC",
         "JESTOR_BASE_URL",
+        *(field.name.upper() for field in fields(bootstrap.ReceiveEnv)),
     ]
     loaded = _loaded(root / "functions" / name, START.format(name=name, variables=variables))
     assert loaded & HEAVY == LOADS[name]
     # httpx takes rich along where it is installed, for its command line; the layer has none
     assert not loaded & (NEVER - {"rich"})
+
+
+def test_the_receiver_of_webhooks_starts_without_boto3(root: Path) -> None:
+    variables = [field.name.upper() for field in fields(bootstrap.ReceiveEnv)]
+    loaded = _loaded(root / "functions" / "receive_webhook", START.format(name="receive_webhook", variables=variables))
+    assert not loaded & (HEAVY | NEVER | {"boto3", "botocore", "urllib3"})
 
 
 def test_the_packages_themselves_load_nothing(root: Path) -> None:

@@ -18,6 +18,7 @@ from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, plan_hash
 from billing.open_run import OpenRunDeps, RunRequest
 from billing.plan_company import write_batches
+from billing.receive_webhook import Known, ReceiveDeps, Sender
 from billing.redrive import RedriveDeps, Request
 from billing.request_approval import ApprovalDeps
 from billing.settings import Settings, load_settings
@@ -31,9 +32,11 @@ from simulators.memory_store import (
     MemoryQueues,
     MemoryRuns,
     MemoryTasks,
+    MemoryWebhooks,
 )
 
 START = datetime(2026, 12, 1, 9, 0, 12, tzinfo=UTC)
+DEMO_SECRET = "demo-jestor-webhook-secret"
 KEY = "runs/2026-12/1/acme/plan.jsonl"
 
 Events = Callable[[str], dict[str, Any]]
@@ -96,7 +99,9 @@ def load(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object],
 
 def test_every_function_has_a_sample(root: Path, functions: dict[str, Any]) -> None:
     samples = {path.stem for path in (root / "events").glob("*.json")}
-    assert samples == set(functions) | {"schedule"}
+    webhooks = {name for name in samples if name.startswith("webhook_")}
+    assert len(webhooks) == 3
+    assert samples - webhooks == set(functions) - {"receive_webhook"} | {"schedule"}
 
 
 def test_the_schedule_sends_what_its_sample_says(of_type: Any, events: Events) -> None:
@@ -216,6 +221,42 @@ def test_close_run_balances_the_sample(
     (acme,) = answer["companies"]
     assert (acme["planned"], acme["billed"], acme["skipped"], acme["parked"]) == (14, 4, 4, 6)
     assert objects.get_text(answer["report"]["html"]).lstrip().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("name", "queue", "group", "hint"),
+    [
+        ("webhook_jestor_contract", "changes", "JST-12", {"contract": "JST-12", "jestor_id": 12}),
+        ("webhook_jestor_churn", "churns", "JST-12", {"contract": "JST-12", "jestor_id": 12}),
+        (
+            "webhook_omie",
+            "invoices",
+            "acme#7001",
+            {"company": "acme", "topic": "NFSe.NotaAutorizada", "nCodOS": 7001, "nIdNf": 5021, "nCodTitulo": None,
+             "numero_pedido": None},
+        ),
+    ],
+)  # fmt: skip
+def test_receive_webhook_accepts_each_sample_once(
+    load: Any, events: Events, clock: VirtualClock, name: str, queue: str, group: str, hint: dict[str, Any]
+) -> None:
+    queues, ledger = MemoryQueues(), MemoryLedger()
+    known = Known((DEMO_SECRET,), {"acme": Sender(("demo-omie-webhook-token-acme",), "demo-app-key-acme")})
+    senders = SimpleNamespace(known=lambda *, fresh=False: known)
+    told: list[str] = []
+    urls: dict[Any, str] = {"changes": "changes", "churns": "churns", "invoices": "invoices"}
+    deps = ReceiveDeps(
+        senders, MemoryWebhooks(), ledger, queues, urls, clock, lambda outcome, **facts: told.append(outcome)
+    )
+    handler = load("receive_webhook", deps).handler
+    answers = [handler(events(name), None) for _ in range(2)]
+    assert [answer["statusCode"] for answer in answers] == [202, 202]
+    assert told == ["accepted", "known"]
+    assert list(queues.sent) == [queue]
+    ((sent_group, message),) = queues.sent[queue]
+    assert (sent_group, message | hint) == (group, message)
+    assert set(message) - set(hint) == {"source", "webhook", "received_at"}
+    assert ledger.hold("JST-12") == ("Churn avisado pelo Jestor." if queue == "churns" else None)
 
 
 def test_redrive_takes_what_was_typed_and_answers_for_each_letter(

@@ -19,6 +19,17 @@ ANY_RESOURCE = {
     "logs:PutResourcePolicy": "log delivery has no resource-level permissions",
     "logs:DescribeResourcePolicies": "log delivery has no resource-level permissions",
     "logs:DescribeLogGroups": "log delivery has no resource-level permissions",
+    **dict.fromkeys(
+        (
+            "logs:CreateLogGroup",
+            "logs:CreateLogStream",
+            "logs:DescribeLogStreams",
+            "logs:FilterLogEvents",
+            "logs:GetLogEvents",
+            "logs:PutLogEvents",
+        ),
+        "API Gateway tries its account's role on all log groups, its own API's or not, before it takes it",
+    ),
     "xray:PutTraceSegments": "X-Ray has no resource-level permissions",
     "xray:PutTelemetryRecords": "X-Ray has no resource-level permissions",
     "xray:GetSamplingRules": "X-Ray has no resource-level permissions",
@@ -30,6 +41,7 @@ OPEN_ENDED = {
     "${DataBucket.Arn}/reports/*": "reports are named by month and execution",
     "secret:${SecretsPrefix}/*": "Jestor's secret and every company's; Secrets Manager adds six characters",
     "secret:${SecretsPrefix}/omie/*": "one secret a company; Secrets Manager adds six characters",
+    "secret:${SecretsPrefix}/webhooks-*": "one secret; Secrets Manager adds six characters",
     "execution:${AWS::StackName}-billing-run:*": "executions of our own state machine",
     "execution:${AWS::StackName}-billing-run/*": "executions of its distributed Map",
 }

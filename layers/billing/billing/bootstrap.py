@@ -14,15 +14,12 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError
-
 from billing.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import boto3
     import httpx
 
     from billing.bill_batch import BillDeps
@@ -33,10 +30,12 @@ if TYPE_CHECKING:
     from billing.omie.governor import ReadGate
     from billing.open_run import OpenRunDeps
     from billing.plan_company import PlanDeps
+    from billing.receive_webhook import ReceiveDeps
     from billing.redrive import RedriveDeps
     from billing.request_approval import ApprovalDeps
     from billing.settings import Settings
     from billing.settle_company import SettleDeps
+    from billing.store.fast_aws import FastAws
     from billing.store.lanes import LaneStore
     from billing.store.ledger import Ledger
     from billing.store.objects import ObjectStore
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from billing.store.runs import RunStore
     from billing.store.secrets import SecretStore
     from billing.store.task import TaskCallbacks
+    from billing.store.webhooks import WebhookSecrets
 
 OMIE_READS_PER_MINUTE = 235
 """Of one method and process; Omie's ceiling is 240 (help 8112984)."""
@@ -110,17 +110,34 @@ class SettleEnv(OmieEnv):
     parked_queue_url: str
 
 
+@dataclass(frozen=True)
+class ReceiveEnv(BaseEnv):
+    webhooks_table: str
+    holds_table: str
+    contract_changes_queue_url: str
+    contract_churns_queue_url: str
+    invoice_events_queue_url: str
+    secrets_prefix: str
+    allow_static_webhook_secret: str
+
+
 @lru_cache(maxsize=1)
 def _session() -> boto3.Session:
+    import boto3
+
     return boto3.Session()
 
 
 @lru_cache
 def _client(service: Any) -> Any:
+    from botocore.config import Config
+
     return _session().client(service, config=Config(retries={"mode": "standard", "max_attempts": 4}))
 
 
 def _settings(env: BaseEnv) -> Settings:
+    from botocore.exceptions import ClientError
+
     from billing.settings import SettingsError, load_settings
 
     where = f"s3://{env.data_bucket}/{env.settings_key}"
@@ -258,6 +275,8 @@ def _notifier(env: NotifyingEnv | CloseEnv) -> Notifier:
 
 
 def _is_running(execution: str) -> bool:
+    from botocore.exceptions import ClientError
+
     try:
         answer = _client("stepfunctions").describe_execution(executionArn=execution)
     except ClientError as error:
@@ -376,4 +395,41 @@ def redrive() -> RedriveDeps:
         tasks=task_callbacks(),
         omie=_omie(env, settings, _counting(lanes, clock)),
         clock=clock,
+    )
+
+
+@lru_cache(maxsize=1)
+def _fast_aws() -> FastAws:
+    from billing.store.fast_aws import FastAws
+
+    return FastAws(os.environ)
+
+
+@lru_cache
+def _webhook_secrets(prefix: str) -> WebhookSecrets:
+    from billing.store.webhooks import WebhookSecrets
+
+    return WebhookSecrets(_fast_aws(), prefix)
+
+
+def receive_webhook() -> ReceiveDeps:
+    from billing.plain_log import tell
+    from billing.receive_webhook import ReceiveDeps
+    from billing.store.webhooks import WebhookHolds, WebhookQueues, WebhookStore
+
+    env = ReceiveEnv.read()
+    aws = _fast_aws()
+    return ReceiveDeps(
+        senders=_webhook_secrets(env.secrets_prefix),
+        webhooks=WebhookStore(aws, env.webhooks_table),
+        holds=WebhookHolds(aws, env.holds_table),
+        queues=WebhookQueues(aws),
+        urls={
+            "changes": env.contract_changes_queue_url,
+            "churns": env.contract_churns_queue_url,
+            "invoices": env.invoice_events_queue_url,
+        },
+        clock=SystemClock(),
+        tell=tell,
+        allow_static=env.allow_static_webhook_secret == "true",  # noqa: S105 - a setting, no secret
     )
