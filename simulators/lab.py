@@ -74,7 +74,6 @@ TIMEOUTS: Final = {
     "bill_batch": FUNCTION_TIMEOUT_SECONDS,
     "settle_company": 900,
     "close_run": 300,
-    "sync_receivables": 900,
     "redrive": 900,
     "sync_receivables": 900,
 }
