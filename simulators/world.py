@@ -68,6 +68,10 @@ FIELDS: Final[Mapping[str, str]] = {
     "omie_id": "id_omie",
     "change_mode": "modo_mudanca",
     "change_from": "mudanca_vale_a_partir",
+    "late_fine_percent": "multa_percentual",
+    "late_interest_percent": "juros_percentual_mes",
+    "late_mode": "modo_encargos",
+    "customer_kind": "tipo_cliente",
     "draft": "jestor_is_draft",
 }
 """Our word -> API name in CONTRACTS_TABLE.
@@ -83,6 +87,7 @@ CHANGE_FIELDS: Final[Mapping[str, str]] = {
     "late_fine_percent": "multa_percentual",
     "late_interest_percent": "juros_percentual_mes",
     "late_mode": "modo_encargos",
+    "customer_kind": "tipo_cliente",
 }
 """Per-contract wishes that override the company's policy; empty in most rows."""
 
@@ -105,6 +110,7 @@ INVOICE_FIELDS: Final[Mapping[str, str]] = {
     "due_date": "vencimento_fatura",
     "whatsapp_phone": "whatsapp_destino",
     "whatsapp_text": "mensagem_whatsapp",
+    "invoice_problem": "pendencia_fatura",
 }
 """What the billing writes back; a Jestor automation on `link_fatura` sends the message."""
 
@@ -153,6 +159,7 @@ EXCEPTIONS: Final[Mapping[str, str]] = {"7c21f0": "Isento", "d09b4e": "Negociado
 """A radio field, as ORIGINS."""
 CHANGE_MODES: Final = ("Próximo ciclo", "Proporcional")
 LATE_MODES: Final = ("Próxima fatura", "Boleto", "Nenhum")
+CUSTOMER_KINDS: Final = ("Consumidor", "Empresa")
 ORIGINS: Final[Mapping[str, str]] = {"9f3a1c": "Indicação", "b71e02": "Site", "0c44d8": "Evento"}
 """A radio field: the row holds the option's id, `objectProperties/index` gives its label."""
 

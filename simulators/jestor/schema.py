@@ -73,6 +73,7 @@ CONTRACTS: Final = (
     Field("multa_percentual", "Multa (%)", "number"),
     Field("juros_percentual_mes", "Juros ao mês (%)", "number"),
     Field("modo_encargos", "Encargos", "radioSelect", _same(*world.LATE_MODES)),
+    Field("tipo_cliente", "Tipo de cliente", "radioSelect", _same(*world.CUSTOMER_KINDS)),
     Field("situacao_omie", "Situação no Omie"),
     Field("observacao_omie", "Observação do faturamento", "longText"),
     Field("mudanca_vale_na_competencia", "Mudança vale na competência"),
@@ -87,6 +88,7 @@ CONTRACTS: Final = (
     Field("vencimento_fatura", "Vencimento da fatura", "date"),
     Field("whatsapp_destino", "WhatsApp de destino", "phone"),
     Field("mensagem_whatsapp", "Mensagem do WhatsApp", "longText"),
+    Field("pendencia_fatura", "Pendência da fatura", "longText"),
     Field("anexos", "Anexos", "file"),
 )
 

@@ -11,6 +11,8 @@ import difflib
 import re
 import tomllib
 from collections import Counter
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args, get_origin
 
@@ -27,6 +29,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from billing.domain.late_fee import (
+    CONSUMER_FINE_CAP,
+    GRACE_LIMIT,
+    CountingStart,
+    LateFeeRefused,
+    Mode,
+    Rounding,
+    Terms,
+    check_terms,
+)
 from billing.domain.money import parse_money, reais
 from billing.domain.plan import CompanyPolicy, Guardrail, Service, service_key
 
@@ -132,6 +144,22 @@ class FieldMap(_Model):
     change_from: Path | None = _said(
         "day from which what the row says holds; empty means at once", _API_NAME, default=None
     )
+    late_fine_percent: Path | None = _said(
+        "fine in percent that this contract states; empty means the company's", _API_NAME, default=None
+    )
+    late_interest_percent: Path | None = _said(
+        "interest in percent a month that this contract states; empty means the company's", _API_NAME, default=None
+    )
+    late_mode: Path | None = _said(
+        "who collects late charges; its labels are `late_mode_labels` below; empty means the company's way",
+        _API_NAME,
+        default=None,
+    )
+    customer_kind: Path | None = _said(
+        "consumer or business; its labels are `customer_kind_labels` below; empty means the company's rule",
+        _API_NAME,
+        default=None,
+    )
     draft: Path = _said("Jestor's own draft flag", _API_NAME, default="jestor_is_draft")
 
     @model_validator(mode="after")
@@ -163,6 +191,30 @@ class WriteBack(_Model):
     effective_month: FieldName | None = _said(
         "first billing month in which the last change holds, as in 2026-12", _API_NAME, default=None
     )
+    month: FieldName | None = _said("the invoice's billing month, as in 2026-12", _API_NAME, default=None)
+    billed_status: FieldName | None = _said(
+        "how the invoice stands: Faturado, NFS-e rejeitada, NFS-e cancelada, NFS-e substituída", _API_NAME, default=None
+    )
+    billed_amount: FieldName | None = _said("what was billed, in reais", _API_NAME, default=None)
+    invoice_number: FieldName | None = _said("the NFS-e's number", _API_NAME, default=None)
+    invoice_link: FieldName | None = _said(
+        "the customer's page with the documents; the WhatsApp automation waits for this field", _API_NAME, default=None
+    )
+    invoice_pdf: FieldName | None = _said("a second link to the NFS-e", _API_NAME, default=None)
+    boleto_link: FieldName | None = _said("link to the boleto", _API_NAME, default=None)
+    boleto_barcode: FieldName | None = _said("the boleto's linha digitável", _API_NAME, default=None)
+    due_date: FieldName | None = _said("due date of the invoice", _API_NAME, default=None)
+    whatsapp_phone: FieldName | None = _said(
+        "where the message goes, as in +5511988887777; empty when the customer's phone is doubtful",
+        _API_NAME,
+        default=None,
+    )
+    whatsapp_text: FieldName | None = _said("the message, ready to be sent", _API_NAME, default=None)
+    invoice_problem: FieldName | None = _said(
+        "what keeps the invoice from the customer: why the NFS-e was refused and what to fix, a doubtful phone",
+        _API_NAME,
+        default=None,
+    )
 
 
 class TableMap(_Model):
@@ -177,6 +229,15 @@ class TableMap(_Model):
         min_length=1,
     )
 
+    late_mode_labels: dict[Text, Literal["next_invoice", "boleto", "none"]] = _said(
+        "every label of the late_mode field and what it means",
+        default={"Próxima fatura": "next_invoice", "Boleto": "boleto", "Nenhum": "none"},
+    )
+    customer_kind_labels: dict[Text, Literal["consumer", "business"]] = _said(
+        "every label of the customer_kind field and what it means",
+        default={"Consumidor": "consumer", "Empresa": "business"},
+    )
+
     @property
     def select(self) -> tuple[str, ...]:
         """The fields to ask Jestor for; a connected record is asked for whole."""
@@ -185,6 +246,8 @@ class TableMap(_Model):
     @model_validator(mode="after")
     def _labels_once(self) -> Self:
         _once(self.status_labels, "status_labels")
+        _once(self.late_mode_labels, "late_mode_labels")
+        _once(self.customer_kind_labels, "customer_kind_labels")
         if "active" not in self.status_labels.values():
             raise PydanticCustomError(
                 "no_active", 'status_labels has no label that means "active": nobody would be billed'
@@ -386,6 +449,107 @@ class ChurnSettings(_Model):
     )
 
 
+class LateFeeSettings(_Model):
+    """Late fine and interest of overdue titles, on the next bill. Without this table nothing is read and none charged.
+
+    How it is reckoned, and the law behind each default: docs/late-fee.md.
+    """
+
+    mode: Literal["next_invoice", "boleto", "none"] = _said(
+        "who collects: our next bill, the bank with its boleto, or nobody; a contract may say otherwise",
+        default="next_invoice",
+    )
+    fine_percent: Decimal | None = _said(
+        "fine in percent of the principal, once; at most 2 for a consumer; without it none is charged",
+        "what your contracts say",
+        default=None,
+    )
+    interest_percent: Decimal | None = _said(
+        "simple interest in percent a month, by the day; 0 charges none; without it a contract that states none is not "
+        "charged at all, and the report says so",
+        "what your contracts say",
+        default=None,
+    )
+    customer_kind: Literal["consumer", "business", "by_document"] = _said(
+        "whom the consumer's cap protects: everybody, nobody, or whoever has a CPF; a contract may say otherwise",
+        default="consumer",
+    )
+    grace_days: int = _said("days after the due date that cost nothing", default=0, ge=0, le=GRACE_LIMIT)
+    counting_start: Literal["due_date", "extended_due_date"] = _said(
+        "whether days count from the printed due date or from the business day to which it moves", default="due_date"
+    )
+    rounding: Literal["half_up", "truncate"] = _said(
+        "what becomes of half a centavo, once for each part", default="half_up"
+    )
+    local_holidays: tuple[date, ...] = _said(
+        "further days without banks, of your state or city, as in [2026-07-09, 2026-11-20]", default=()
+    )
+    bank_return_days: int = _said(
+        "business days until Omie knows of a payment; nothing is charged beyond the last day that is known",
+        default=1,
+        ge=0,
+        le=10,
+    )
+    due_from: date | None = _said("titles due before this day are never charged, as in 2027-01-01", default=None)
+    lookback_days: int = _said("how long ago a title may have been due, in days", default=365, ge=31, le=3653)
+    least: Centavos | None = _said(
+        "what one title must come to before it is charged, in reais; less waits until it does", default=None
+    )
+    titles_per_bill: int = _said("most titles whose charges go on one bill; the oldest first", default=12, ge=1, le=12)
+    how: Literal["expense", "item"] = _said(
+        'as what it goes on the bill: "expense" = reimbursable expense without ISS, "item" = item for that billing only',
+        default="expense",
+    )
+    cCodCategReemb: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$", max_length=20)] | None = _said(
+        "category of these lines in Omie; without it Omie's own choice",
+        "copy it from Omie > Finanças > Categorias",
+        default=None,
+    )
+
+    def terms(self) -> Terms:
+        """What holds where a contract says nothing."""
+        return Terms(
+            fine_percent=self.fine_percent,
+            interest_percent=self.interest_percent,
+            grace_days=self.grace_days,
+            rounding=Rounding(self.rounding),
+            consumer=self.customer_kind != "business",
+            mode=Mode(self.mode),
+            counting_start=CountingStart(self.counting_start),
+        )
+
+    @model_validator(mode="after")
+    def _lawful(self) -> Self:
+        terms = self.terms()
+        if terms.consumer and terms.fine_percent is not None and terms.fine_percent > CONSUMER_FINE_CAP:
+            raise PydanticCustomError(
+                "late_fee",
+                "fine_percent is {given}; write {cap} or less: the law allows no more to a consumer (CDC art. 52 §1). "
+                'If every customer is a company buying for its business, write customer_kind = "business"',
+                {"given": str(terms.fine_percent), "cap": str(CONSUMER_FINE_CAP)},
+            )
+        try:
+            # No rate is no slip here: each contract may state its own.
+            check_terms(terms if terms.interest_percent is not None else replace(terms, interest_percent=Decimal(0)))
+        except LateFeeRefused as refused:
+            raise PydanticCustomError("late_fee", "{why}", {"why": str(refused)}) from None
+        return self
+
+
+class InvoiceSettings(_Model):
+    """When an invoice goes to the customer, and with what."""
+
+    boleto: Literal["expected", "none"] = _said(
+        'whether a boleto belongs to it: "expected" waits for it, "none" sends the NFS-e alone', default="expected"
+    )
+    wait_for_boleto_hours: int = _said(
+        "how long an issued NFS-e waits for its boleto; then it goes out without", default=24, ge=0, le=720
+    )
+    make_missing_boleto: bool = _said(
+        "have Omie make the boleto of an issued NFS-e that has none (GerarBoleto)", default=False
+    )
+
+
 class GuardrailSettings(_Model):
     """Limits beyond which a person must approve a run before anything is billed."""
 
@@ -433,6 +597,8 @@ class CompanySettings(_Model):
     guardrail: GuardrailSettings = _said("limits of a run")
     send_email: EmailSettings = _said("what Omie sends to the customer", default=EmailSettings())
     churn: ChurnSettings = _said("what a churn does", default=ChurnSettings())
+    invoice: InvoiceSettings = _said("when an invoice goes to the customer", default=InvoiceSettings())
+    late_fee: LateFeeSettings | None = _said("late fine and interest", default=None)
     sweep: Literal["mend", "list"] = _said(
         "what the daily sweep does with a difference between Jestor and Omie", default="mend"
     )
@@ -587,6 +753,7 @@ _KINDS: Final[dict[object, str]] = {
     Decimal: "number",
     bool: "`true` or `false`",
     str: "text",
+    date: "day",
 }
 
 
@@ -621,6 +788,8 @@ def _default(info: FieldInfo) -> str:
         return "none"
     if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
         return f"`{reais(info.default)}`"
+    if info.default == ():
+        return "none"
     if isinstance(info.default, dict):
         return ", ".join(f"`{label}`" for label in info.default)
     if isinstance(info.default, bool):
@@ -661,7 +830,7 @@ _WORDS: Final = {
     "model_type": "must be a table, under its own [heading]",
     "dict_type": "must be a table, under its own [heading]",
 }
-_COMPLETE: Final = frozenset({"twice", "dotted", "no_active", "service", "in_doubt"})
+_COMPLETE: Final = frozenset({"twice", "dotted", "no_active", "service", "in_doubt", "late_fee"})
 """Our own checks of several settings at once: their text says everything."""
 
 
