@@ -102,7 +102,7 @@ def chaos(
     settings = OUT / "settings.toml"
     settings.write_text(_settings())
     os.environ["SETTINGS"] = str(settings)
-    state = local.up(contracts, seed, 60.0)
+    state = local.up(contracts, seed, 60.0, webhooks=False)
     try:
         httpx.post(f"{state['simulators']['omie']}/_sim/faults", json={"spec": FAULTS}).raise_for_status()
         stack = connect(find_place({}, None))

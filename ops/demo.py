@@ -170,7 +170,7 @@ def demo(
         console.print(
             f"Starting the emulator and the simulators with {contracts} contracts, deploying the template ..."
         )
-        state = local.up(contracts, seed, latency_ms)
+        state = local.up(contracts, seed, latency_ms, webhooks=False)
     try:
         if set(state["simulators"]) != {"omie", "jestor"}:
             raise local.LocalError("The demo needs our simulators; unset OMIE_BASE_URL and JESTOR_BASE_URL.")

@@ -4,7 +4,8 @@
     python -m ops.local down    ends exactly the processes that `up` started        (make down)
 
 `OMIE_BASE_URL` and `JESTOR_BASE_URL` point it at other servers than our simulators; `SETTINGS` names the settings file
-(default config/demo.toml) and `SECRETS` a JSON file with their keys ({"jestor": {...}, "omie": {"acme": {...}}}).
+(default config/demo.toml) and `SECRETS` a JSON file with their keys ({"jestor": {...}, "omie": {"acme": {...}}}, and
+"webhooks" if there are any).
 """
 
 import contextlib
@@ -28,6 +29,7 @@ import typer
 from botocore.config import Config
 
 from billing.settings import load_settings
+from billing.store.webhooks import webhooks_name
 from simulators.world import JESTOR_TOKEN, OMIE_KEYS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -42,6 +44,7 @@ EMULATED: Final = (
 )  # fmt: skip
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "sa-east-1"}
 """The emulator's root keys; they open nothing else."""
+JESTOR_WEBHOOK_SECRET: Final = "demo-jestor-webhook-secret"  # noqa: S105 - obviously fake
 
 
 class LocalError(Exception):
@@ -77,8 +80,11 @@ class Processes:
             _wait_gone(pid)
 
 
-def up(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0) -> dict[str, Any]:
-    """Starts and deploys; answers (and writes to .local/stack.json) the environment and addresses of everything."""
+def up(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, *, webhooks: bool = True) -> dict[str, Any]:
+    """Starts and deploys; answers (and writes to .local/stack.json) the environment and addresses of everything.
+
+    `webhooks`: whether both simulators tell the deployed API of every change, as the real ones would.
+    """
     if STATE.exists():
         raise LocalError("A local stack is up already (.local/stack.json). End it first: make down")
     _need_tools()
@@ -86,6 +92,8 @@ def up(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0) -> dict[st
     processes = Processes()
     try:
         state = _up(processes, contracts, seed, latency_ms)
+        if webhooks:
+            _connect_webhooks(state)
     except BaseException:
         processes.end()
         raise
@@ -122,13 +130,15 @@ def _up(processes: Processes, contracts: int, seed: int, latency_ms: float) -> d
         addresses["omie"] += "/api/v1/"
     _await_emulator(endpoint)
     _deploy(env, addresses)
+    outputs = _outputs(env)
+    addresses["webhooks"] = f"{endpoint}/_aws/execute-api/{outputs['WebhooksApiId']}/v1/webhooks"
     state = {
         "stack": STACK,
         "env": env,
         "pids": processes.pids,
         "addresses": addresses,
         "simulators": simulator,
-        "outputs": _outputs(env),
+        "outputs": outputs,
     }
     _put_settings_and_secrets(state)
     return state
@@ -220,14 +230,46 @@ def _put_settings_and_secrets(state: Mapping[str, Any]) -> None:
         secrets = {
             "jestor": {"token": JESTOR_TOKEN},
             "omie": {company: {"app_key": key, "app_secret": secret} for company, (key, secret) in OMIE_KEYS.items()},
+            "webhooks": {
+                "jestor": [JESTOR_WEBHOOK_SECRET],
+                "omie": {
+                    company: {"tokens": [omie_webhook_token(company)], "app_key": key}
+                    for company, (key, _) in OMIE_KEYS.items()
+                },
+            },
         }
     secretsmanager = _client(env, "secretsmanager")
     prefix = outputs["SecretsPrefix"]
     names = {f"{prefix}/jestor": secrets["jestor"]} | {
         f"{prefix}/omie/{company}": value for company, value in secrets["omie"].items()
     }
+    if "webhooks" in secrets:
+        names[webhooks_name(prefix)] = secrets["webhooks"]
     for name, value in names.items():
         secretsmanager.create_secret(Name=name, SecretString=json.dumps(value))
+
+
+def omie_webhook_token(company: str) -> str:
+    """The demo's; it opens nothing else."""
+    return f"demo-omie-webhook-token-{company}"
+
+
+def _connect_webhooks(state: Mapping[str, Any]) -> None:
+    """Both simulators (those that are ours) send to the deployed API from now on."""
+    to, simulators = state["addresses"]["webhooks"], state["simulators"]
+    wishes: dict[str, tuple[str, Any]] = {
+        "jestor": (
+            "triggers",
+            {"url": f"{to}/jestor/contract", "churn_url": f"{to}/jestor/churn", "secret": JESTOR_WEBHOOK_SECRET},
+        ),
+        "omie": (
+            "webhooks",
+            [{"url": f"{to}/omie/{omie_webhook_token(company)}", "company": company} for company in OMIE_KEYS],
+        ),
+    }
+    for name in simulators:
+        what, wish = wishes[name]
+        httpx.post(f"{simulators[name]}/_sim/{what}", json=wish, timeout=10).raise_for_status()
 
 
 def client(state: Mapping[str, Any], service: Any) -> Any:
@@ -307,9 +349,9 @@ app = typer.Typer(help="The whole stack on this computer.", no_args_is_help=True
 
 
 @app.command(name="up")
-def up_command(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0) -> None:
+def up_command(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, *, webhooks: bool = True) -> None:
     """Start the emulator and both simulators, deploy the template, and leave it all running."""
-    state = up(contracts, seed, latency_ms)
+    state = up(contracts, seed, latency_ms, webhooks=webhooks)
     typer.echo(f"AWS      {state['env']['AWS_ENDPOINT_URL']}")
     for name, address in state["addresses"].items():
         typer.echo(f"{name:<8} {address}")

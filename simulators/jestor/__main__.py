@@ -37,6 +37,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--latency-ms", type=float, default=0)
     parser.add_argument("--page-cap", type=int, default=500)
     parser.add_argument("--trigger-url", help="where the after-create and after-update triggers post")
+    parser.add_argument("--churn-url", default="", help="where the trigger of the Churn stage posts")
     parser.add_argument("--trigger-secret", default="demo-jestor-webhook-secret")
     parser.add_argument("--faults", type=_faults, default=[], help="JSON or a file: see faults.py")
     return parser.parse_args()
@@ -46,7 +47,8 @@ def main() -> None:
     options = _options()
     today = options.today or datetime.now(UTC).date()
     world = make_world(options.contracts, options.seed, today, clean=options.clean)
-    triggers = builder_defined(options.trigger_url, options.trigger_secret) if options.trigger_url else ()
+    to = options.trigger_url
+    triggers = builder_defined(to, options.trigger_secret, churn_url=options.churn_url) if to else ()
     switches = Switches(page_cap=options.page_cap)
     core = JestorCore(world, switches=switches, triggers=triggers, seed=options.seed)
     try:

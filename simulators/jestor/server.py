@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from simulators.jestor.core import Answer, JestorCore, Refused
 from simulators.jestor.faults import BadFault
+from simulators.jestor.triggers import builder_defined
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
@@ -61,6 +62,7 @@ class JestorServer:
             "/_sim/reset": (self.reset, "POST"),
             "/_sim/clock": (self.clock, "POST"),
             "/_sim/edit": (self.edit, "POST"),
+            "/_sim/triggers": (self.triggers, "POST"),
         }
         routes = [Route(path, handler, methods=[method]) for path, (handler, method) in control.items()]
         return Starlette(routes=[*routes, Route("/{path:path}", self.call, methods=["POST"])], lifespan=self._life)
@@ -121,6 +123,12 @@ class JestorServer:
         except (BadFault, Refused) as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({"faults": len(self.core.faults.faults)})
+
+    async def triggers(self, request: Request) -> Response:
+        """`{"url", "churn_url"?, "secret", "wait"?}`: the builder's triggers post there from now on; `{}`: none do."""
+        wish = await request.json()
+        self.core.triggers = builder_defined(**wish) if wish else []
+        return JSONResponse({"triggers": len(self.core.triggers)})
 
     async def reset(self, _request: Request) -> Response:
         self.core.reset()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from simulators import world
@@ -63,8 +63,10 @@ class Post:
     event: str
 
 
-def builder_defined(url: str, secret: str, *, wait: bool = False) -> list[Trigger]:
-    """What the demo org's builder wrote: contract created or changed, and its customer's data changed."""
+def builder_defined(url: str, secret: str, *, churn_url: str = "", wait: bool = False) -> list[Trigger]:
+    """What the demo org's builder wrote: contract created or changed, its customer's data changed, and (given a
+    `churn_url`) moved to the Churn stage.
+    """
     body = {
         "evento": "$event",
         "tabela": "$table",
@@ -76,7 +78,7 @@ def builder_defined(url: str, secret: str, *, wait: bool = False) -> list[Trigge
         "alterado_por": "$user",
     }
     customer = {"evento": "$event", "tabela": "$table", "cliente_id": "$id", "alterado_por": "$user"}
-    return [
+    triggers = [
         Trigger(table, event, url, content, secret=secret, wait=wait)
         for table, event, content in (
             (world.CONTRACTS_TABLE, "after_create", body),
@@ -84,6 +86,12 @@ def builder_defined(url: str, secret: str, *, wait: bool = False) -> list[Trigge
             (world.CUSTOMERS_TABLE, "after_update", customer),
         )
     ]
+    if churn_url:
+        status = world.FIELDS["status"]
+        churned = next(label for label, meaning in world.STATUS_LABELS.items() if meaning == "churned")
+        churn = Trigger(world.CONTRACTS_TABLE, "after_update", churn_url, body, secret=secret, wait=wait)
+        triggers.append(replace(churn, only_fields=(status,), only_values={status: churned}))
+    return triggers
 
 
 def fires(trigger: Trigger, table: str, event: str, before: Row, after: Row) -> bool:

@@ -10,6 +10,7 @@ One process, one event loop: the core is called without an await, so requests ar
     POST /_sim/clock                      {"offset_seconds": n} or {"now": epoch seconds or ISO text}
     POST /_sim/reset                      the world as it was at the start, an empty book
     POST /_sim/bill                       {"nCodCtr": n, "company": "acme"?}: a person clicks Faturar
+    POST /_sim/webhooks                   list of {"url", "company"?, "topics"?}: send there, and nowhere else
     POST /_sim/ping                       the portal's webhook test
 """
 
@@ -93,6 +94,7 @@ class Server:
             Route("/_sim/clock", _controlled(self._clock), methods=["POST"]),
             Route("/_sim/reset", _controlled(self._reset), methods=["POST"]),
             Route("/_sim/bill", _controlled(self._bill), methods=["POST"]),
+            Route("/_sim/webhooks", _controlled(self._webhooks), methods=["POST"]),
             Route("/_sim/ping", _controlled(self._ping), methods=["POST"]),
             Route("/{path:path}", self._api, methods=["POST"]),
         ]
@@ -146,8 +148,16 @@ class Server:
 
     def _reset(self, request: Any) -> dict[str, Any]:
         del request
+        endpoints = self.core.outbox.endpoints
         self.core = self._make_core(self.clock.now())
+        self.core.outbox.subscribe_anew(endpoints)
         return {"ok": True}
+
+    def _webhooks(self, request: Any) -> dict[str, Any]:
+        self.core.outbox.subscribe_anew(
+            (str(one["url"]), str(one.get("company", "")), frozenset(one.get("topics", ()))) for one in request
+        )
+        return {"endpoints": len(self.core.outbox.endpoints)}
 
     def _bill(self, request: Any) -> dict[str, Any]:
         number = int(request["nCodCtr"])

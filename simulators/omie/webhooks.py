@@ -59,6 +59,14 @@ class Outbox:
         """Send the topics (all when empty) of a company (all when empty) to `url`."""
         self._endpoints.append((url, company, frozenset(topics)))
 
+    def subscribe_anew(self, endpoints: Iterable[tuple[str, str, frozenset[str]]]) -> None:
+        """Exactly these (url, company or "", topics or none) from now on; what is queued is still sent."""
+        self._endpoints = list(endpoints)
+
+    @property
+    def endpoints(self) -> tuple[tuple[str, str, frozenset[str]], ...]:
+        return tuple(self._endpoints)
+
     @property
     def wanted(self) -> bool:
         return bool(self._endpoints)
