@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from billing.domain.contract import BadRow, Contract, ContractStatus
+from billing.domain.contract import BadRow, Contract, ContractStatus, LateWishes
 from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.settings import load_settings
 from simulators import world
@@ -31,6 +31,10 @@ def row(customer=None, **changes):
         "id_omie": 2310000001,
         "modo_mudanca": None,
         "mudanca_vale_a_partir": None,
+        "multa_percentual": None,
+        "juros_percentual_mes": None,
+        "modo_encargos": None,
+        "tipo_cliente": None,
         "cliente": {
             "cnpj_cpf": " 11.222.333/0001-81 ",
             "razao_social_1": "Padaria Pão & Cia Ltda",
@@ -263,3 +267,32 @@ def test_the_whole_world_is_read_as_it_was_meant():
             if each.kind != "foreign_item":
                 assert result.amount == each.amount
     assert seen >= {"match", "create", "churned", "unreadable_money", "hidden_draft"}
+
+
+def late(**changes):
+    return read(row(**changes)).late
+
+
+def test_what_a_contract_says_of_late_charges_is_read_as_people_write_it():
+    assert late() == LateWishes()
+    assert late(multa_percentual=2, juros_percentual_mes="0,5 %").fine_percent == 2
+    assert late(juros_percentual_mes="0,5 %").interest_percent == Decimal("0.5")
+    assert late(juros_percentual_mes=Decimal(0)).interest_percent == 0
+    assert [late(modo_encargos=label).mode for label in world.LATE_MODES] == ["next_invoice", "boleto", "none"]
+    assert [late(tipo_cliente=label).consumer for label in world.CUSTOMER_KINDS] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("multa_percentual", "dois"),
+        ("juros_percentual_mes", "-1"),
+        ("juros_percentual_mes", "1,2,3"),
+        ("modo_encargos", "Correio"),
+        ("tipo_cliente", "Amigo"),
+    ],
+)
+def test_late_charges_that_cannot_be_read_are_no_problem_of_the_bill(field, value):
+    wishes = late(**{field: value})
+    (problem,) = wishes.problems
+    assert problem.startswith(f'{field}: "{value}"')

@@ -1,9 +1,13 @@
+import re
 import tomllib
+from dataclasses import fields
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from billing.domain.late_fee import CountingStart, Mode, Rounding, Terms
 from billing.domain.plan import Guardrail, Service
 from billing.settings import SettingsError, load_settings, settings_reference
 from simulators import world
@@ -230,3 +234,66 @@ def test_the_receivables_table_may_be_left_out():
     before, _, rest = EXAMPLE.partition("[jestor.receivables]")
     settings = load_settings(before + "[companies.matriz]" + rest.partition("[companies.matriz]")[2])
     assert settings.jestor.receivables is None
+
+
+def late(text):
+    return load_settings(f"{WITHOUT_LATE}\n[companies.matriz.late_fee]\n{text}").companies["matriz"].late_fee
+
+
+WITHOUT_LATE = re.sub(r"\[companies\.matriz\.late_fee\][^\[]*", "", EXAMPLE)
+
+
+def test_what_nothing_says_of_late_fees_is_cautious():
+    assert load_settings(WITHOUT_LATE).companies["matriz"].late_fee is None
+    terms = late("").terms()
+    assert (terms.mode, terms.consumer) == (Mode.NEXT_INVOICE, True)
+    assert (terms.fine_percent, terms.interest_percent) == (None, None)
+
+
+def test_every_option_of_the_late_fee_engine_is_a_setting():
+    text = (
+        'mode = "boleto"\nfine_percent = 10\ninterest_percent = 1.5\ncustomer_kind = "business"\ngrace_days = 5\n'
+        'counting_start = "extended_due_date"\nrounding = "truncate"'
+    )
+    assert late(text).terms() == Terms(
+        fine_percent=Decimal(10),
+        interest_percent=Decimal("1.5"),
+        grace_days=5,
+        rounding=Rounding.TRUNCATE,
+        consumer=False,
+        mode=Mode.BOLETO,
+        counting_start=CountingStart.EXTENDED_DUE_DATE,
+    )
+    # A new option of the engine is to be a setting too.
+    assert len(fields(Terms)) == 7
+
+
+@pytest.mark.parametrize("kind", ["", 'customer_kind = "by_document"'])
+def test_a_fine_beyond_the_consumers_cap_is_refused_at_configuration(kind):
+    (line,) = problems(f"{WITHOUT_LATE}\n[companies.matriz.late_fee]\nfine_percent = 2.01\n{kind}")
+    assert line.startswith("companies.matriz.late_fee: fine_percent is 2.01; write 2 or less: the law allows no more")
+    assert '"business"' in line
+    assert late(f"fine_percent = 2\n{kind}").fine_percent == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("interest_percent = 12", "confira se a taxa não é anual"),
+        ("interest_percent = -1", "não é um percentual"),
+        ('fine_percent = 101\ncustomer_kind = "business"', "maior que o próprio principal"),
+        ("grace_days = 366", "must be 365 or less"),
+        ('mode = "bank"', "must be 'next_invoice', 'boleto' or 'none'"),
+        ("titles_per_bill = 13", "must be 12 or less"),
+        ('cCodCategReemb = "receita"', "has not the form"),
+    ],
+)
+def test_late_fees_that_cannot_be_right_are_refused_in_one_line(text, why):
+    (line,) = problems(f"{WITHOUT_LATE}\n[companies.matriz.late_fee]\n{text}")
+    assert line.startswith("companies.matriz.late_fee")
+    assert why in line
+
+
+def test_days_are_days():
+    found = late("due_from = 2027-01-01\nlocal_holidays = [2026-07-09]\nleast = 0.50")
+    assert (found.due_from, found.local_holidays, found.least) == (date(2027, 1, 1), (date(2026, 7, 9),), 50)

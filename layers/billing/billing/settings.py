@@ -497,7 +497,7 @@ class LateFeeSettings(_Model):
     )
     titles_per_bill: int = _said("most titles whose charges go on one bill; the oldest first", default=12, ge=1, le=12)
     how: Literal["expense", "item"] = _said(
-        'as what it goes on the bill: "expense" = reimbursable expense without ISS, "item" = item for that billing only',
+        'as what it goes on the bill: "expense" = reimbursable expense, without ISS; "item" = item for that bill only',
         default="expense",
     )
     cCodCategReemb: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$", max_length=20)] | None = _said(

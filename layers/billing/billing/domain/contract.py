@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
+from typing import Literal, NamedTuple
 
 ITEM_PREFIX = "JST-"
 """Items of an Omie contract whose codIntItem starts with this are ours; people's own are kept as they are."""
@@ -33,6 +35,22 @@ class Customer:
     estado: str | None = None
 
 
+class LateWishes(NamedTuple):
+    """What one contract says of late charges; None: what holds for its company.
+
+    `problems`: what cannot be read of it, Portuguese. They stop the late charges, not the bill.
+    """
+
+    fine_percent: Decimal | None = None
+    interest_percent: Decimal | None = None
+    mode: Literal["next_invoice", "boleto", "none"] | None = None
+    consumer: bool | None = None
+    problems: tuple[str, ...] = ()
+
+
+AS_THE_COMPANY = LateWishes()
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """One row of Jestor's contracts table. Amounts in centavos; `status_label` is Jestor's own word."""
@@ -56,6 +74,7 @@ class Contract:
     """A change of amount is charged from its day on, not from the next cycle."""
     change_from: date | None = None
     """What the row says holds from this day on; before it, what was agreed last."""
+    late: LateWishes = AS_THE_COMPANY
 
     @property
     def amount(self) -> int:

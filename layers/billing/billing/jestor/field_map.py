@@ -12,7 +12,7 @@ import re
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from billing.domain.contract import (
     BadRow,
@@ -20,6 +20,7 @@ from billing.domain.contract import (
     ContractStatus,
     Customer,
     DocumentError,
+    LateWishes,
     normalise_document,
 )
 from billing.domain.money import MoneyError, parse_money
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from billing.settings import FieldMap, TableMap
 
+T = TypeVar("T")
 Row = dict[str, Any]
 Options = dict[str, dict[str, str]]
 """Field -> option id -> label."""
@@ -37,7 +39,16 @@ PRORATE: Final = "proporcional"
 """The label of `change_mode` that charges a change from its day on; any other label, or none, is the next cycle."""
 _YES: Final = frozenset({"1", "true", "sim", "yes"})
 _NOT_THERE: Final = object()
+_PERCENT: Final = re.compile(r"\d{1,6}(?:[.,]\d{1,12})?")
 _DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:$|[ T])")
+
+
+class Contact(NamedTuple):
+    """Name and phone as they were typed; `document` without punctuation, unchecked."""
+
+    name: str
+    phone: str
+    document: str
 
 
 def to_contract(
@@ -86,11 +97,20 @@ def to_contract(
         omie_id=read.whole("omie_id", empty=0) or None,
         prorate=_plain(read.text("change_mode") or "") == PRORATE,
         change_from=read.day("change_from"),
+        late=_late(read, table_map),
     )
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
         return BadRow(row_id, company, contract.name, tuple(dict.fromkeys(read.problems)))
     return contract
+
+
+def contact(row: Row, fields: FieldMap) -> Contact:
+    """Whom an invoice is sent to. Nothing of it is a problem of the row: what cannot be read is empty."""
+    read = _Reader(row, fields, {})
+    digits = "".join(filter(str.isalnum, read.text("document") or ""))
+    name = read.text("customer_name") or read.text("name") or ""
+    return Contact(name, read.text("phone") or "", digits)
 
 
 def option_labels(properties: Iterable[Mapping[str, Any]]) -> Options:
@@ -165,6 +185,21 @@ def _status(label: str, table_map: TableMap, read: _Reader) -> ContractStatus | 
     return ContractStatus(found) if label and found else None
 
 
+def _late(read: _Reader, table_map: TableMap) -> LateWishes:
+    """What cannot be read here is no problem of the row: the bill goes out, without late charges."""
+    before = len(read.problems)
+    fine, interest = read.percent("late_fine_percent"), read.percent("late_interest_percent")
+    mode = _label_of(read, "late_mode", table_map.late_mode_labels, "jestor.contracts.late_mode_labels")
+    kind = _label_of(read, "customer_kind", table_map.customer_kind_labels, "jestor.contracts.customer_kind_labels")
+    problems = tuple(read.problems[before:])
+    del read.problems[before:]
+    return LateWishes(fine, interest, mode, None if kind is None else kind == "consumer", problems)
+
+
+def _label_of(read: _Reader, word: str, labels: Mapping[str, T], setting: str) -> T | None:
+    return read.known(word, labels, f"não está em {setting}") if read.text(word) else None
+
+
 def _customer(read: _Reader, title: str) -> Customer:
     document = ""
     try:
@@ -236,7 +271,7 @@ class _Reader:
     def flag(self, word: str) -> bool:
         return str(self.value(word)).casefold() in _YES
 
-    def known(self, word: str, labels: Mapping[str, str], unknown: str) -> str | None:
+    def known(self, word: str, labels: Mapping[str, T], unknown: str) -> T | None:
         """What the field's label stands for; capitals and repeated blanks do not matter."""
         label = self.text(word)
         if label is None:
@@ -263,6 +298,17 @@ class _Reader:
         if centavos < 0:
             self.problem(word, "não pode ser negativo")
         return centavos
+
+    def percent(self, word: str) -> Decimal | None:
+        """From 2, "2", "2,5" or "2,5 %"; None when empty."""
+        text = self.text(word)
+        if text is None:
+            return None
+        number = text.removesuffix("%").strip()
+        if _PERCENT.fullmatch(number):
+            return Decimal(number.replace(",", "."))
+        self.problem(word, f'"{text}" não é um percentual; escreva como 2 ou 2,5')
+        return None
 
     def whole(self, word: str, *, empty: int) -> int:
         text = self.text(word)
