@@ -21,6 +21,7 @@ LOADS = {
     "request_approval": set[str](),
     "bill_batch": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "redrive": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "sync_receivables": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity", "holidays"},
     "settle_company": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "receive_webhook": set[str](),
     "close_run": {"aws_lambda_powertools", "pydantic", "jinja2"},
@@ -52,6 +53,7 @@ def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> No
         "NOTIFICATION_TOPIC",
         "JESTOR_BASE_URL",
         *(field.name.upper() for field in fields(bootstrap.ReceiveEnv)),
+        *(field.name.upper() for field in fields(bootstrap.ReceivablesEnv)),
     ]
     loaded = _loaded(root / "functions" / name, START.format(name=name, variables=variables))
     assert loaded & HEAVY == LOADS[name]

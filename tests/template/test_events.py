@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -23,6 +24,7 @@ from billing.redrive import RedriveDeps, Request
 from billing.request_approval import ApprovalDeps
 from billing.settings import Settings, load_settings
 from billing.settle_company import SettleDeps
+from billing.sync_receivables import ReceivablesDeps
 from simulators.clock import VirtualClock
 from simulators.memory_store import (
     MemoryDeadLetters,
@@ -105,7 +107,7 @@ def test_every_function_has_a_sample(root: Path, functions: dict[str, Any]) -> N
 
 
 def test_the_schedule_sends_what_its_sample_says(of_type: Any, events: Events) -> None:
-    (schedule,) = of_type("AWS::Scheduler::Schedule").values()
+    schedule = of_type("AWS::Scheduler::Schedule")["MonthlySchedule"]
     assert json.loads(schedule["Target"]["Input"]) == events("schedule")
 
 
@@ -257,6 +259,25 @@ def test_receive_webhook_accepts_each_sample_once(
     assert (sent_group, message | hint) == (group, message)
     assert set(message) - set(hint) == {"source", "webhook", "received_at"}
     assert ledger.hold("JST-12") == ("Churn avisado pelo Jestor." if queue == "churns" else None)
+
+
+def test_sync_receivables_asks_once_a_company_and_leaves_one_without_a_table_alone(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock
+) -> None:
+    queues = MemoryQueues()
+    deps = ReceivablesDeps(
+        settings, lambda: None, _no_omie, MemoryLedger(), queues, "receivables", clock, lambda day: False,  # type: ignore[arg-type,return-value]
+    )  # fmt: skip
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)
+    handler = load("sync_receivables", deps).handler
+    assert handler({}, context) == {"asked": ["acme", "nimbus"]}
+    (group, message), _ = queues.sent["receivables"]
+    record = events("sync_receivables")["Records"][0]
+    assert (group, message) == (record["attributes"]["MessageGroupId"], json.loads(record["body"]))
+    without = settings.model_copy(update={"jestor": settings.jestor.model_copy(update={"receivables": None})})
+    handler = load("sync_receivables", replace(deps, settings=without)).handler
+    assert handler(events("sync_receivables"), context) == {"batchItemFailures": []}
+    assert handler({"company": "acme"}, context) == {"asked": []}
 
 
 def test_redrive_takes_what_was_typed_and_answers_for_each_letter(

@@ -105,7 +105,9 @@ def test_only_the_billing_worker_answers_the_run(statements: list[Statement]) ->
 
 def test_the_lanes_are_written_by_whoever_calls_omie(statements: list[Statement]) -> None:
     writers = {owner for owner, _, resources, _ in statements if {"Fn::GetAtt": "LanesTable.Arn"} in resources}
-    assert writers == {"BillBatchFunction", "PlanCompanyFunction", "RedriveFunction", "SettleCompanyFunction"}
+    assert writers == {
+        "BillBatchFunction", "PlanCompanyFunction", "RedriveFunction", "SettleCompanyFunction", "SyncReceivablesFunction",
+    }  # fmt: skip
 
 
 def test_only_the_repair_takes_letters_out_of_the_dead_letter_queue(statements: list[Statement]) -> None:

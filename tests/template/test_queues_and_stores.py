@@ -40,7 +40,10 @@ def test_a_failed_message_does_not_take_its_neighbours_with_it(functions: dict[s
 
 def test_the_handler_that_counts_on_single_messages_gets_single_messages(functions: dict[str, Any]) -> None:
     sizes = {folder: source["BatchSize"] for folder, _, source in _queue_sources(functions)}
-    assert sizes == {"bill_batch": 1}
+    assert {folder: sizes[folder] for folder in ("bill_batch", "sync_receivables")} == {
+        "bill_batch": 1,
+        "sync_receivables": 1,
+    }
 
 
 def test_omie_writes_are_serial_per_company_and_so_their_queue_is_fifo(resources: dict[str, Any]) -> None:

@@ -139,11 +139,12 @@ def test_the_definition_keeps_to_what_the_emulator_runs_as_aws_does(
 def test_the_schedule_thinks_in_sao_paulo_and_keeps_what_it_could_not_start(
     of_type: Any, template: dict[str, Any]
 ) -> None:
-    (schedule,) = of_type("AWS::Scheduler::Schedule").values()
-    assert schedule["ScheduleExpressionTimezone"] == "America/Sao_Paulo"
-    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": "ScheduleDlq.Arn"}}
-    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] > 0
-    assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    for schedule in of_type("AWS::Scheduler::Schedule").values():
+        assert schedule["ScheduleExpressionTimezone"] == "America/Sao_Paulo"
+        assert schedule["State"] == {"Ref": "ScheduleState"}
+        assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": "ScheduleDlq.Arn"}}
+        assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] > 0
+        assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
     assert template["Parameters"]["ScheduleState"]["Default"] == "DISABLED"
 
 

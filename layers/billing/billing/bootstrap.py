@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from billing.store.secrets import SecretStore
     from billing.store.task import TaskCallbacks
     from billing.store.webhooks import WebhookSecrets
+    from billing.sync_receivables import ReceivablesDeps
 
 OMIE_READS_PER_MINUTE = 235
 """Of one method and process; Omie's ceiling is 240 (help 8112984)."""
@@ -103,6 +104,11 @@ class OmieEnv(LedgerEnv):
 @dataclass(frozen=True)
 class PlanEnv(OmieEnv):
     jestor_base_url: str
+
+
+@dataclass(frozen=True)
+class ReceivablesEnv(PlanEnv):
+    receivables_queue_url: str
 
 
 @dataclass(frozen=True)
@@ -361,6 +367,25 @@ def settle_company() -> SettleDeps:
         queues=_queues(env),
         omie=_omie(env, settings),
         clock=SystemClock(),
+    )
+
+
+def sync_receivables() -> ReceivablesDeps:
+    from billing.holidays_br import is_bank_holiday
+    from billing.store.queues import Queues
+    from billing.sync_receivables import ReceivablesDeps
+
+    env = ReceivablesEnv.read()
+    settings = _settings(env)
+    return ReceivablesDeps(
+        settings=settings,
+        jestor=_jestor(env),
+        omie=_omie(env, settings),
+        ledger=_ledger(env),
+        queues=Queues(_client("sqs"), ""),
+        queue_url=env.receivables_queue_url,
+        clock=SystemClock(),
+        is_holiday=is_bank_holiday,
     )
 
 
