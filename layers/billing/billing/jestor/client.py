@@ -101,13 +101,19 @@ def wait_before(attempt: int, retry_after: float | None) -> float:
 
 
 class JestorClient:
-    """`base_url` is `https://{org}.api.jestor.com`; `http` keeps the connections and is the seam of tests."""
+    """`base_url` is `https://{org}.api.jestor.com`; `http` keeps the connections and is the seam of tests.
 
-    def __init__(self, base_url: str, token: str, *, http: httpx.Client, clock: Clock) -> None:
+    `attempts`: how often a call is tried in all while Jestor is not available.
+    """
+
+    def __init__(
+        self, base_url: str, token: str, *, http: httpx.Client, clock: Clock, attempts: int = ATTEMPTS
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._token = token
         self._http = http
         self._clock = clock
+        self._attempts = attempts
         self._pause = 0.0
 
     def __repr__(self) -> str:
@@ -217,10 +223,14 @@ class JestorClient:
             raise BadAnswer("a descrição dos campos não veio como lista de campos", table=table, fix=_TABLE_HELP)
         return data
 
-    def update(self, table: str, record_id: int, data: Mapping[str, Any]) -> Row:
-        """Patch the fields in `data`, leave the others. Every update fires the table's own automations."""
+    def update(self, table: str, record_id: int, data: Mapping[str, Any], *, once: bool = False) -> Row:
+        """Patch the fields in `data`, leave the others. Every update fires the table's own automations.
+
+        `once`: in one attempt. After JestorUnavailable it may have happened: read the record before another.
+        """
         body = {"object_type": table, "data": {**data, id_field(table): record_id}}
-        answer = self._repeat("/object/update", table, body)
+        send = self._call if once else self._repeat
+        answer = send("/object/update", table, body)
         if not isinstance(answer, dict):
             raise BadAnswer(
                 f"a alteração do registro {record_id} não foi confirmada",
@@ -259,7 +269,7 @@ class JestorClient:
 
     def _repeat(self, path: str, table: str, body: Mapping[str, Any]) -> Any:
         retrying = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=stop_after_attempt(self._attempts),
             wait=_wait,
             retry=retry_if_exception_type(JestorUnavailable),
             sleep=self._clock.sleep,
