@@ -1,6 +1,7 @@
 """Omie's dicts and the domain's types: totals to the cent, our item first, people's work untouched."""
 
 import copy
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -9,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.domain.addition import Addition, Kind
 from billing.domain.contract import Customer
-from billing.domain.plan import Desired, differences, service_key
+from billing.domain.plan import Desired, brought, differences, service_key
 from billing.omie.mapping import (
     OWN_ITEM,
     BilledOrder,
+    additions_differ,
+    additions_of,
     billed_order,
     cliente_cadastro,
     compact,
@@ -22,8 +26,9 @@ from billing.omie.mapping import (
     own_items_to_remove,
     split_phone,
     total,
+    with_additions,
 )
-from billing.settings import load_settings
+from billing.settings import LateFeeSettings, load_settings
 from simulators.world import COMPANIES, make_world
 
 ROOT = Path(__file__).parents[2]
@@ -78,13 +83,13 @@ def desired(**changes):
     ],
 )
 def test_an_item_counts_quantity_times_unit_less_discount_plus_addition(header, centavos):
-    assert total(cadastro(item(OWN_ITEM, **header))) == (centavos, 0)
+    assert total(cadastro(item(OWN_ITEM, **header))) == (centavos, 0, 0)
 
 
 def test_items_without_our_prefix_and_reimbursements_are_foreign():
     contract = cadastro(item(OWN_ITEM), item("", unit=30), item("EXTRA-1", unit=5))
     contract["despesasReembolsaveis"] = {"despesaReembolsavel": [{"nValorReemb": 50.25, "nCodReemb": 1}]}
-    assert total(contract) == (10000, 3000 + 500 + 5025)
+    assert total(contract) == (10000, 3000 + 500 + 5025, 0)
 
 
 def test_an_item_with_dates_of_its_own_counts_only_inside_them():
@@ -236,7 +241,7 @@ def test_a_contract_sent_as_desired_has_no_difference_left_and_the_same_foreign_
     )
     sent = contrato_cadastro(wanted, code="JST-1", nCodCli=1, company=COMPANY, existing=existing)
     assert differences(wanted, compact(sent)) == ()
-    assert total(sent) == (wanted.amount, total(existing).foreign)
+    assert total(sent) == (wanted.amount, total(existing).foreign, 0)
 
 
 def test_a_customer_is_cut_to_omies_lengths_and_says_nothing_it_does_not_know():
@@ -296,3 +301,173 @@ def test_the_os_of_a_billing_names_contract_order_and_amount():
     assert billed_order(os | {"InfoCadastro": {"cOrigem": "CTR", "cCancelada": "S"}}) is None
     assert billed_order(os | {"InfoCadastro": {"cOrigem": "MAN"}}) is None
     assert billed_order({}) is None
+
+
+# --- additions
+
+FEE = Addition(
+    key="encargos#77#2026-12",
+    kind=Kind.LATE,
+    amount=1234,
+    text="Encargos por atraso do boleto de 10/11/2026: multa R$ 10,00 + juros R$ 2,34 (Açaí & Cia)",
+    proof="...",
+    title=77,
+    fine=1000,
+    interest=234,
+)
+AS_ITEM = replace(FEE, key="encargos#78#2026-12", how="item")
+TODAY = date(2026, 12, 1)
+THEIRS = {"nCodReemb": 9, "nValorReemb": 50, "cDescReemb": "Uber (JST-1)", "cRecorrenteReemb": "S"}
+
+
+def with_expenses(*lines, category="", items=()):
+    contract = cadastro(item(OWN_ITEM), *items)
+    contract["despesasReembolsaveis"] = {"cCodCategReemb": category, "despesaReembolsavel": list(lines)}
+    return contract
+
+
+def ours(each, nCodReemb=11, **more):
+    return {"nCodReemb": nCodReemb, "nValorReemb": each.amount / 100, "cDescReemb": each.label, **more}
+
+
+def brought_item(each, codItem=5):
+    one = item(each.marker, codItem=codItem, unit=each.amount / 100)
+    return one | {"itemOutrasInf": {"nTipoItVigFinal": 3}}
+
+
+def expenses_sent(existing, *additions):
+    sent = with_additions(existing, additions, COMPANY, TODAY)
+    return sent.get("despesasReembolsaveis", {}).get("despesaReembolsavel", [])
+
+
+def test_our_additions_are_neither_own_nor_foreign():
+    contract = with_expenses(THEIRS, ours(FEE), items=[item("EXTRA-1", unit=5), brought_item(AS_ITEM)])
+    assert total(contract) == (10000, 5000 + 500, 1234 + 1234)
+    found = compact(contract)
+    assert (found.own_total, found.own_items, found.foreign_total) == (10000, 1, 5500)
+    assert found.additions == brought([FEE, AS_ITEM])
+    assert not additions_differ(contract, [AS_ITEM, FEE])
+    assert additions_differ(contract, [FEE])
+    assert additions_differ(contract, [])
+    assert additions_differ(contract, [replace(FEE, amount=1235, fine=1001), AS_ITEM])
+    assert additions_differ(contract, [replace(FEE, how="item"), AS_ITEM])
+    assert additions_differ(with_expenses(ours(FEE), ours(FEE, 12)), [FEE])
+
+
+def test_an_expense_is_included_once_with_the_text_people_read():
+    assert expenses_sent(with_expenses(THEIRS), FEE) == [
+        THEIRS | {"cAcaoReemb": "A"},
+        {
+            "cAcaoReemb": "I",
+            "nValorReemb": 12.34,
+            "cDescReemb": FEE.label,
+            "cRecorrenteReemb": "N",
+            "dDataReemb": "01/12/2026",
+        },
+    ]
+
+
+def test_an_expense_that_is_there_is_not_included_again():
+    escaped = ours(FEE) | {"cDescReemb": FEE.label.replace("&", "&amp;")}
+    (line,) = expenses_sent(with_expenses(escaped), FEE)
+    assert (line["cAcaoReemb"], line["nCodReemb"], line["cDescReemb"]) == ("A", 11, FEE.label)
+
+
+def test_an_expense_of_another_amount_or_made_recurring_is_put_right():
+    (line,) = expenses_sent(with_expenses(ours(FEE, cRecorrenteReemb="S")), replace(FEE, amount=1300, interest=300))
+    assert (line["cAcaoReemb"], line["nCodReemb"]) == ("A", 11)
+    assert (line["nValorReemb"], line["cRecorrenteReemb"]) == (13, "N")
+
+
+def test_expenses_of_ours_that_no_plan_has_are_taken_out_and_peoples_stay():
+    lines = expenses_sent(with_expenses(ours(FEE), THEIRS, ours(FEE, 12)))
+    assert [(line["nCodReemb"], line["cAcaoReemb"]) for line in lines] == [(11, "E"), (9, "A"), (12, "E")]
+    lines = expenses_sent(with_expenses(ours(FEE), ours(FEE, 12)), FEE)
+    assert [(line["nCodReemb"], line["cAcaoReemb"]) for line in lines] == [(11, "A"), (12, "E")]
+    assert "despesasReembolsaveis" not in with_additions(with_expenses(), [], COMPANY, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("lines", "known", "sent"),
+    [
+        ([], "", "1.02.03"),
+        ([], "9.99", "1.02.03"),
+        ([THEIRS], "", "1.02.03"),
+        ([THEIRS], "9.99", "9.99"),
+        ([ours(FEE)], "9.99", "1.02.03"),
+    ],
+)
+def test_the_category_is_the_settings_unless_people_have_chosen_theirs(lines, known, sent):
+    company = COMPANY.model_copy(update={"late_fee": LateFeeSettings(interest_percent=1, cCodCategReemb="1.02.03")})
+    contract = with_additions(with_expenses(*lines, category=known), [FEE], company, TODAY)
+    assert contract["despesasReembolsaveis"]["cCodCategReemb"] == sent
+    without = with_additions(with_expenses(*lines, category=known), [FEE], COMPANY, TODAY)
+    assert without["despesasReembolsaveis"].get("cCodCategReemb") in {known, None}
+
+
+def test_an_item_for_the_next_billing_takes_service_and_taxes_of_the_first():
+    existing = with_expenses(items=[item("", codItem=4)])
+    existing["itensContrato"][0]["itemImpostos"] = {"aliqISS": 2.9, "valorISS": 2.61}
+    sent = with_additions(existing, [AS_ITEM], COMPANY, TODAY)
+    *others, added = sent["itensContrato"]
+    assert [one["itemCabecalho"]["codItem"] for one in others] == [1, 4]
+    header = added["itemCabecalho"]
+    assert (header["codIntItem"], header["valorUnit"], header["quant"]) == (AS_ITEM.marker, 12.34, 1)
+    assert (header["codServico"], header["seq"]) == (5, 5)
+    assert added["itemOutrasInf"] == {"nTipoItVigFinal": 3}
+    assert added["itemDescrServ"] == {"descrCompleta": AS_ITEM.text}
+    assert added["itemImpostos"] == {"aliqISS": 2.9}
+    assert "despesasReembolsaveis" not in sent
+    assert not additions_differ(sent, [AS_ITEM])
+
+
+def test_items_of_ours_that_no_plan_has_are_named_for_removal_and_not_sent():
+    twice = with_expenses(items=[brought_item(AS_ITEM, 5), brought_item(AS_ITEM, 6), brought_item(FEE, 7)])
+    assert own_items_to_remove(twice) == []
+    assert own_items_to_remove(twice, [AS_ITEM]) == [6, 7]
+    assert own_items_to_remove(twice, []) == [5, 6, 7]
+    sent = with_additions(twice, [AS_ITEM], COMPANY, TODAY)
+    assert [one["itemCabecalho"]["codItem"] for one in sent["itensContrato"]] == [1, 5]
+    assert sent["itensContrato"][1]["itemCabecalho"]["seq"] == 5
+
+
+def test_what_is_not_told_of_additions_leaves_them():
+    existing = with_expenses(ours(FEE), items=[brought_item(AS_ITEM)])
+    sent = contrato_cadastro(desired(), code="JST-12", nCodCli=1, company=COMPANY, existing=existing)
+    assert additions_of(sent) == additions_of(existing)
+    assert sent["despesasReembolsaveis"]["despesaReembolsavel"][0]["cAcaoReemb"] == "A"
+
+
+def test_a_new_contract_carries_its_additions():
+    sent = contrato_cadastro(desired(), code="JST-12", nCodCli=1, company=COMPANY, additions=[FEE, AS_ITEM], on=TODAY)
+    assert total(sent) == (desired().amount, 0, 2468)
+    assert not additions_differ(sent, [FEE, AS_ITEM])
+
+
+@given(
+    st.sampled_from(IN_OMIE),
+    st.lists(
+        st.sampled_from([FEE, replace(FEE, amount=99, fine=99, interest=0), replace(FEE, how="item")]), max_size=4
+    ),
+    st.lists(st.sampled_from([AS_ITEM, replace(AS_ITEM, key="x", how="expense")]), max_size=3, unique=True),
+    st.sampled_from([(), (FEE,), (AS_ITEM,), (FEE, AS_ITEM)]),
+)
+def test_whatever_an_earlier_plan_left_what_is_sent_is_exactly_what_is_planned(existing, leftovers, more, planned):
+    existing = copy.deepcopy(existing)
+    before = total(existing)
+    lines = existing["despesasReembolsaveis"]["despesaReembolsavel"]
+    for number, each in enumerate([*leftovers, *more]):
+        if each.how == "item":
+            existing["itensContrato"].append(brought_item(each, codItem=9000 + number))
+        else:
+            lines.append(ours(each, nCodReemb=9000 + number))
+    removed = own_items_to_remove(existing, planned)
+    sent = with_additions(existing, planned, COMPANY, TODAY)
+    kept = sent.get("despesasReembolsaveis", {}).get("despesaReembolsavel", [])
+    after = sent | {"despesasReembolsaveis": {"despesaReembolsavel": [x for x in kept if x["cAcaoReemb"] != "E"]}}
+    assert not additions_differ(after, planned)
+    assert total(after) == (before.own, before.foreign, sum(each.amount for each in planned))
+    numbers = {one["itemCabecalho"].get("codItem") for one in sent["itensContrato"]}
+    assert not numbers & set(removed)
+    known = {one["itemCabecalho"]["codItem"] for one in existing["itensContrato"]}
+    assert known == (numbers - {None}) | set(removed)

@@ -1,23 +1,24 @@
 """Omie's dicts and the domain's types, one into the other. Pure.
 
-We own the contract items whose codIntItem carries `ITEM_PREFIX`; every other item, and every field of a
-contract that this module does not name, goes back to Omie as it came. The whole contract is sent each time,
-because Omie does not say whether an alteration merges or replaces items. Seen live: audit fields, nulls and
-empty blocks must not be sent back; calculated fields should not.
+We own the contract items whose codIntItem carries `ITEM_PREFIX`, and the additions that carry a marker of ours; every
+other item and expense, and every field of a contract that this module does not name, goes back to Omie as it came. The
+whole contract is sent each time, because Omie does not say whether an alteration merges or replaces items. Seen live:
+audit fields, nulls and empty blocks must not be sent back; calculated fields should not.
 """
 
 import html
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from billing.domain.addition import ADDITION_PREFIX, Addition, marker_in
 from billing.domain.contract import ITEM_PREFIX, Customer
 from billing.domain.money import format_brl, to_json
-from billing.domain.plan import Desired, OmieContract, differences, fingerprint, service_key
+from billing.domain.plan import Brought, Desired, OmieContract, brought, differences, fingerprint, service_key
 
 if TYPE_CHECKING:
     from billing.settings import CompanySettings
@@ -27,15 +28,19 @@ Json = dict[str, Any]
 OWN_ITEM = f"{ITEM_PREFIX}1"
 """codIntItem of the one item we write."""
 
+NEXT_BILLING_ONLY = 3
+"""nTipoItVigFinal: "Apenas para o próximo faturamento"."""
+
 _NOT_SENT = frozenset({"infoCadastro", "nValTotMes", "valorTotal", "valorDed", "valorISS"})
 """Audit and calculated fields."""
 
 
 class Total(NamedTuple):
-    """Centavos a billing adds up to: our items, and what people added (items, reimbursements)."""
+    """Centavos a billing adds up to: our items, what people added (items, expenses), and our additions."""
 
     own: int
     foreign: int
+    additions: int
 
 
 class BilledOrder(NamedTuple):
@@ -49,7 +54,7 @@ class BilledOrder(NamedTuple):
 def compact(cadastro: Json, on: date | None = None) -> OmieContract:
     """What planning needs of a contratoCadastro; `on` as in `total`. Absent codes (60 blanks, live) become ""."""
     cabecalho = cadastro["cabecalho"]
-    own, foreign = total(cadastro, on)
+    own, foreign, _ = total(cadastro, on)
     return OmieContract(
         nCodCtr=int(cabecalho["nCodCtr"]),
         cCodIntCtr=_text(cabecalho, "cCodIntCtr"),
@@ -63,12 +68,26 @@ def compact(cadastro: Json, on: date | None = None) -> OmieContract:
         dVigInicial=parse_date(_text(cabecalho, "dVigInicial")),
         dVigFinal=parse_date(_text(cabecalho, "dVigFinal")),
         fingerprint=_fingerprint(cadastro),
+        additions=additions_of(cadastro),
     )
 
 
 def differs(cadastro: Json, desired: Desired, on: date | None = None) -> bool:
-    """Whether the contract must be altered before it is billed; `on` as in `total`."""
+    """Whether the contract, but for its additions, must be altered before it is billed; `on` as in `total`."""
     return bool(differences(desired, compact(cadastro, on)))
+
+
+def additions_of(cadastro: Json) -> tuple[Brought, ...]:
+    """The additions of ours on the contract, sorted: those of the plan, or left by one that was not billed."""
+    found = [Brought(marker, _centavos(line.get("nValorReemb")), "expense") for marker, line in _own_expenses(cadastro)]
+    items = [item for item in _items(cadastro) if _is_addition(item)]
+    found += [Brought(_code(item), _item_total(item["itemCabecalho"]), "item") for item in items]
+    return tuple(sorted(found))
+
+
+def additions_differ(cadastro: Json, additions: Sequence[Addition]) -> bool:
+    """Whether the contract carries other additions than these: some missing, too many, or of another amount."""
+    return additions_of(cadastro) != brought(additions)
 
 
 def total(cadastro: Json, on: date | None = None) -> Total:
@@ -82,22 +101,38 @@ def total(cadastro: Json, on: date | None = None) -> Total:
         amount = _item_total(item["itemCabecalho"]) if on is None or _runs_on(item, on) else 0
         if _is_own(item):
             own += amount
-        else:
+        elif not _is_addition(item):
             foreign += amount
-    return Total(own, foreign + sum(_centavos(line.get("nValorReemb")) for line in _expenses(cadastro)))
+    expenses = sum(_centavos(line.get("nValorReemb")) for line in _expenses(cadastro))
+    ours = sum(_centavos(line.get("nValorReemb")) for _, line in _own_expenses(cadastro))
+    return Total(own, foreign + expenses - ours, sum(each.amount for each in additions_of(cadastro)))
 
 
 def own_items(cadastro: Json) -> list[Json]:
     return [item for item in _items(cadastro) if _is_own(item)]
 
 
-def own_items_to_remove(cadastro: Json) -> list[int]:
-    """The codItem of our items beyond the first: leaving them out may not be enough (see above)."""
-    return [int(item["itemCabecalho"]["codItem"]) for item in own_items(cadastro)[1:]]
+def own_items_to_remove(cadastro: Json, additions: Sequence[Addition] | None = None) -> list[int]:
+    """The codItem of our items beyond the first: leaving them out may not be enough (see above).
+
+    With `additions`, also of those items for the next billing only that are not, or no longer, among them.
+    """
+    surplus = own_items(cadastro)[1:]
+    if additions is not None:
+        kept = _items_kept(cadastro, additions)
+        surplus += [item for item in _items(cadastro) if _is_addition(item) and item not in kept.values()]
+    return [int(item["itemCabecalho"]["codItem"]) for item in surplus]
 
 
 def contrato_cadastro(
-    desired: Desired, *, code: str, nCodCli: int, company: "CompanySettings", existing: Json | None = None
+    desired: Desired,
+    *,
+    code: str,
+    nCodCli: int,
+    company: "CompanySettings",
+    existing: Json | None = None,
+    additions: Sequence[Addition] | None = None,
+    on: date | None = None,
 ) -> Json:
     """The whole contratoCadastro to send: our item first, then the others untouched.
 
@@ -108,6 +143,8 @@ def contrato_cadastro(
         company: account, category, city, services and e-mail flags. An existing contract keeps its own, but
             for the service.
         existing: the contract as Omie has it now.
+        additions: exactly these for the next billing; None leaves those that are there.
+        on: the day of the additions.
     """
     if existing is None:
         cadastro = _new_cadastro(code, nCodCli, company)
@@ -132,7 +169,12 @@ def contrato_cadastro(
     }
     if desired.email:
         cadastro["emailCliente"] = cadastro.get("emailCliente", {}) | {"cUtilizarEmails": desired.email}
-    return cadastro
+    return cadastro if additions is None else _with_additions(cadastro, additions, company, on)
+
+
+def with_additions(existing: Json, additions: Sequence[Addition], company: "CompanySettings", on: date) -> Json:
+    """The contract as AlterarContrato takes it, with exactly these additions and nothing else changed."""
+    return _with_additions(_as_it_is(existing), additions, company, on)
 
 
 class Takeover(NamedTuple):
@@ -149,9 +191,10 @@ def takeover(existing: Json, code: str, amount: int, on: date) -> Takeover | Non
         NotOurs: its items are a person's and are not one item worth `amount` (centavos): nobody can tell which is ours.
     """
     cadastro = _as_it_is(existing)
-    if own_items(cadastro) or not _items(cadastro):
+    items = [item for item in _items(cadastro) if not _is_addition(item)]
+    if own_items(cadastro) or not items:
         return None
-    item, *more = _items(cadastro)
+    item, *more = items
     if more:
         raise NotOurs(f"o contrato tem {len(more) + 1} itens feitos à mão")
     worth = _item_total(item["itemCabecalho"]) if _runs_on(item, on) else 0
@@ -237,8 +280,32 @@ def _expenses(cadastro: Json) -> list[Json]:
     return (cadastro.get("despesasReembolsaveis") or {}).get("despesaReembolsavel") or []
 
 
+def _own_expenses(cadastro: Json) -> list[tuple[str, Json]]:
+    """(marker, line) of the expenses that are additions of ours."""
+    marked = [(marker_in(_text(line, "cDescReemb")), line) for line in _expenses(cadastro)]
+    return [(marker, line) for marker, line in marked if marker is not None]
+
+
+def _code(item: Json) -> str:
+    return _text(item["itemCabecalho"], "codIntItem")
+
+
+def _is_addition(item: Json) -> bool:
+    return _code(item).startswith(ADDITION_PREFIX)
+
+
 def _is_own(item: Json) -> bool:
-    return _text(item["itemCabecalho"], "codIntItem").startswith(ITEM_PREFIX)
+    return _code(item).startswith(ITEM_PREFIX) and not _is_addition(item)
+
+
+def _items_kept(cadastro: Json, additions: Sequence[Addition]) -> dict[str, Json]:
+    """Marker -> the first item that stands for one of these additions."""
+    wanted = {each.marker for each in additions if each.how == "item"}
+    kept: dict[str, Json] = {}
+    for item in _items(cadastro):
+        if _code(item) in wanted:
+            kept.setdefault(_code(item), item)
+    return kept
 
 
 def _text(block: Mapping[str, Any], key: str) -> str:
@@ -270,7 +337,7 @@ def _centavos(reais: Any) -> int:
 
 
 def _fingerprint(cadastro: Json) -> str:
-    items = own_items(cadastro) or _items(cadastro) or [{}]
+    items = own_items(cadastro) or [item for item in _items(cadastro) if not _is_addition(item)] or [{}]
     header = items[0].get("itemCabecalho") or {}
     due = cadastro.get("vencTextos") or {}
     return fingerprint(
@@ -349,6 +416,70 @@ def _own_item(own: Json, desired: Desired, company: "CompanySettings", others: l
     if taxes:
         item["itemImpostos"] = own.get("itemImpostos", {}) | taxes
     return item
+
+
+def _with_additions(cadastro: Json, additions: Sequence[Addition], company: "CompanySettings", on: date | None) -> Json:
+    """`cadastro`, ready to be sent, with exactly these additions."""
+    category = company.late_fee.cCodCategReemb if company.late_fee else None
+    kept = _items_kept(cadastro, additions)
+    items = [item for item in _items(cadastro) if not _is_addition(item)]
+    for each in additions:
+        if each.how == "item":
+            seq = 1 + max((int(item["itemCabecalho"].get("seq") or 0) for item in items), default=0)
+            first = items[0] if items else {"itemCabecalho": {}}
+            items.append(_addition_item(each, first, kept.get(each.marker, {}), category, seq))
+    cadastro["itensContrato"] = items
+    expenses = _expenses_with(cadastro, [each for each in additions if each.how == "expense"], on)
+    if expenses:
+        block = cadastro.get("despesasReembolsaveis") or {}
+        # The category is one for all expenses of a contract: where people have theirs and a category, theirs stays.
+        theirs = len(_own_expenses(cadastro)) < len(_expenses(cadastro)) and _text(block, "cCodCategReemb")
+        chosen = {"cCodCategReemb": category} if category and not theirs else {}
+        cadastro["despesasReembolsaveis"] = block | chosen | {"despesaReembolsavel": expenses}
+    return cadastro
+
+
+def _expenses_with(cadastro: Json, additions: Sequence[Addition], on: date | None) -> list[Json]:
+    """Every expense with its action: people's untouched, ours kept, changed, taken out (E) or included (I)."""
+    missing = {each.marker: each for each in additions}
+    lines = []
+    for line in _expenses(cadastro):
+        marker = marker_in(_text(line, "cDescReemb"))
+        if marker is None:
+            lines.append(line)
+        elif (each := missing.pop(marker, None)) is not None:
+            lines.append(line | _expense(each) | {"cAcaoReemb": "A"})
+        else:  # no longer planned, or there twice
+            lines.append(line | {"cAcaoReemb": "E"})
+    day = {"dDataReemb": f"{on:%d/%m/%Y}"} if on else {}
+    return lines + [_expense(each) | day | {"cAcaoReemb": "I"} for each in missing.values()]
+
+
+def _expense(each: Addition) -> Json:
+    return {"nValorReemb": to_json(each.amount), "cDescReemb": each.label, "cRecorrenteReemb": "N"}
+
+
+def _addition_item(each: Addition, first: Json, known: Json, category: str | None, seq: int) -> Json:
+    """An item for the next billing only, of the same service and taxes as the contract's first one."""
+    service = ("codServico", "natOperacao", "codServMunic", "codLC116", "codNBS")
+    header = {name: first["itemCabecalho"][name] for name in service if name in first["itemCabecalho"]}
+    header |= known.get("itemCabecalho", {"seq": seq, "cNaoGerarFinanceiro": "N"})
+    header |= {
+        "codIntItem": each.marker,
+        "quant": 1,
+        "valorUnit": to_json(each.amount),
+        "cTpDesconto": "V",
+        "valorDesconto": 0,
+        "aliqDesconto": 0,
+        "valorAcrescimo": 0,
+    }
+    item = known | {
+        "itemCabecalho": header | ({"cCodCategItem": category} if category else {}),
+        "itemDescrServ": {"descrCompleta": each.text},
+        "itemOutrasInf": {"nTipoItVigFinal": NEXT_BILLING_ONLY},
+    }
+    taxes = known.get("itemImpostos") or first.get("itemImpostos")
+    return item | ({"itemImpostos": taxes} if taxes else {})
 
 
 def _city(customer: Customer) -> str:
