@@ -26,8 +26,8 @@ from billing.close_run import CloseDeps, close_run
 from billing.domain.month import SAO_PAULO
 from billing.holidays_br import is_bank_holiday
 from billing.jestor.client import JestorClient
-from billing.omie.client import Credentials, OmieClient
-from billing.omie.governor import ReadGate
+from billing.omie.client import Credentials, OmieClient, shared_turns
+from billing.omie.governor import BlockedUntil, ReadGate
 from billing.open_run import OpenRunDeps, RunRequest, open_run
 from billing.plan_company import PlanDeps, plan_company
 from billing.redrive import RedriveDeps
@@ -558,13 +558,17 @@ class Lab:
                 base_url=OMIE_URL,
                 http=line,
                 clock=self.clock,
-                gate=ReadGate(self.clock, OMIE_READS_PER_MINUTE, partial(self._ask, company) if repeats else None),
+                gate=ReadGate(
+                    self.clock,
+                    OMIE_READS_PER_MINUTE,
+                    shared_turns(partial(self._ask, company), self.clock) if repeats else None,
+                ),
                 on_error=(lambda method, error: on_error(company, method, error)) if on_error else None,
             )
 
         return client
 
-    def _ask(self, company: str, question: str) -> float:
+    def _ask(self, company: str, question: str) -> float | BlockedUntil:
         window = self.settings.companies[company].same_question_seconds
         return self.lanes.ask(company, question, self.now(), window) if window else 0.0
 
@@ -585,7 +589,7 @@ class Lab:
         return PlanDeps(
             settings=self.settings,
             jestor=self.jestor_client,
-            omie=self.omie_clients(),
+            omie=self.omie_clients(self._counting(self.lanes)),
             ledger=self.port("ledger", self.ledger),
             runs=self.port("runs", self.runs),
             objects=self.port("objects", self.objects),
@@ -617,7 +621,7 @@ class Lab:
             ledger=self.port("ledger", self.ledger),
             objects=self.port("objects", self.objects),
             queues=self.port("queues", self.queues),
-            omie=self.omie_clients(),
+            omie=self.omie_clients(self._counting(self.lanes)),
             clock=self.clock,
         )
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from billing.domain.charge import Charge, ChargeKey, Event, State, TransitionRefused
 from billing.omie import governor
 from billing.omie.client import Credentials
-from billing.omie.governor import LaneState, Slots
+from billing.omie.governor import BlockedUntil, LaneState, Slots
 from billing.store.contracts import Remembered
 from billing.store.documents import Document, HoldLost, held_by_another, to_document
-from billing.store.lanes import BlockedUntil, take_slots
+from billing.store.lanes import take_slots, take_turn
 from billing.store.ledger import (
     Claim,
     Claimed,
@@ -74,6 +74,7 @@ class MemoryLedger:
         run: str,
         nCodCtr: int | None,
         who: str,
+        additions: Sequence[Mapping[str, Any]] = (),
     ) -> Claim:
         write = claim_write(
             key,
@@ -85,6 +86,7 @@ class MemoryLedger:
             run=run,
             nCodCtr=nCodCtr,
             who=who,
+            additions=additions,
         )
         charge = self.get(key)
         if charge is not None and charge.state not in write.sources:
@@ -197,9 +199,9 @@ class MemoryLanes:
         self._lanes[company] = state = governor.note_error(self.get(company), method, now)
         return state
 
-    def ask(self, company: str, question: str, now: float, window: float) -> float:
-        self._lanes[company], wait = governor.ask(self.get(company), question, now, window)
-        return wait
+    def ask(self, company: str, question: str, now: float, window: float) -> float | BlockedUntil:
+        self._lanes[company], answer = take_turn(self.get(company), question, now, window)
+        return answer
 
 
 class MemoryRuns:

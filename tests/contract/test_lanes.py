@@ -1,7 +1,7 @@
 import pytest
 
-from billing.omie.governor import ERROR_BUDGET, LATENESS, LaneState, Slots
-from billing.store.lanes import RACES, BlockedUntil, LaneStore
+from billing.omie.governor import ERROR_BUDGET, LATENESS, BlockedUntil, LaneState, Slots
+from billing.store.lanes import RACES, LaneStore
 
 NOW = 1_764_590_400.123456  # 2025-12-01 09:00 in São Paulo
 INTERVAL = 62.5 / 240
@@ -93,3 +93,11 @@ def test_endless_races_end_in_an_error(lanes_with):
     lanes, _ = lanes_with(update_item=["ConditionalCheckFailedException"] * RACES)
     with pytest.raises(TimeoutError, match="lane acme"):
         lanes.reserve("acme", 1, NOW, INTERVAL)
+
+
+def test_a_question_has_no_turn_while_the_lane_is_stopped(stores):
+    stores.lanes.block("acme", NOW + 1800, "425: API bloqueada por consumo indevido")
+    assert stores.lanes.ask("acme", "ListarContratos {}", NOW, 61) == BlockedUntil(
+        NOW + 1800, "425: API bloqueada por consumo indevido"
+    )
+    assert stores.lanes.ask("acme", "ListarContratos {}", NOW + 1801, 61) == 0.0

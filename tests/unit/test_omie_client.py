@@ -9,7 +9,7 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from billing.omie.client import PATHS, Credentials, FaturarReply, LoteReply, OmieClient
+from billing.omie.client import PATHS, Credentials, FaturarReply, LoteReply, OmieClient, shared_turns
 from billing.omie.governor import ReadGate
 from billing.omie.replies import (
     Blocked,
@@ -22,6 +22,7 @@ from billing.omie.replies import (
     Rejected,
 )
 from simulators.clock import VirtualClock
+from simulators.memory_store import MemoryLanes
 
 KEY, SECRET = "canary-key-38333295000", "canary-secret-fed2163e2e8dccb53ff914ce9e2f1258"
 BROKEN = (
@@ -240,6 +241,31 @@ def test_a_read_waits_as_long_as_omie_asks(client_of, clock, failure, wait):
     client, _ = client_of([failure, (200, {"nCodOS": 1})], gate=ReadGate(clock))
     client.status_os(1)
     assert sum(clock.slept) == wait
+
+
+def test_a_question_repeated_takes_its_turn_among_the_others_again(client_of, clock):
+    lanes = MemoryLanes()
+    turns = shared_turns(lambda question: lanes.ask("acme", question, clock.now().timestamp(), 61.0), clock)
+    began = clock.now().timestamp()
+    client, omie = client_of(
+        [httpx.ReadTimeout("slow"), httpx.ConnectError("refused"), (200, {"listaContratos": []})],
+        gate=ReadGate(clock, ask=turns),
+    )
+    assert client.obter_contratos(20) == []
+    assert len(omie.asked) == 3
+    asked = lanes.get("acme").asked['ObterContratos {"cEtapa": "20"}'] - began
+    assert asked == 61, "the second attempt waited for its moment; the third needed none, for the second never left"
+
+
+def test_while_the_lane_is_stopped_no_question_is_asked(client_of, clock):
+    lanes = MemoryLanes()
+    lanes.block("acme", clock.now().timestamp() + 300, "5 erros de ListarContratos em 10 minutos")
+    turns = shared_turns(lambda question: lanes.ask("acme", question, clock.now().timestamp(), 61.0), clock)
+    client, omie = client_of(lambda _: EMPTY, gate=ReadGate(clock, ask=turns))
+    with pytest.raises(Blocked, match="5 erros de ListarContratos") as stopped:
+        list(client.iter_contratos())
+    assert stopped.value.retry_after == 300
+    assert not omie.asked
 
 
 def test_a_read_gives_up_after_five_attempts(client_of):

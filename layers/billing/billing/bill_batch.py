@@ -27,7 +27,14 @@ from billing.domain.month import SAO_PAULO, BillingMonth, may_send
 from billing.domain.plan import Desired, PlanLine
 from billing.omie import mapping
 from billing.omie.client import OmieClient
-from billing.omie.governor import Slots, interval_for, wait_turn
+from billing.omie.governor import (
+    HEAD_START,
+    PAUSE_AFTER_KEY_REFUSED,
+    BlockedUntil,
+    Slots,
+    interval_for,
+    wait_turn,
+)
 from billing.omie.replies import (
     AlreadyRegistered,
     Blocked,
@@ -39,7 +46,6 @@ from billing.omie.replies import (
 )
 from billing.parking import REJECTED, class_of_rejection, park_message
 from billing.settings import CompanySettings, Settings
-from billing.store.lanes import BlockedUntil
 from billing.store.ledger import Claim, Claimed, Held
 from billing.store.ports import Charges, Lanes, Messages, Runs, Tasks
 
@@ -48,10 +54,6 @@ SEND_WINDOW = timedelta(seconds=5)
 MIDNIGHT_MARGIN = timedelta(minutes=10)
 STOP_BEFORE_TIMEOUT = 60.0
 """Seconds of the function's time kept back: longer than any one call may take."""
-HEAD_START = 1.5
-"""Seconds from reserving slots to the first send: the lane's write and the first contract's read. A slot that is late
-before anything could be sent would be lost, and cost the batch a second write."""
-PAUSE_AFTER_KEY_REFUSED = 900.0
 MAX_RECEIVES = 5
 """After so many receives the queue gives a message up (template.yaml)."""
 CREATION = "cadastro"

@@ -205,6 +205,7 @@ def _http(timeout: float) -> httpx.Client:
 
 @lru_cache
 def _gate(company: str, lanes_table: str, same_question: float) -> ReadGate:
+    from billing.omie.client import shared_turns
     from billing.omie.governor import ReadGate
     from billing.store.lanes import LaneStore
 
@@ -215,7 +216,7 @@ def _gate(company: str, lanes_table: str, same_question: float) -> ReadGate:
     return ReadGate(
         clock,
         OMIE_READS_PER_MINUTE,
-        lambda question: lanes.ask(company, question, clock.now().timestamp(), same_question),
+        shared_turns(lambda question: lanes.ask(company, question, clock.now().timestamp(), same_question), clock),
     )
 
 
@@ -310,15 +311,15 @@ def plan_company() -> PlanDeps:
     from billing.plan_company import PlanDeps
 
     env = PlanEnv.read()
-    settings = _settings(env)
+    settings, clock = _settings(env), SystemClock()
     return PlanDeps(
         settings=settings,
         jestor=_jestor(env),
-        omie=_omie(env, settings),
+        omie=_omie(env, settings, _counting(_lanes(env), clock)),
         ledger=_ledger(env),
         runs=_runs(env),
         objects=_objects(env),
-        clock=SystemClock(),
+        clock=clock,
     )
 
 
@@ -359,14 +360,14 @@ def settle_company() -> SettleDeps:
     from billing.settle_company import SettleDeps
 
     env = SettleEnv.read()
-    settings = _settings(env)
+    settings, clock = _settings(env), SystemClock()
     return SettleDeps(
         settings=settings,
         ledger=_ledger(env),
         objects=_objects(env),
         queues=_queues(env),
-        omie=_omie(env, settings),
-        clock=SystemClock(),
+        omie=_omie(env, settings, _counting(_lanes(env), clock)),
+        clock=clock,
     )
 
 

@@ -18,9 +18,10 @@ import httpx
 import tenacity
 
 from billing.clock import Clock
-from billing.omie.governor import ReadGate
+from billing.omie.governor import BlockedUntil, ReadGate
 from billing.omie.replies import (
     NOT_SENT,
+    Blocked,
     EmptyPage,
     IncompleteRead,
     InDoubt,
@@ -53,7 +54,7 @@ _PATHS = {
     "servicos/osdocs/": "ObterNFSe",
     "financas/mf/": "ListarMovimentos",
     "financas/contareceber/": "ListarContasReceber",
-    "financas/contareceberboleto/": "ObterBoleto GerarBoleto",
+    "financas/contareceberboleto/": "ObterBoleto GerarBoleto CancelarBoleto",
     "geral/contacorrente/": "ListarContasCorrentes",
     "geral/categorias/": "ListarCategorias",
     "servicos/servico/": "ListarCadastroServico",
@@ -112,6 +113,7 @@ class OmieClient:
         http: carries the time-outs; it must not follow redirects or retry.
         clock: what waits between the attempts of a read.
         gate: paces the reads; None paces nothing.
+        read_attempts: how often a read is tried in all; 1 for whoever must not wait.
         on_error: told of every error reply before it is raised or retried (for the lane's error budget).
 
     Every method raises OmieError and nothing else. No request or key travels with the error.
@@ -126,6 +128,7 @@ class OmieClient:
         clock: Clock,
         gate: ReadGate | None = None,
         on_error: Callable[[str, OmieError], None] | None = None,
+        read_attempts: int = READ_ATTEMPTS,
     ) -> None:
         self._credentials = credentials
         self._base_url = base_url.rstrip("/") + "/"
@@ -133,6 +136,7 @@ class OmieClient:
         self._clock = clock
         self._gate = gate
         self._on_error = on_error
+        self._read_attempts = read_attempts
         self.errors = 0
         """Error replies and missing answers so far."""
 
@@ -158,6 +162,17 @@ class OmieClient:
     def consultar_contrato(self, nCodCtr: int) -> Json:
         """The contratoCadastro. Omie refuses the same contract again within 60 s."""
         reply = self._read("ConsultarContrato", {"contratoChave": {"nCodCtr": nCodCtr}})
+        cadastro: Json = _part(reply, "contratoCadastro", dict, "ConsultarContrato")
+        return cadastro
+
+    def consultar_contrato_por_codigo(self, cCodIntCtr: str) -> Json | None:
+        """The contratoCadastro of our code; None when no contract carries it. That answer counts as an error of ours."""
+        try:
+            reply = self._read("ConsultarContrato", {"contratoChave": {"cCodIntCtr": cCodIntCtr}})
+        except Rejected as refused:
+            if refused.rule != "permanent":
+                raise
+            return None
         cadastro: Json = _part(reply, "contratoCadastro", dict, "ConsultarContrato")
         return cadastro
 
@@ -202,9 +217,9 @@ class OmieClient:
 
     def obter_contratos(self, cEtapa: int | str) -> list[tuple[int, str]]:
         """(nCodCtr, cNumCtr) of a stage: 20 = to bill today, 30 = billed this month. Not paged."""
-        self._wait_to_ask("ObterContratos", {"cEtapa": str(cEtapa)})
+        question = {"cEtapa": str(cEtapa)}
         try:
-            reply = self._read("ObterContratos", {"cEtapa": str(cEtapa)})
+            reply = self._read("ObterContratos", question, question=question)
         except EmptyPage:
             return []
         lines = reply.get("listaContratos", [] if "cEtapa" in reply else None)
@@ -327,6 +342,10 @@ class OmieClient:
         """Have the bank's slip made; the same reply as `obter_boleto`."""
         return self._write("GerarBoleto", {"nCodTitulo": nCodTitulo})
 
+    def cancelar_boleto(self, nCodTitulo: int) -> Json:
+        """The slip is void; the title stays owed. Rejected when the title has none."""
+        return self._write("CancelarBoleto", {"nCodTitulo": nCodTitulo})
+
     def iter_movimentos(self, vencimento_de: date, vencimento_ate: date, **filters: Any) -> Iterator[Json]:
         """Every movimento due between two days. Both bounds: dDtVencDe alone silently drops rows."""
         due = {"dDtVencDe": omie_date(vencimento_de), "dDtVencAte": omie_date(vencimento_ate)}
@@ -357,8 +376,25 @@ class OmieClient:
             raise _odd(InDoubt, method, f"Reply without {key}.")
         return found
 
-    def _read(self, method: str, param: Json, *, smaller_page: bool = False) -> Json:
-        """`smaller_page`: a Broken response is not repeated, the caller asks for less."""
+    def _read(
+        self, method: str, param: Json, *, smaller_page: bool = False, question: Mapping[str, Any] | None = None
+    ) -> Json:
+        """`smaller_page`: a Broken response is not repeated, the caller asks for less.
+
+        `question`: what another process might ask as well; each attempt takes its moment among them, unless the one
+        before never left: a repetition out of turn would refuse the others, and each refusal counts.
+        """
+        reached = True
+
+        def attempt() -> Json:
+            nonlocal reached
+            if question is not None and reached:
+                self._wait_to_ask(method, question)
+            try:
+                return self._send(method, param, write=False)
+            except OmieError as error:
+                reached = error.rule != NOT_SENT
+                raise
 
         def again(error: BaseException) -> bool:
             broken = isinstance(error, OmieError) and error.rule == "broken_response"
@@ -367,11 +403,11 @@ class OmieClient:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(again),
             wait=lambda state: read_delay(_error_of(state), state.attempt_number, self._clock),
-            stop=tenacity.stop_after_attempt(READ_ATTEMPTS),
+            stop=tenacity.stop_after_attempt(self._read_attempts),
             sleep=self._clock.sleep,
             reraise=True,
         )
-        reply: Json = retrying(self._send, method, param, write=False)
+        reply: Json = retrying(attempt)
         return reply
 
     def _send(self, method: str, param: Json, *, write: bool) -> Json:
@@ -423,14 +459,18 @@ class OmieClient:
 
         A page too big for Omie (Broken response) is asked for in smaller ones from the same record on.
         """
-        self._wait_to_ask(method, filters)
         read = given = announced = 0
         size, last = PAGE_SIZE, False
         seen: set[Any] = set()
         while not last:
             page = read // size + 1
             try:
-                reply = self._read(method, {dialect.page: page, dialect.size: size, **filters}, smaller_page=size > 1)
+                reply = self._read(
+                    method,
+                    {dialect.page: page, dialect.size: size, **filters},
+                    smaller_page=size > 1,
+                    question=None if read else filters,
+                )
             except EmptyPage:
                 break
             except NotExecuted as error:
@@ -450,6 +490,24 @@ class OmieClient:
             last = not records or page >= _part(reply, dialect.pages, int, method)
         if given != announced:
             raise _odd(IncompleteRead, method, f"Read {given} of {announced} records announced.")
+
+
+def shared_turns(ask: Callable[[str], float | BlockedUntil], clock: Clock) -> Callable[[str], float]:
+    """For a ReadGate: the seconds to wait for a question's moment.
+
+    Raises:
+        Blocked: by the gate, while the lane is stopped: by Omie, or by itself before Omie does.
+    """
+
+    def turn(question: str) -> float:
+        answer = ask(question)
+        if isinstance(answer, float):
+            return answer
+        raise Blocked(
+            question.partition(" ")[0], answer.reason, rule="lane", retry_after=answer.until - clock.now().timestamp()
+        )
+
+    return turn
 
 
 def omie_date(day: date) -> str:

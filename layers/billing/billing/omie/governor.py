@@ -33,6 +33,10 @@ LATENESS = 2.0
 """Seconds a slot stays valid."""
 JITTER = 0.5
 """Seconds by which the way to Omie may vary between two calls."""
+HEAD_START = 1.5
+"""Seconds from reserving slots to the first send: the lane's write and the first contract's read. A slot that is late
+before anything could be sent would be lost, and cost a second write."""
+PAUSE_AFTER_KEY_REFUSED = 900.0
 WINDOW = 60.0
 SAME_QUESTION = 61.0
 """Seconds between two identical reads."""
@@ -56,6 +60,13 @@ class LaneState(NamedTuple):
     blocked_reason: str = ""
     errors: dict[str, tuple[float, ...]] = {}  # noqa: RUF012 - never changed in place
     asked: dict[str, float] = {}  # noqa: RUF012 - likewise; question -> when it was last asked
+
+
+class BlockedUntil(NamedTuple):
+    """No call of this company may leave before `until` (epoch seconds)."""
+
+    until: float
+    reason: str
 
 
 class Slots(NamedTuple):

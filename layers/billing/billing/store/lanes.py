@@ -7,13 +7,12 @@ made again only wastes slots or counts an error twice: slower, never faster.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from billing.omie import governor
-from billing.omie.governor import LaneState, Slots
+from billing.omie.governor import BlockedUntil, LaneState, Slots
 from billing.store import dynamo
 from billing.store.dynamo import Item, Sleep, encode_item, patiently
 
@@ -24,19 +23,18 @@ T = TypeVar("T")
 RACES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class BlockedUntil:
-    """No call of this company may leave before `until` (epoch seconds)."""
-
-    until: float
-    reason: str
-
-
 def take_slots(state: LaneState, n: int, now: float, interval: float) -> tuple[LaneState, Slots | BlockedUntil]:
     """The next slots; in a blocked lane none, and the state is left alone."""
     if governor.blocked(state, now):
         return state, BlockedUntil(state.blocked_until, state.blocked_reason)
     return governor.reserve(state, now, n, interval)
+
+
+def take_turn(state: LaneState, question: str, now: float, window: float) -> tuple[LaneState, float | BlockedUntil]:
+    """The seconds until the question's own moment; in a blocked lane there is none."""
+    if governor.blocked(state, now):
+        return state, BlockedUntil(state.blocked_until, state.blocked_reason)
+    return governor.ask(state, question, now, window)
 
 
 def to_state(item: Mapping[str, Any]) -> LaneState:
@@ -80,9 +78,9 @@ class LaneStore:
 
         return self._change(company, noted)
 
-    def ask(self, company: str, question: str, now: float, window: float) -> float:
+    def ask(self, company: str, question: str, now: float, window: float) -> float | BlockedUntil:
         """Seconds to wait before this read may be made; the moment is then ours."""
-        return self._change(company, lambda state: governor.ask(state, question, now, window))
+        return self._change(company, lambda state: take_turn(state, question, now, window))
 
     def _change(self, company: str, decide: Callable[[LaneState], tuple[LaneState, T]]) -> T:
         for races in range(1, RACES + 1):

@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from billing.domain.charge import Charge, ChargeKey, Event, State
-from billing.omie.governor import LaneState, Slots
+from billing.omie.governor import BlockedUntil, LaneState, Slots
 from billing.store.contracts import Remembered
 from billing.store.documents import Document
-from billing.store.lanes import BlockedUntil
 from billing.store.ledger import Claim, Facts, Hold
 from billing.store.queues import Letter
 from billing.store.runs import Approval, Opening, Run, Trigger
@@ -38,6 +37,7 @@ class Charges(Protocol):
         run: str,
         nCodCtr: int | None,
         who: str,
+        additions: Sequence[Mapping[str, Any]] = (),
     ) -> Claim: ...
     def apply(
         self,
@@ -73,7 +73,7 @@ class Lanes(Protocol):
     def reserve(self, company: str, n: int, now: float, interval: float) -> Slots | BlockedUntil: ...
     def block(self, company: str, until: float, reason: str) -> LaneState: ...
     def note_error(self, company: str, method: str, now: float) -> LaneState: ...
-    def ask(self, company: str, question: str, now: float, window: float) -> float: ...
+    def ask(self, company: str, question: str, now: float, window: float) -> float | BlockedUntil: ...
 
 
 class Runs(Protocol):
