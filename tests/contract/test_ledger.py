@@ -61,6 +61,48 @@ def test_a_charge_never_seen_is_claimed_as_planned(stores):
     )
 
 
+FEE = {
+    "key": "encargos#77#2026-12",
+    "title": 77,
+    "through": "2026-11-30",
+    "fine": 1000,
+    "interest": 234,
+    "amount": 1234,
+}
+SHARE = {"key": "proporcional#JST-12", "title": None, "through": None, "fine": 0, "interest": 0, "amount": 50}
+
+
+def test_what_was_added_is_charged_with_the_charge(stores):
+    charge = claim(stores.ledger, additions=[FEE, SHARE]).charge
+    assert charge.additions == (FEE, SHARE)
+    assert {type(value) for value in charge.additions[0].values()} == {str, int}
+    billed = stores.ledger.apply(KEY, Event.DONE, attempt="a1", nCodOS=123, **WRITER)
+    assert (billed.state, billed.additions) == (State.BILLED, (FEE, SHARE))
+    assert stores.ledger.get_many([KEY])[KEY].additions == (FEE, SHARE)
+
+
+def test_a_new_claim_adds_what_it_says_and_no_more(stores):
+    claim(stores.ledger, additions=[FEE, SHARE])
+    stores.ledger.apply(KEY, Event.GIVE_UP, attempt="a1", **WRITER)
+    assert claim(stores.ledger, attempt="a2", additions=[SHARE]).charge.additions == (SHARE,)
+    stores.ledger.apply(KEY, Event.GIVE_UP, attempt="a2", **WRITER)
+    assert claim(stores.ledger, attempt="a3").charge.additions == ()
+
+
+def test_who_finds_the_billing_in_omie_says_what_it_charged(stores):
+    claim(stores.ledger, additions=[FEE])
+    stores.ledger.apply(KEY, Event.IN_DOUBT, attempt="a1", **WRITER)
+    doubtful = {**FEE, "doubtful": True}
+    assert stores.ledger.apply(KEY, Event.ADOPT, attempt="a1", additions=[doubtful], **SETTLE).additions == (doubtful,)
+
+
+def test_a_first_event_may_say_what_was_added(stores):
+    adopted = stores.ledger.apply(KEY, Event.ADOPT, company="acme", amount=120050, additions=[FEE], **SETTLE)
+    assert adopted.additions == (FEE,)
+    other = ChargeKey("JST-13", DECEMBER)
+    assert stores.ledger.apply(other, Event.ADOPT, company="acme", amount=1, **SETTLE).additions == ()
+
+
 def test_a_charge_nobody_wrote_is_none(stores):
     assert stores.ledger.get(KEY) is None
 

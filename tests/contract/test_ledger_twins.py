@@ -25,6 +25,7 @@ facts = st.fixed_dictionaries(
         "failures": st.integers(0, 3),
         "reason_code": st.just("busy"),
         "reason": st.just("método em execução"),
+        "additions": st.lists(st.just({"key": "encargos#77#2026-12", "amount": 1234}), max_size=2),
     },
 )
 claims = st.tuples(st.just("claim"), contracts, attempts, companies, st.integers(0, 10**9))

@@ -141,7 +141,7 @@ def test_a_new_contract_is_complete_and_already_as_it_must_be():
         899.0,
         5.0,
     )
-    assert total(sent) == (wanted.amount, 0)
+    assert total(sent) == (wanted.amount, 0, 0)
     assert not {"valorTotal", "valorDed"} & header.keys()
 
 
@@ -175,7 +175,7 @@ def test_altering_keeps_what_people_did_and_drops_what_omie_calculates():
     first, second = sent["itensContrato"]
     assert (first["itemCabecalho"]["codItem"], first["itemCabecalho"]["codNBS"]) == (3, "1")
     assert second == item("", codItem=2, unit=30) | {"itemImpostos": {"aliqISS": 5, "retISS": "N"}}
-    assert total(sent) == (desired().amount, 3000)
+    assert total(sent) == (desired().amount, 3000, 0)
     assert not differs(sent, desired())
 
 

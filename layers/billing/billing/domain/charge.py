@@ -133,7 +133,11 @@ class ChargeKey:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One entry of the ledger. `amount` in centavos; `attempt` is the id of the last writer to claim it."""
+    """One entry of the ledger. `amount` in centavos; `attempt` is the id of the last writer to claim it.
+
+    `additions`: what of the amount came on top of the month's own (`Addition.charged`). They are charged when, and
+    only when, the charge is BILLED; one with `doubtful` may be, and nobody can tell.
+    """
 
     key: ChargeKey
     state: State
@@ -150,6 +154,7 @@ class Charge:
     run: str = ""
     updated_at: datetime | None = None
     history: tuple[dict[str, Any], ...] = ()
+    additions: tuple[dict[str, Any], ...] = ()
 
 
 def next_state(state: State | None, event: Event) -> State:

@@ -26,7 +26,7 @@ Timeline of one charge, and what a second actor meets at each moment:
 """
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
@@ -93,6 +93,7 @@ class Facts(TypedDict, total=False):
     failures: int
     reason_code: str
     reason: str
+    additions: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def claim_write(
     run: str,
     nCodCtr: int | None,
     who: str,
+    additions: Sequence[Mapping[str, Any]] = (),
 ) -> Write:
     return Write(
         Event.CLAIM,
@@ -148,6 +150,7 @@ def claim_write(
             "nCodCtr": nCodCtr,
             "attempt": attempt,
             "claimed_at": stamp(now),
+            "additions": [dict(each) for each in additions],
             "state": target(Event.CLAIM),
             "reason_code": "",
             "reason": "",
@@ -250,6 +253,7 @@ def to_charge(item: Mapping[str, Any]) -> Charge:
         run=item["run"],
         updated_at=datetime.fromisoformat(item["updated_at"]),
         history=tuple(item["history"]),
+        additions=tuple(item.get("additions", ())),
     )
 
 
@@ -289,6 +293,7 @@ class Ledger:
         run: str,
         nCodCtr: int | None,
         who: str,
+        additions: Sequence[Mapping[str, Any]] = (),
     ) -> Claim:
         """Take the charge for sending: none yet or READY, and no hold, becomes SENDING, in one transaction.
 
@@ -302,6 +307,7 @@ class Ledger:
             run: the run that bills it.
             nCodCtr: Omie's contract.
             who: the function that claims.
+            additions: what of the amount came on top; charged if this claim ends BILLED.
         """
         write = claim_write(
             key,
@@ -313,6 +319,7 @@ class Ledger:
             run=run,
             nCodCtr=nCodCtr,
             who=who,
+            additions=additions,
         )
         no_hold = "attribute_not_exists(contract)"
         token = str(uuid4())  # the same for every try of this call: DynamoDB itself forgets repetitions
