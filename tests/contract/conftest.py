@@ -10,17 +10,21 @@ from uuid import uuid4
 
 import boto3
 import pytest
+import requests
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
 from billing.store.contracts import ContractStore
 from billing.store.documents import DocumentStore
+from billing.store.dynamo import decode_item
+from billing.store.fast_aws import FastAws
 from billing.store.lanes import LaneStore
 from billing.store.ledger import Ledger
 from billing.store.objects import ObjectStore
 from billing.store.queues import DeadLetters, Queues
 from billing.store.runs import RunStore
 from billing.store.secrets import SecretStore
+from billing.store.webhooks import WebhookHolds, WebhookQueues, WebhookSecrets, WebhookStore
 from simulators.memory_store import (
     MemoryContracts,
     MemoryDeadLetters,
@@ -31,6 +35,7 @@ from simulators.memory_store import (
     MemoryQueues,
     MemoryRuns,
     MemorySecrets,
+    MemoryWebhooks,
 )
 
 REGION = "sa-east-1"
@@ -159,6 +164,21 @@ class MemoryStores:
         return self.queues.parked
 
     @cached_property
+    def webhooks(self) -> MemoryWebhooks:
+        return MemoryWebhooks()
+
+    @cached_property
+    def webhook_holds(self) -> MemoryLedger:
+        return self.ledger
+
+    @cached_property
+    def webhook_queues(self) -> MemoryQueues:
+        return self.queues
+
+    def kept(self, key: str) -> dict[str, Any]:
+        return self.webhooks.items[key]
+
+    @cached_property
     def documents(self) -> MemoryDocuments:
         return MemoryDocuments()
 
@@ -215,6 +235,34 @@ class AwsStores:
         return Queues(self._aws.sqs, self._aws.dlq_url)
 
     @cached_property
+    def fast(self) -> FastAws:
+        """The light client; moto hears it through `requests`, the emulator over its own connections."""
+        keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION}
+        if "amazonaws.com" in self._aws.sqs.meta.endpoint_url:
+            return FastAws(keys, send=_by_requests)
+        return FastAws({**keys, "AWS_ENDPOINT_URL": self._aws.sqs.meta.endpoint_url})
+
+    @cached_property
+    def webhooks(self) -> WebhookStore:
+        return WebhookStore(self.fast, self._aws.tables["webhooks"])
+
+    @cached_property
+    def webhook_holds(self) -> WebhookHolds:
+        return WebhookHolds(self.fast, self._aws.tables["holds"])
+
+    @cached_property
+    def webhook_queues(self) -> WebhookQueues:
+        return WebhookQueues(self.fast)
+
+    @cached_property
+    def webhook_secrets(self) -> WebhookSecrets:
+        return WebhookSecrets(self.fast, self._aws.own)
+
+    def kept(self, key: str) -> dict[str, Any]:
+        answer = self._aws.dynamodb.get_item(TableName=self._aws.tables["webhooks"], Key={"webhook": {"S": key}})
+        return decode_item(answer["Item"])
+
+    @cached_property
     def letters(self) -> DeadLetters:
         return DeadLetters(self._aws.sqs, self._aws.dlq_url, wait_seconds=0)
 
@@ -267,6 +315,16 @@ def stores(request: pytest.FixtureRequest) -> MemoryStores | AwsStores:
         MemoryQueues(),
         texts,
     )
+
+
+@pytest.fixture
+def moto_stores(moto_aws: Aws) -> AwsStores:
+    return AwsStores(moto_aws)
+
+
+def _by_requests(address: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    answer = requests.post(address, headers=dict(headers), data=body, timeout=5)
+    return answer.status_code, answer.content
 
 
 class FaultyClient:
