@@ -23,6 +23,7 @@ import httpx
 from billing.bill_batch import BillDeps, bill_batch, one_by_one
 from billing.bootstrap import JESTOR_TIMEOUT, OMIE_READS_PER_MINUTE, OMIE_TIMEOUT
 from billing.close_run import CloseDeps, close_run
+from billing.deliver_invoice import InvoiceDeps
 from billing.domain.month import SAO_PAULO
 from billing.holidays_br import is_bank_holiday
 from billing.jestor.client import JestorClient
@@ -39,6 +40,7 @@ from simulators.clock import VirtualClock
 from simulators.jestor.core import JestorCore
 from simulators.memory_store import (
     MemoryDeadLetters,
+    MemoryDocuments,
     MemoryLanes,
     MemoryLedger,
     MemoryLines,
@@ -77,8 +79,9 @@ TIMEOUTS: Final = {
     "redrive": 900,
     "sync_receivables": 900,
 }
+OMIE_WRITES: Final = "omie-writes"
 RECEIVABLES: Final = "receivables"
-"""Name of the queue."""
+"""Names of queues."""
 VISIBILITY_TIMEOUT: Final = 6 * FUNCTION_TIMEOUT_SECONDS
 MAX_RECEIVES: Final = 5
 BATCH_TIMEOUT: Final = 7200.0
@@ -511,6 +514,7 @@ class Lab:
         self.lanes = MemoryLanes()
         self.runs = MemoryRuns()
         self.objects = MemoryObjects()
+        self.documents = MemoryDocuments()
         self.queues = MemoryQueues(now=self.now)
         self.letters = MemoryDeadLetters(self.queues)
         self.tasks = MemoryTasks()
@@ -619,6 +623,7 @@ class Lab:
         return SettleDeps(
             settings=self.settings,
             ledger=self.port("ledger", self.ledger),
+            runs=self.port("runs", self.runs),
             objects=self.port("objects", self.objects),
             queues=self.port("queues", self.queues),
             omie=self.omie_clients(self._counting(self.lanes)),
@@ -655,6 +660,22 @@ class Lab:
                 lanes.note_error(company, method, self.now())
 
         return count_error
+
+    def invoice_deps(self) -> InvoiceDeps:
+        lanes = self.port("lanes", self.lanes)
+        return InvoiceDeps(
+            settings=self.settings,
+            ledger=self.port("ledger", self.ledger),
+            documents=self.port("documents", self.documents),
+            lanes=lanes,
+            objects=self.port("objects", self.objects),
+            queues=self.port("queues", self.queues),
+            omie=self.omie_clients(self._counting(lanes), repeats=False),
+            jestor=self.jestor_client,
+            clock=self.clock,
+            omie_writes_url=OMIE_WRITES,
+            new_holder=self.new_attempt,
+        )
 
     def receivables_deps(self) -> ReceivablesDeps:
         return ReceivablesDeps(

@@ -241,6 +241,9 @@ class MemoryRuns:
         for name, count in counts.items():
             totals[name] = totals.get(name, 0) + count
 
+    def set_progress(self, run: str, company: str, **counts: int) -> None:
+        self._companies.setdefault(run, {}).setdefault(company, {}).update(counts)
+
     def get(self, run: str) -> Run | None:
         item = self._heads.get(run)
         return to_run(run, item, self._companies.get(run, {})) if item else None

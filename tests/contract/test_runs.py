@@ -75,13 +75,18 @@ def test_only_the_execution_that_has_the_run_closes_it(stores):
     assert stores.runs.get(RUN).status == "open"
 
 
-def test_progress_adds_up_per_company(stores):
+def test_progress_adds_up_per_company_until_it_is_put_right(stores):
     start(stores.runs, "e1")
     stores.runs.add_progress(RUN, "acme", billed=25, parked=1)
     stores.runs.add_progress(RUN, "acme", billed=25)
+    stores.runs.add_progress(RUN, "acme", billed=1, in_doubt=2)
+    stores.runs.set_progress(RUN, "acme", billed=50, in_doubt=0)
     stores.runs.add_progress(RUN, "nimbus", skipped=3)
     stores.runs.add_progress(RUN, "nimbus")
-    assert stores.runs.get(RUN).companies == {"acme": {"billed": 50, "parked": 1}, "nimbus": {"skipped": 3}}
+    assert stores.runs.get(RUN).companies == {
+        "acme": {"billed": 50, "parked": 1, "in_doubt": 0},
+        "nimbus": {"skipped": 3},
+    }
 
 
 def test_the_latest_runs_come_first(stores):

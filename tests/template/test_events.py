@@ -204,7 +204,7 @@ def test_settle_company_takes_the_plan_and_answers_for_each_line(
 ) -> None:
     ledger = MemoryLedger()
     _each_bill_line(ledger, lines, Event.PARK)
-    deps = SettleDeps(settings, ledger, objects, MemoryQueues(), lambda company: None, clock)  # type: ignore[arg-type]
+    deps = SettleDeps(settings, ledger, MemoryRuns(), objects, MemoryQueues(), lambda company: None, clock)  # type: ignore[arg-type]
     answer = load("settle_company", deps).handler(events("settle_company"), None)
     assert answer["decision"] == "done"
     (settled,) = events("close_run")["companies"]

@@ -229,6 +229,8 @@ def test_a_worker_that_died_after_the_call_is_adopted():
     assert desk.settle_to_the_end()["decision"] == "done"
     assert desk.charge(desk.codes[0]).state is State.BILLED
     assert len(desk.billings(desk.codes[0])) == 1
+    counts = desk.lab.runs.get(desk.planned["run"]).companies["acme"]
+    assert (counts["billed"], counts["in_doubt"]) == (len(desk.codes), 0), "adopted, it counts as billed"
 
 
 def test_a_doubt_left_by_an_earlier_execution_is_settled_though_there_is_nothing_to_send():

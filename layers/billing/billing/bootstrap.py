@@ -364,6 +364,7 @@ def settle_company() -> SettleDeps:
     return SettleDeps(
         settings=settings,
         ledger=_ledger(env),
+        runs=_runs(env),
         objects=_objects(env),
         queues=_queues(env),
         omie=_omie(env, settings, _counting(_lanes(env), clock)),

@@ -8,6 +8,7 @@
 The answer's `decision` is "wait" (with `wait_seconds`), "bill" (with new `batches`) or "done".
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from billing.omie.client import OmieClient
 from billing.parking import REJECTED, class_of_rejection, park_message
 from billing.plan_company import write_batches
 from billing.settings import Settings
-from billing.store.ports import Charges, Messages, Objects
+from billing.store.ports import Charges, Messages, Objects, Runs
 
 MAX_ROUNDS = 6
 """After so many rounds what is still unsent is parked: something keeps it from being billed, and a person must look."""
@@ -35,6 +36,7 @@ UNSENT = frozenset({None, State.READY})
 class SettleDeps:
     settings: Settings
     ledger: Charges
+    runs: Runs
     objects: Objects
     queues: Messages
     omie: Callable[[str], OmieClient]
@@ -71,7 +73,7 @@ class _Settlement:
         for line in unsent:
             reason = f"Não foi possível enviar em {MAX_ROUNDS} tentativas seguidas."
             self._park(line, None, ParkClass.TRANSIENT, "not_sent", reason)
-        return answer | {"decision": "done", "mismatches": self._mismatches()}
+        return answer | {"decision": "done", "mismatches": self._compare()}
 
     # --- each line of the plan -------------------------------------------------------------------------------------
 
@@ -89,13 +91,21 @@ class _Settlement:
                 self._unsent(line, charge, resting, unsent)
         return resting, unsent
 
-    def _mismatches(self) -> int:
-        """Charges that Omie billed for another amount, or twice: compared once, when nothing is left to settle."""
-        return sum(
-            self._differs_from_omie(charge)
-            for _, charge in self._charges()
-            if charge is not None and charge.state is State.BILLED
-        )
+    def _compare(self) -> int:
+        """How many charges Omie billed for another amount, or twice: compared once, when nothing is left to settle.
+
+        The counters people watch are put right on the way: they know neither a killed worker's batch nor adoptions.
+        """
+        states: Counter[State] = Counter()
+        mismatches = 0
+        for line, charge in self._charges():
+            if charge is None:
+                continue
+            states[charge.state] += line.action is Action.BILL
+            mismatches += charge.state is State.BILLED and self._differs_from_omie(charge)
+        counts = {"billed": states[State.BILLED], "parked": states[State.PARKED], "in_doubt": 0}
+        self.deps.runs.set_progress(self.planned["run"], self.company, **counts)
+        return mismatches
 
     def _charges(self) -> Iterator[tuple[PlanLine, Charge | None]]:
         """Every line of the plan with its charge, a hundred read at a time."""
@@ -152,9 +162,9 @@ class _Settlement:
 
     # --- Omie, in bulk -----------------------------------------------------------------------------------------------
 
-    def _differs_from_omie(self, charge: Charge) -> int:
+    def _differs_from_omie(self, charge: Charge) -> bool:
         order = self.books.order(charge.nCodCtr)
-        return int(order is not None and order.amount != charge.amount)
+        return order is not None and order.amount != charge.amount
 
     # --- the ledger --------------------------------------------------------------------------------------------------
 

@@ -232,6 +232,16 @@ class RunStore:
             ExpressionAttributeValues=encode_item({f":{name}": count for name, count in counts.items()}),
         )
 
+    def set_progress(self, run: str, company: str, **counts: int) -> None:
+        """Put a company's counters right: what is true, whatever was added up."""
+        self._dynamodb.update_item(
+            TableName=self._table,
+            Key=encode_item({"run": run, "part": COMPANY + company}),
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in counts),
+            ExpressionAttributeNames={f"#{name}": name for name in counts},
+            ExpressionAttributeValues=encode_item({f":{name}": count for name, count in counts.items()}),
+        )
+
     def get(self, run: str) -> Run | None:
         """The run with every company's counters."""
         pages = self._dynamodb.get_paginator("query").paginate(
