@@ -38,12 +38,13 @@ class Place:
 class Remembered:
     """`version` 0: never written.
 
-    row: digest of the Jestor row when it was last agreed; "" when it never was.
+    row: digest of the Jestor row when it was last looked at; "" when it never was.
+    amount: centavos of our own items when it was last agreed; 0 when it never was.
     customer: digest of the customer's own data when Omie was last told of it.
     places: company -> where the contract is in its Omie.
     waits: why an alteration waits ("run", "date"); "" for none.
     doubt_until: epoch seconds before which nobody may write to the contract: a call may still be under way.
-    change: the change under way or last made, as {"old", "new", "day", "number"}; the amounts in centavos.
+    change: the change under way or last made, as {"old", "new", "day", "number", "done"}; the amounts in centavos.
     pending: what changes in mid-cycle left to be charged or given back.
     told: what was last written to the Jestor record.
     """
@@ -51,6 +52,7 @@ class Remembered:
     contract: str
     version: int = 0
     row: str = ""
+    amount: int = 0
     customer: str = ""
     places: Mapping[str, Place] = field(default_factory=dict)
     waits: str = ""
