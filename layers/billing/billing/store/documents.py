@@ -36,7 +36,7 @@ class Document:
     document: "acme#123", the company and Omie's nCodOS.
     contract, month: of its charge.
     state: `InvoiceState` as last seen; `awaits` the part that was missing; `problem` what a person must do.
-    nCodNF, number: of the NFS-e last told to Jestor.
+    nCodNF: of the NFS-e that the customer was last sent; `number`: of the one that Jestor was last told.
     told: identity of what Jestor was told last; empty when nothing was.
     told_state: the state told with it.
     told_at, looked_at, authorised_at, boleto_asked_at: ISO instants in UTC, empty when it has not happened.

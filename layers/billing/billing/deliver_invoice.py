@@ -1,0 +1,396 @@
+"""Brings one invoice to its contract's Jestor record, from where WhatsApp goes out: once per document.
+
+A hint says "look at this order again" and nothing else; everything is read from Omie.
+
+    whose is it       the ledger: an order that we did not bill is ignored
+    take it           one works on a document at a time (store.documents)
+    look              NFS-e, its links, titles, boletos -> `Invoice` (domain.invoice)
+    what is new       compared with what was told before: the same document is told once, whatever comes again
+    tell              read the record, compare, one update with everything (update_jestor.bring)
+    remember          what was told
+
+Killed anywhere before "remember", the next hint (or the daily sweep) goes through it again, and the record itself
+shows whether the update had happened. InvoiceEventsQueue delays every hint by more than a minute: the three or four
+webhooks of one invoice become one look, because a hint older than the last look has nothing to add, and no question
+is put to Omie twice within the minute in which it refuses repetitions.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from billing.domain.charge import Charge, ChargeKey, State
+from billing.domain.invoice import (
+    TO_SEND,
+    Addressee,
+    CityMessage,
+    Invoice,
+    InvoiceState,
+    Nfse,
+    NfseStatus,
+    Slip,
+    assess,
+    record,
+    valid_nfse,
+)
+from billing.domain.money import parse_money
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.jestor.client import BadAnswer, JestorRefused
+from billing.jestor.field_map import contact
+from billing.omie.mapping import parse_date
+from billing.phone import read_phone
+from billing.settings import FUNCTION_TIMEOUT_SECONDS, CompanySettings, Settings
+from billing.store.documents import Document, document_key
+from billing.store.objects import ObjectMissing
+from billing.update_jestor import bring, drafts_too
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from billing.clock import Clock
+    from billing.jestor.client import JestorClient
+    from billing.omie.client import OmieClient
+    from billing.store.ports import Charges, Documents, Lanes, Messages, Objects
+
+Json = dict[str, Any]
+
+HELD_FOR: Final = timedelta(seconds=FUNCTION_TIMEOUT_SECONDS)
+"""Longer no invocation lives; after that the document is anybody's."""
+SHARED_PHONES: Final = "phones/shared.json"
+"""Marks of the phones that several customers have, kept by the daily sweep."""
+ORDER_DIGITS: Final = 15
+"""Omie pads an order's number (cNumOS) with zeros; webhooks leave them out."""
+ASK_FOR_BOLETO_EVERY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class InvoiceDeps:
+    settings: Settings
+    ledger: Charges
+    documents: Documents
+    lanes: Lanes
+    objects: Objects
+    queues: Messages
+    omie: Callable[[str], OmieClient]
+    jestor: Callable[[], JestorClient]
+    clock: Clock
+    omie_writes_url: str
+    new_holder: Callable[[], str] = lambda: uuid.uuid4().hex
+
+
+class ComeAgain(Exception):  # noqa: N818 - the queue's business, not an accident
+    """Not now: the message stays in the queue."""
+
+
+def deliver_invoice(hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
+    """One hint {"company", "nCodOS", "nIdNf", "nCodTitulo", "numero_pedido", "received_at", "source"}, ids or null.
+
+    "again": true tells the record once more although it was told (an operator, after a phone was put right);
+    "contract" and "month" name the charge when the ledger does not know its order.
+
+    Answers {"company", "contract", "month", "outcome"}; outcome: "not_ours", "seen" (looked at since), an
+    `InvoiceState` that Jestor was told, "waiting", "same" (told before) or "parked" (Jestor will not have it).
+
+    Raises:
+        ComeAgain: another works on the document, or the company's lane is blocked.
+        OmieError, JestorUnavailable: it passes by itself.
+    """
+    company = str(hint["company"])
+    answer: Json = {"company": company, "contract": "", "month": "", "outcome": "not_ours"}
+    if company not in deps.settings.companies:
+        return answer
+    if deps.lanes.get(company).blocked_until > deps.clock.now().timestamp():
+        raise ComeAgain(f"the lane of {company} is blocked")
+    omie = deps.omie(company)
+    nCodOS = _order_of(hint, omie)
+    charge = _charge_of(hint, company, nCodOS, deps.ledger) if nCodOS else None
+    if nCodOS is None or charge is None or charge.state is not State.BILLED:
+        return answer
+    answer |= {"contract": charge.key.contract, "month": str(charge.key.month)}
+    now, holder = deps.clock.now(), deps.new_holder()
+    key = document_key(company, nCodOS)
+    document = deps.documents.take(key, holder=holder, now=now, until=now + HELD_FOR)
+    if document is None:
+        raise ComeAgain(f"document {key} is in other hands")
+    if _seen_since(document, hint):
+        deps.documents.put(document, holder=holder)
+        return answer | {"outcome": "seen"}
+    document = replace(document, contract=charge.key.contract, month=str(charge.key.month))
+    delivery = _Delivery(charge, nCodOS, omie, deps)
+    document, outcome = delivery.bring(document, again=bool(hint.get("again")))
+    deps.documents.put(document, holder=holder)
+    return answer | {"outcome": outcome}
+
+
+def _order_of(hint: Mapping[str, Any], omie: OmieClient) -> int | None:
+    """The order a hint speaks of. A title's webhook names it by number, or not at all."""
+    if hint.get("nCodOS"):
+        return int(hint["nCodOS"])
+    named: Json = {}
+    if hint.get("numero_pedido"):
+        named = {"cNumOS": str(hint["numero_pedido"]).strip().zfill(ORDER_DIGITS)}
+    elif hint.get("nIdNf"):
+        named = {"nCodNF": int(hint["nIdNf"])}
+    elif hint.get("nCodTitulo"):
+        movement = omie.movimento_do_titulo(int(hint["nCodTitulo"]))
+        return int(movement.get("nCodOS") or 0) or None if movement else None
+    found = omie.nfses_da_os(**named) if named else []
+    orders = {int(row.get("OrdemServico", {}).get("nCodigoOS") or 0) for row in found} - {0}
+    return orders.pop() if len(orders) == 1 else None
+
+
+def _charge_of(hint: Mapping[str, Any], company: str, nCodOS: int, ledger: Charges) -> Charge | None:
+    charge = ledger.by_order(company, nCodOS)
+    if charge is None and hint.get("contract") and hint.get("month"):  # adopted before its order was found
+        charge = ledger.get(ChargeKey(str(hint["contract"]), BillingMonth.parse(str(hint["month"]))))
+        if charge is not None and (charge.company != company or charge.nCodOS not in {None, nCodOS}):
+            return None
+    return charge
+
+
+def _seen_since(document: Document, hint: Mapping[str, Any]) -> bool:
+    received = str(hint.get("received_at") or "")
+    if not received or not document.looked_at or hint.get("again"):
+        return False
+    return datetime.fromisoformat(document.looked_at) > datetime.fromisoformat(received)
+
+
+class _Delivery:
+    """One document from Omie to Jestor."""
+
+    def __init__(self, charge: Charge, nCodOS: int, omie: OmieClient, deps: InvoiceDeps) -> None:
+        self.charge = charge
+        self.nCodOS = nCodOS
+        self.omie = omie
+        self.deps = deps
+        self.company: CompanySettings = deps.settings.companies[charge.company]
+        self.now = deps.clock.now()
+
+    def bring(self, document: Document, *, again: bool) -> tuple[Document, str]:
+        """The document as it is to be remembered, and the outcome."""
+        document = replace(document, looked_at=self.now.isoformat())
+        invoice = self._look(document)
+        document = replace(document, state=invoice.state, awaits=invoice.awaits)
+        if invoice.awaits == "boleto":
+            document = self._ask_for_boleto(document, invoice)
+        if invoice.state is InvoiceState.WAITING:
+            return document, "waiting"
+        if not again and not _is_news(invoice, document):
+            return document, "same"
+        try:
+            problem = self._tell(invoice)
+        except (JestorRefused, BadAnswer) as refused:
+            self._park(document, str(refused))
+            return replace(document, problem=str(refused)), "parked"
+        told = replace(
+            document,
+            problem=problem,
+            nCodNF=invoice.nCodNF if invoice.state in TO_SEND else document.nCodNF,
+            number=invoice.number,
+            told=invoice.identity,
+            told_state=invoice.state,
+            told_at=self.deps.clock.now().isoformat(),
+        )
+        return told, invoice.state.value
+
+    # --- what Omie says ------------------------------------------------------------------------------------------
+
+    def _look(self, document: Document) -> Invoice:
+        rows = self.omie.nfses_da_os(nCodOS=self.nCodOS)
+        nfse = valid_nfse(map(nfse_of, rows))
+        if nfse.status is NfseStatus.REJECTED or not rows:
+            status = self.omie.status_os(self.nCodOS)
+            if not rows and status.get("cCancelada") == "S":
+                nfse = Nfse(NfseStatus.CANCELLED)
+            return assess(nfse, messages=city_messages(status))
+        if nfse.status is not NfseStatus.ISSUED:
+            return assess(nfse)
+        papers = self.omie.obter_nfse(nfse.nCodNF)
+        link, pdf = links(papers)
+        customer = next(
+            (int(row["Cabecalho"].get("nCodigoCliente") or 0) for row in rows if nfse_of(row).nCodNF == nfse.nCodNF), 0
+        )
+        return assess(
+            nfse,
+            self._slips(customer),
+            link=link,
+            pdf=pdf,
+            boleto_expected=self._boleto_expected(document),
+            told_nCodNF=document.nCodNF,
+        )
+
+    def _slips(self, nCodCli: int) -> list[Slip]:
+        """The order's titles. Read from the customer's list: it answers "none" without an error."""
+        since = self.charge.key.month.first_day
+        today = self.now.astimezone(SAO_PAULO).date()
+        titles = self.omie.iter_contas_receber(since, max(today, since), filtrar_cliente=nCodCli)
+        slips = []
+        for title in titles:
+            if int(title.get("nCodOS") or 0) != self.nCodOS or title.get("status_titulo") == "CANCELADO":
+                continue
+            slip = slip_of(title)
+            boleto = self.omie.obter_boleto(slip.nCodTitulo) if self.company.invoice.boleto == "expected" else None
+            if boleto is not None:
+                link, barcode = str(boleto.get("cLinkBoleto") or ""), str(boleto.get("cCodBarras") or "")
+                slip = replace(slip, link=link, barcode=barcode)
+            slips.append(slip)
+        return slips
+
+    def _boleto_expected(self, document: Document) -> bool:
+        """Not for ever: an invoice without its boleto is worth more to the customer than none."""
+        wanted = self.company.invoice
+        if wanted.boleto == "none":
+            return False
+        since = datetime.fromisoformat(document.authorised_at) if document.authorised_at else self.now
+        return self.now - since < timedelta(hours=wanted.wait_for_boleto_hours)
+
+    def _ask_for_boleto(self, document: Document, invoice: Invoice) -> Document:
+        """Starts the wait and, where the settings say so, asks the lane to have the missing boletos made."""
+        document = replace(document, authorised_at=document.authorised_at or self.now.isoformat())
+        if not self.company.invoice.make_missing_boleto:
+            return document
+        asked = document.boleto_asked_at
+        if asked and self.now - datetime.fromisoformat(asked) < ASK_FOR_BOLETO_EVERY:
+            return document
+        for slip in invoice.slips:
+            if not slip.paid and not slip.has_boleto:
+                order = {
+                    "kind": "boleto",
+                    "contract": self.charge.key.contract,
+                    "jestor_id": _jestor_id(self.charge),
+                    "company": self.charge.company,
+                    "nCodOS": self.nCodOS,
+                    "nCodTitulo": slip.nCodTitulo,
+                    "source": "invoice",
+                    "webhook": "",
+                    "received_at": self.now.isoformat(),
+                }
+                dedup = f"boleto-{self.charge.company}-{slip.nCodTitulo}-{self.now:%Y%m%d}"
+                self.deps.queues.send(self.deps.omie_writes_url, {"order": order}, self.charge.company, dedup)
+        return replace(document, boleto_asked_at=self.now.isoformat())
+
+    # --- what Jestor is told -------------------------------------------------------------------------------------
+
+    def _tell(self, invoice: Invoice) -> str:
+        """Writes the record, unless it speaks of a later month already; answers what a person must do, or ""."""
+        table = self.deps.settings.jestor.contracts
+        paths = {word: path for word, path in table.write_back if path is not None}
+        month_field = paths.get("month")
+        jestor, jestor_id = self.deps.jestor(), _jestor_id(self.charge)
+        filters = drafts_too(self.deps.settings, table.table)
+        row = jestor.get(table.table, jestor_id, filters=filters)
+        if row is None:
+            fix = "Foi apagado, ou o token não o vê: confira no Jestor."
+            raise JestorRefused(f"o contrato {jestor_id} não existe", table=table.table, fix=fix)
+        to = self._addressee(row)
+        told = record(invoice, self.charge.key.month, self.charge.amount, to)
+        bring(
+            jestor,
+            table.table,
+            jestor_id,
+            {paths[word]: value for word, value in told.items() if word in paths},
+            clock=self.deps.clock,
+            filters=filters,
+            whole=True,
+            wanted=lambda found: not _later(found.get(month_field) if month_field else None, self.charge.key.month),
+        )
+        return str(told["invoice_problem"])
+
+    def _addressee(self, row: Mapping[str, Any]) -> Addressee:
+        who = contact(dict(row), self.deps.settings.jestor.contracts.fields)
+        phone = read_phone(who.phone, shared_phones(self.deps.objects))
+        return Addressee(self.company.name, who.name or "cliente", phone.number, phone.problem)
+
+    def _park(self, document: Document, reason: str) -> None:
+        message = {
+            "version": 1,
+            "kind": "invoice",
+            "company": self.charge.company,
+            "contract": self.charge.key.contract,
+            "month": str(self.charge.key.month),
+            "document": document.document,
+            "reason": reason,
+            "safe_action": "Corrija o registro no Jestor e peça de novo: billing-ops invoices --again "
+            f"{self.charge.key.contract}",
+        }
+        self.deps.queues.park(message, group=document.document, dedup=f"invoice-{document.document}-{self.now:%Y%m%d}")
+
+
+def _is_news(invoice: Invoice, document: Document) -> bool:
+    if document.told == invoice.identity:
+        return False
+    # Paid after it was told: Omie may drop the boleto, and nobody needs to hear of the invoice again.
+    same_note = document.told_state in TO_SEND and document.nCodNF == invoice.nCodNF
+    return not (same_note and invoice.state in TO_SEND and invoice.paid)
+
+
+def _later(shown: object, month: BillingMonth) -> bool:
+    """Whether a record speaks of a later month already: a late word about an old invoice must not replace it."""
+    return isinstance(shown, str) and shown.strip()[:7] > str(month)
+
+
+def _jestor_id(charge: Charge) -> int:
+    return int(charge.key.contract.rpartition("-")[2])
+
+
+def shared_phones(objects: Objects) -> frozenset[str]:
+    try:
+        return frozenset(objects.get_json(SHARED_PHONES))
+    except ObjectMissing:
+        return frozenset()
+
+
+# --- Omie's words -------------------------------------------------------------------------------------------------
+
+
+def nfse_of(row: Mapping[str, Any]) -> Nfse:
+    """One of nfseEncontradas. A refused one shows in its letter or in its RPS."""
+    head, rps = row.get("Cabecalho") or {}, row.get("RPS") or {}
+    letter = str(head.get("cStatusNFSe") or "N")
+    if letter == "N" and str(rps.get("cStatusRPS") or "") == "003":
+        letter = "R"
+    known = {status.value for status in NfseStatus}
+    status = NfseStatus(letter if letter in known else "N")
+    return Nfse(status, int(head.get("nCodNF") or 0), str(head.get("nNumeroNFSe") or "").strip())
+
+
+def slip_of(title: Mapping[str, Any]) -> Slip:
+    """One of conta_receber_cadastro, without its boleto."""
+    due = parse_date(str(title["data_vencimento"]))
+    if due is None:
+        raise ValueError(f"title {title['codigo_lancamento_omie']} has no due date")
+    return Slip(
+        nCodTitulo=int(title["codigo_lancamento_omie"]),
+        due=due,
+        amount=parse_money(title["valor_documento"]),
+        paid=str(title.get("status_titulo") or "") in {"RECEBIDO", "LIQUIDADO", "PAGO"},
+    )
+
+
+def links(papers: Mapping[str, Any]) -> tuple[str, str]:
+    """(the durable page, a second durable link or ""): Omie's own PDF addresses expire within hours."""
+    portal, city = str(papers.get("cLinkPortal") or ""), str(papers.get("cUrlNFSe") or "")
+    pdf = str(papers.get("cPdfNFSe") or "")
+    durable = [link for link in (portal, city) if link]
+    second = pdf if pdf and not expires(pdf) else (city if portal else "")
+    return (durable[0] if durable else ""), second
+
+
+def expires(link: str) -> bool:
+    """Whether the address itself says that it ends (signed S3 links)."""
+    return any(f"{word}=" in link.lower() for word in ("expires", "x-amz-expires", "x-amz-signature", "signature"))
+
+
+def city_messages(status: Mapping[str, Any]) -> list[CityMessage]:
+    """The errors of StatusOS, newest first as Omie gives them."""
+    found: Iterable[Mapping[str, Any]] = (
+        message for rps in status.get("ListaRpsNfse") or [] for message in rps.get("mensagens") or []
+    )
+    return [
+        CityMessage(str(m.get("cCodigo") or ""), str(m.get("cDescricao") or "").strip(), str(m.get("cCorrecao") or ""))
+        for m in found
+        if str(m.get("cSituacao") or "ERRO") == "ERRO"
+    ]

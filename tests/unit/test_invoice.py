@@ -1,0 +1,245 @@
+"""An invoice's state, what Jestor is told of it, and the message as the customer reads it."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from billing.domain.invoice import (
+    TO_SEND,
+    Addressee,
+    CityMessage,
+    Invoice,
+    InvoiceState,
+    Nfse,
+    NfseStatus,
+    Slip,
+    assess,
+    record,
+    refusal,
+    typeable_line,
+    valid_nfse,
+    what_to_fix,
+)
+from billing.domain.month import BillingMonth
+
+DECEMBER = BillingMonth(2026, 12)
+LINK = "https://portal.omie.example/documentos/1a"
+BARCODE = "34199126900001200501790001043510049102015000"
+LINE = "34191.79001 01043.510047 91020.150008 9 12690000120050"
+SLIP = Slip(7, date(2026, 12, 10), 120050, link="https://portal.omie.example/boleto/7", barcode=BARCODE)
+TO = Addressee("Acme Tecnologia", "Padaria São João Ltda", "+5511988887771")
+ISSUED = Nfse(NfseStatus.ISSUED, 9, "44")
+
+
+def issued(*slips, nfse=ISSUED, **more):
+    return assess(nfse, slips or (SLIP,), link=LINK, **more)
+
+
+# --- the state
+
+
+@pytest.mark.parametrize(
+    ("invoice", "state", "awaits"),
+    [
+        (assess(Nfse(NfseStatus.NOT_YET)), InvoiceState.WAITING, "nfse"),
+        (assess(ISSUED, (SLIP,)), InvoiceState.WAITING, "link"),
+        (assess(ISSUED, link=LINK), InvoiceState.WAITING, "titulo"),
+        (issued(replace(SLIP, link="", barcode="")), InvoiceState.WAITING, "boleto"),
+        (issued(SLIP, replace(SLIP, nCodTitulo=8, link="", barcode="")), InvoiceState.WAITING, "boleto"),
+        (issued(replace(SLIP, link="", barcode=""), boleto_expected=False), InvoiceState.AUTHORISED, ""),
+        (issued(replace(SLIP, link="", barcode="", paid=True)), InvoiceState.AUTHORISED, ""),
+        (issued(), InvoiceState.AUTHORISED, ""),
+        (issued(told_nCodNF=9), InvoiceState.AUTHORISED, ""),
+        (issued(told_nCodNF=8), InvoiceState.SUBSTITUTED, ""),
+        (assess(Nfse(NfseStatus.CANCELLED, 9, "44")), InvoiceState.CANCELLED, ""),
+        (assess(Nfse(NfseStatus.REJECTED)), InvoiceState.REJECTED, ""),
+    ],
+)
+def test_what_omie_says_is_one_state(invoice, state, awaits):
+    assert (invoice.state, invoice.awaits) == (state, awaits)
+
+
+def test_of_several_nfses_the_issued_one_holds_and_of_those_the_newest():
+    old, new = Nfse(NfseStatus.ISSUED, 8, "43"), Nfse(NfseStatus.ISSUED, 9, "44")
+    assert valid_nfse([]) == Nfse(NfseStatus.NOT_YET)
+    assert valid_nfse([replace(old, status=NfseStatus.CANCELLED), new]) == new
+    assert valid_nfse([new, old, Nfse(NfseStatus.REJECTED)]) == new
+    assert valid_nfse([Nfse(NfseStatus.CANCELLED, 8), Nfse(NfseStatus.REJECTED)]).status is NfseStatus.REJECTED
+
+
+def test_one_document_has_one_identity_whatever_becomes_of_its_links():
+    assert issued().identity == issued(replace(SLIP, link="https://elsewhere")).identity
+    assert issued().identity == replace(issued(), link="https://elsewhere", pdf="x").identity
+    assert issued().identity == issued(told_nCodNF=8).identity
+    others = [
+        issued(nfse=replace(ISSUED, nCodNF=10)),
+        issued(replace(SLIP, due=date(2026, 12, 15))),
+        issued(replace(SLIP, barcode="")),
+        assess(Nfse(NfseStatus.CANCELLED, 9, "44")),
+        assess(Nfse(NfseStatus.REJECTED), messages=[CityMessage("E1", "a")]),
+        assess(Nfse(NfseStatus.REJECTED), messages=[CityMessage("E2", "a")]),
+    ]
+    assert len({issued().identity, *(other.identity for other in others)}) == 7
+
+
+# --- what Jestor is told
+
+
+def test_nothing_is_told_of_what_still_waits():
+    assert record(assess(Nfse(NfseStatus.NOT_YET)), DECEMBER, 120050, TO) == {}
+
+
+def test_an_authorised_invoice_is_told_whole():
+    told = record(issued(pdf="https://city.example/9"), DECEMBER, 120050, TO)
+    text = told.pop("whatsapp_text")
+    assert told == {
+        "month": "2026-12",
+        "billed_status": "Faturado",
+        "billed_amount": 1200.5,
+        "invoice_number": "44",
+        "invoice_link": LINK,
+        "invoice_pdf": "https://city.example/9",
+        "boleto_link": SLIP.link,
+        "boleto_barcode": LINE,
+        "due_date": "2026-12-10",
+        "whatsapp_phone": "+5511988887771",
+        "invoice_problem": "",
+    }
+    assert LINK in text
+
+
+@pytest.mark.parametrize(
+    ("invoice", "status"),
+    [
+        (assess(Nfse(NfseStatus.CANCELLED, 9, "44")), "NFS-e cancelada"),
+        (assess(Nfse(NfseStatus.REJECTED), messages=[CityMessage("E1", "x")]), "NFS-e rejeitada"),
+    ],
+)
+def test_what_must_not_be_sent_leaves_nothing_to_send(invoice, status):
+    told = record(invoice, DECEMBER, 120050, TO)
+    assert told["billed_status"] == status
+    assert told.keys() == record(issued(), DECEMBER, 120050, TO).keys()
+    sent = ("invoice_link", "invoice_pdf", "boleto_link", "boleto_barcode", "due_date", "whatsapp_phone")
+    assert not any(told[word] for word in (*sent, "whatsapp_text"))
+    assert told["invoice_problem"]
+
+
+def test_a_doubtful_phone_is_said_and_not_used():
+    told = record(issued(), DECEMBER, 120050, replace(TO, phone="", phone_problem="o telefone é fixo."))
+    assert (told["whatsapp_phone"], told["invoice_link"]) == ("", LINK)
+    assert told["invoice_problem"] == "WhatsApp não enviado: o telefone é fixo."
+
+
+# --- refused by the city
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("CNPJ do tomador inválido ou não cadastrado.", "Corrija o CNPJ/CPF do cliente no Jestor."),
+        ("O campo CEP do tomador é inválido", "Corrija o endereço do cliente no Jestor"),
+        ("O código do serviço informado não está habilitado para o prestador.", "Peça à contabilidade que confira o c"),
+        ("Alíquota do ISS divergente da cadastrada no município.", "Peça à contabilidade que confira a tributação"),
+        ("Certificado digital expirado", "Renove no Omie o certificado digital"),
+        ("Inscrição Municipal do prestador inválida", "Confira a inscrição municipal"),
+        ("Serviço temporariamente indisponível", "A prefeitura estava fora do ar"),
+        ("Erro interno 0x80", "Veja a mensagem da prefeitura na OS"),
+    ],
+)
+def test_a_refusal_says_what_to_fix_and_never_to_bill_again(text, fix):
+    messages = [CityMessage("E1", text), CityMessage("E0", "CNPJ do tomador inválido")]
+    assert what_to_fix(messages).startswith(fix)
+    assert what_to_fix(messages).endswith("Depois reenvie a NFS-e pela OS, no Omie. Não fature de novo.")
+    assert refusal(messages) == f"E1: {text}"
+
+
+def test_the_city_s_own_advice_comes_first_and_silence_is_said():
+    assert what_to_fix([CityMessage("E1", "x", "Informe o CEP.")]).startswith("Informe o CEP. Depois")
+    assert refusal([]) == "A prefeitura recusou a nota sem dizer o motivo."
+    assert what_to_fix([]).startswith("Veja a mensagem")
+
+
+# --- what the customer reads
+
+
+def text(invoice, amount=120050, to=TO):
+    return record(invoice, DECEMBER, amount, to)["whatsapp_text"]
+
+
+def test_the_message_of_an_ordinary_month():
+    assert text(issued()) == (
+        "Olá, Padaria São João Ltda! Sua fatura de dezembro de 2026 da Acme Tecnologia já está disponível.\n"
+        "\n"
+        "Valor: R$ 1.200,50\n"
+        "Vencimento: 10/12/2026\n"
+        f"Nota fiscal nº 44: {LINK}\n"
+        "\n"
+        "Boleto: https://portal.omie.example/boleto/7\n"
+        "Linha digitável:\n"
+        f"{LINE}\n"
+        "\n"
+        "Qualquer dúvida, é só responder a esta mensagem. Agradecemos a parceria!"
+    )
+
+
+def test_the_message_with_taxes_withheld_tells_what_is_to_be_paid():
+    assert "Valor: R$ 1.200,50\nValor a pagar: R$ 1.140,47 (com as retenções de impostos)\n" in text(
+        issued(replace(SLIP, amount=114047))
+    )
+
+
+def test_the_message_in_instalments_names_each():
+    first, second = SLIP, replace(SLIP, nCodTitulo=8, due=date(2027, 1, 10), link="https://b/8", barcode="")
+    assert (
+        "Valor: R$ 2.401,00\n"
+        f"Nota fiscal nº 44: {LINK}\n"
+        "\n"
+        "Parcela 1 de 2: R$ 1.200,50, vencimento 10/12/2026\n"
+        "Boleto: https://portal.omie.example/boleto/7\n"
+        f"Linha digitável:\n{LINE}\n"
+        "\n"
+        "Parcela 2 de 2: R$ 1.200,50, vencimento 10/01/2027\n"
+        "Boleto: https://b/8\n"
+        "\n"
+    ) in text(issued(second, first), amount=240100)
+
+
+def test_the_message_asks_nothing_of_who_has_paid():
+    written = text(issued(replace(SLIP, paid=True)))
+    assert "Já identificamos o pagamento: não há nada a pagar.\n" in written
+    assert "Boleto" not in written
+    assert "digitável" not in written
+
+
+def test_the_message_without_a_boleto_speaks_of_none():
+    written = text(issued(replace(SLIP, link="", barcode=""), boleto_expected=False))
+    assert "oleto" not in written
+    assert "\n\n\n" not in written
+
+
+def test_the_message_of_a_substituted_note_says_which_one_holds():
+    assert text(issued(told_nCodNF=8)).startswith(
+        "Olá, Padaria São João Ltda! A nota fiscal da sua fatura de dezembro de 2026 da Acme Tecnologia foi "
+        "substituída. Por favor, desconsidere a anterior: vale esta.\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (BARCODE, LINE),
+        (LINE, LINE),
+        ("".join(filter(str.isdigit, LINE)), LINE),
+        ("84670000001435900240200240500024384221010811", "84670000001435900240200240500024384221010811"),
+        (" 123 ", "123"),
+        ("", ""),
+    ],
+)
+def test_a_barcode_becomes_the_line_that_people_type(code, line):
+    assert typeable_line(code) == line
+
+
+def test_only_what_is_complete_is_sent():
+    assert {InvoiceState.AUTHORISED, InvoiceState.SUBSTITUTED} == TO_SEND
+    assert not Invoice(InvoiceState.AUTHORISED).paid
