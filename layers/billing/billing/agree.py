@@ -23,6 +23,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any, Final, NoReturn
 
+from billing.bill_batch import ADDITIONS, CREATION
 from billing.clock import Clock
 from billing.domain import agree as rules
 from billing.domain.agree import STOPS, Decision, Step, decide, digest_of, is_ours
@@ -82,24 +83,48 @@ class AgreeDeps:
     resting: dict[str, float] = field(default_factory=dict)
 
 
-def is_order(body: str) -> bool:
-    try:
-        return isinstance(json.loads(body).get("order"), dict)
-    except (ValueError, AttributeError):
-        return False
-
-
 def take(body: str, deps: AgreeDeps) -> dict[str, Any]:
     """One message {"order": ...} of the lane. Only a store that fails raises, and returns it to the queue."""
-    order = Hint.of(json.loads(body)["order"])
+    message = json.loads(body)["order"]
+    order = Hint.of(message)
     facts = {"contract": order.contract, "company": order.company, "source": order.source, "webhook": order.webhook}
     if order.company not in deps.settings.companies:
         return facts | {"outcome": "unknown company"}
+    if message.get("kind") == "boleto":
+        return facts | {"outcome": _make_boleto(int(message["nCodTitulo"]), order.company, deps)}
     try:
         return facts | {"outcome": _Order(order, deps).carry_out()}
     except Later as later:
         put_off(order, later.until, deps.queues, deps.urls.changes)
         return facts | {"outcome": later.why, "later": True}
+
+
+def _make_boleto(nCodTitulo: int, company: str, deps: AgreeDeps) -> str:
+    """Asked for again by who wants it, as long as Omie shows no boleto: so nothing is repeated here."""
+
+    def reserve() -> Slots:
+        return reserve_slots(company, deps)
+
+    try:
+        wait_turn(reserve(), clock=deps.clock, reserve=reserve)
+        deps.omie(company).gerar_boleto(nCodTitulo)
+    except Later as later:
+        return later.why
+    except OmieError as error:
+        if isinstance(error, Blocked | KeyRefused) or error.retry_after:
+            until = deps.clock.now().timestamp() + (error.retry_after or PAUSE_AFTER_KEY_REFUSED)
+            deps.lanes.block(company, until, error.text)
+        return f"boleto: {error.rule}"
+    return "boleto made"
+
+
+def reserve_slots(company: str, deps: AgreeDeps) -> Slots:
+    """One slot. Raises Later: the lane is stopped."""
+    first_call = deps.clock.now().timestamp() + HEAD_START
+    answer = deps.lanes.reserve(company, 1, first_call, interval_for(ORDERS_PER_MINUTE))
+    if isinstance(answer, BlockedUntil):
+        raise Later(answer.until, "lane blocked")
+    return answer
 
 
 def put_off(hint: Hint, until: float, queues: Messages, url: str) -> None:
@@ -144,18 +169,18 @@ class Circumstances:
         self.month = BillingMonth.containing(today)
         self.key = ChargeKey(code, self.month)
         before = ChargeKey(code, self.month.previous())
-        found = ledger.get_many([self.key, before])
+        guarded = [ChargeKey(code, self.month, kind) for kind in (CREATION, ADDITIONS)]
+        found = ledger.get_many([self.key, before, *guarded])
         self.charge, self.charge_before = found.get(self.key), found.get(before)
+        self.undecided = any(
+            one is not None and one.state in UNDECIDED for one in (self.charge, *map(found.get, guarded))
+        )
         run = runs.get(run_name(self.month, f"{MONTHLY}#{company}"))
         self.run_open = run is not None and run.status == "open"
 
     @property
     def billed(self) -> bool:
         return self.charge is not None and self.charge.state in FINAL
-
-    @property
-    def undecided(self) -> bool:
-        return self.charge is not None and self.charge.state in UNDECIDED
 
     @property
     def busy(self) -> bool:
@@ -256,12 +281,7 @@ class _Order:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def _reserve(self) -> Slots:
-        answer = self.deps.lanes.reserve(
-            self.order.company, 1, self.now() + HEAD_START, interval_for(ORDERS_PER_MINUTE)
-        )
-        if isinstance(answer, BlockedUntil):
-            raise Later(answer.until, "lane blocked")
-        return answer
+        return reserve_slots(self.order.company, self.deps)
 
     def _row(self) -> Contract | BadRow | None:
         """A Jestor that is away is asked once a minute, not once an order: the lane has other things to do."""

@@ -21,7 +21,6 @@ class LivingUrls:
     changes: str
     churns: str
     omie_writes: str
-    jestor_writes: str
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,337 @@
+"""The daily sweep: what no webhook told. Reads both sides in bulk, and looks closer only at what is not as it was.
+
+    Jestor, all rows ─┐
+                      ├─ per company and contract: decide ─┬─ agrees, as last time      nothing
+    Omie, all of it ──┘                                    ├─ agrees, or a new problem  remembered; problems reported
+                                                           ├─ differs                   an order in the lane (or listed)
+                                                           └─ stopped, or a stale hold  a hint for the churns
+
+What was found is remembered by a digest of both sides, so a day without changes costs the two lists and nothing more.
+It changes nothing itself: orders and hints look again before they act.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
+
+from billing.agree import both_digest, customer_digest, place_after, row_digest
+from billing.bill_batch import ADDITIONS, CREATION
+from billing.clock import Clock
+from billing.domain.agree import Decision, Step, decide, stops
+from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
+from billing.domain.contract import BadRow, Contract, ContractStatus
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.plan import OmieContract, shared_links
+from billing.hints import Hint
+from billing.jestor.client import JestorClient, JestorError, with_drafts
+from billing.jestor.field_map import check_fields, option_labels, to_contract
+from billing.omie.client import OmieClient
+from billing.omie.replies import OmieError
+from billing.plan_company import OmieIndex
+from billing.request_approval import Notifier
+from billing.settings import Settings
+from billing.store.contracts import Remembered
+from billing.store.objects import report_key
+from billing.store.ports import Charges, Contracts, Messages, Objects, Runs
+from billing.store.runs import run_name
+from billing.store.secrets import SecretError
+
+CHUNK: Final = 100
+FINAL: Final = frozenset({State.BILLED, State.PARKED})
+SHOWN: Final = 50
+"""Lines of each kind in the short text."""
+
+Row = Contract | BadRow
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SweepUrls:
+    churns: str
+    omie_writes: str
+
+
+@dataclass(frozen=True)
+class SweepDeps:
+    settings: Settings
+    jestor: Callable[[], JestorClient]
+    omie: Callable[[str], OmieClient]
+    ledger: Charges
+    runs: Runs
+    contracts: Contracts
+    objects: Objects
+    queues: Messages
+    notifier: Notifier
+    clock: Clock
+    urls: SweepUrls
+
+
+@dataclass
+class Found:
+    """What one company's sweep found. Each entry {"contract", "nCodCtr", "what", "why"}; `why` is Portuguese."""
+
+    contracts: int = 0
+    agreed: int = 0
+    ordered: list[dict[str, Any]] = field(default_factory=list)
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    holds: list[dict[str, Any]] = field(default_factory=list)
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    known_problems: list[dict[str, Any]] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def news(self) -> int:
+        return len(self.ordered) + len(self.listed) + len(self.holds) + len(self.problems) + bool(self.stopped)
+
+
+def sweep_contracts(event: Mapping[str, Any], deps: SweepDeps) -> dict[str, Any]:
+    """Sweeps `event["companies"]` (all, if it names none); `event["list"]`: changes nothing, whatever the settings say.
+
+    Answers {"at", "companies": {company: counts}, "report": {"json", "text"}, "found"}.
+
+    Raises:
+        JestorError: Jestor cannot be read, or its table no longer fits the settings: nothing was looked at.
+    """
+    now = deps.clock.now()
+    wanted = sorted(set(event.get("companies") or deps.settings.companies) & set(deps.settings.companies))
+    source = str(event.get("source") or "sweep")
+    rows = _rows(deps)
+    by_company: dict[str, Found] = {}
+    for company in wanted:
+        sweep = _Sweep(company, rows, deps, source, lists=bool(event.get("list")))
+        by_company[company] = sweep.run()
+    name = f"sweep-{now.astimezone(SAO_PAULO):%Y%m%dT%H%M%S}"
+    month = BillingMonth.of(now)
+    keys = {"json": report_key(month, f"{name}.json"), "text": report_key(month, f"{name}.txt")}
+    text = _text(by_company, deps.settings)
+    details = {company: vars(found) for company, found in by_company.items()}
+    deps.objects.put_json(keys["json"], {"at": now.isoformat(), "source": source, "companies": details})
+    deps.objects.put_text(keys["text"], text)
+    news = sum(found.news for found in by_company.values())
+    if news:
+        deps.notifier.send(f"Jestor e Omie: {news} diferença(s) na conferência diária", text)
+    return {
+        "at": now.isoformat(),
+        "found": news,
+        "companies": {company: _counts(found) for company, found in by_company.items()},
+        "report": keys,
+    }
+
+
+def _rows(deps: SweepDeps) -> list[Row]:
+    jestor, settings = deps.jestor(), deps.settings
+    table_map = settings.jestor.contracts
+    properties = jestor.properties(table_map.table)
+    if problems := check_fields(properties, table_map):
+        raise JestorError("; ".join(problems), table=table_map.table, fix="Nada foi conferido.")
+    options = option_labels(properties)
+    drafts = with_drafts(table_map.fields.draft)
+    return [
+        to_contract(raw, table_map, settings.company_by_label, options)
+        for raw in jestor.iter_records(table_map.table, filters=[drafts], select=table_map.select)
+    ]
+
+
+class _Sweep:
+    """One company."""
+
+    def __init__(self, company: str, rows: list[Row], deps: SweepDeps, source: str, *, lists: bool) -> None:
+        self.company = company
+        self.rows = rows
+        self.deps = deps
+        self.source = source
+        settings = deps.settings.companies[company]
+        self.mends = settings.sweep == "mend" and not lists
+        self.writes_nothing = lists
+        self.churn = settings.churn.action
+        self.policy = settings.policy(company)
+        self.now = deps.clock.now()
+        self.today = self.now.astimezone(SAO_PAULO).date()
+        self.month = BillingMonth.containing(self.today)
+        self.found = Found()
+
+    def run(self) -> Found:
+        """Whatever keeps a company from being read stops that company alone."""
+        try:
+            index = OmieIndex.read(self.deps.omie(self.company).iter_contratos(), _named(self.rows), self.today)
+        except (OmieError, SecretError) as error:
+            self.found.stopped = f"O Omie não pôde ser lido: {error}"
+            return self.found
+        run = self.deps.runs.get(run_name(self.month, f"{MONTHLY}#{self.company}"))
+        run_open = run is not None and run.status == "open"
+        rivals = shared_links(self.rows)
+        for chunk in _chunks(self._concerned(index), CHUNK):
+            self._look_at(chunk, rivals, run_open=run_open)
+        everybody = {row.code for row in self.rows}
+        for code, omie in index.by_code.items():
+            if code not in everybody:
+                decision = decide(None, omie, policy=self.policy, today=self.today)
+                if decision.problem:
+                    self._problem(code, omie, decision, known=False)
+        return self.found
+
+    def _concerned(self, index: OmieIndex) -> Iterator[tuple[Row, OmieContract | None]]:
+        """This company's rows, and those of others that have a contract here."""
+        for row in self.rows:
+            omie = index.find(row)
+            if omie is not None or row.company == self.company:
+                yield row, omie
+
+    def _look_at(
+        self, chunk: list[tuple[Row, OmieContract | None]], rivals: Mapping[int, tuple[str, ...]], *, run_open: bool
+    ) -> None:
+        codes = [row.code for row, _ in chunk]
+        memories = self.deps.contracts.get_many(codes)
+        kinds = (MONTHLY, CREATION, ADDITIONS)
+        charges = self.deps.ledger.get_many(ChargeKey(code, self.month, kind) for code in codes for kind in kinds)
+        held = self.deps.ledger.held_many(codes)
+        for row, omie in chunk:
+            memory = memories.get(row.code) or Remembered(row.code)
+            mine = [charges.get(ChargeKey(row.code, self.month, kind)) for kind in kinds]
+            self.found.contracts += 1
+            if self._hold(row, mine[0], held=row.code in held) or memory.doubt_until > self.now.timestamp():
+                continue
+            billed = mine[0] is not None and mine[0].state in FINAL
+            undecided = any(charge is not None and charge.state in UNDECIDED for charge in mine)
+            place = memory.place(self.company)
+            decision = decide(
+                row,
+                omie,
+                policy=self.policy,
+                today=self.today,
+                churn=self.churn,
+                billed=billed,
+                busy=undecided or (run_open and not billed),
+                ours=place is not None and place.stopped,
+                rivals=tuple(code for code in rivals.get(omie.nCodCtr, ()) if code != row.code) if omie else (),
+            )
+            self._judge(row, omie, decision, memory)
+
+    def _hold(self, row: Row, charge: Charge | None, *, held: bool) -> bool:
+        """Whether a hold or its lack is the matter: that is the churns' business, and what comes after it too."""
+        active = isinstance(row, Contract) and row.status is ContractStatus.ACTIVE and row.company == self.company
+        charge_held = charge is not None and charge.state is State.HELD
+        if not (active and (held or charge_held)):
+            return False
+        entry = _entry(row, None, "hold", "Retido, mas ativo no Jestor: a retenção será conferida e retirada.")
+        self.found.holds.append(entry)
+        if self.mends:
+            self._hint(row)
+        return True
+
+    def _judge(self, row: Row, omie: OmieContract | None, decision: Decision, memory: Remembered) -> None:
+        if omie is None:
+            self.found.agreed += 1  # a plan will create it, or nobody expects it here
+            return
+        place = memory.place(self.company)
+        known = place is not None and place.digest == both_digest(row, omie, decision)
+        if decision.waits:
+            self.found.waiting.append(_entry(row, omie, decision.waits, f"Vale a partir de {decision.month}."))
+            if decision.waits == "date" and not known:
+                self._remember(row, omie, decision, memory)
+        elif decision.writes or self._customer_changed(row, memory) or (memory.waits == "run" and decision.agrees):
+            self._mend(row, omie, decision)
+        elif decision.problem:
+            self._problem(row.code, omie, decision, known=known)
+            if not known:
+                self._remember(row, omie, decision, memory)
+        else:
+            self.found.agreed += 1
+            if not known or memory.waits:
+                self._remember(row, omie, decision, memory)
+
+    def _customer_changed(self, row: Row, memory: Remembered) -> bool:
+        active = isinstance(row, Contract) and row.status is ContractStatus.ACTIVE and row.company == self.company
+        return (
+            isinstance(row, Contract) and active and bool(memory.customer) and memory.customer != customer_digest(row)
+        )
+
+    def _mend(self, row: Row, omie: OmieContract, decision: Decision) -> None:
+        steps = " ".join(map(str, decision.steps)) or "customer"
+        entry = _entry(row, omie, steps, "; ".join(decision.changes) or "cadastro do cliente")
+        if not self.mends:
+            self.found.listed.append(entry)
+            return
+        self.found.ordered.append(entry)
+        if stops(row) and row.company == self.company:
+            self._hint(row)  # its hold first, then the order
+            return
+        order = replace(self._as_hint(row), company=self.company)
+        self.deps.queues.send(
+            self.deps.urls.omie_writes,
+            {"order": order.message()},
+            self.company,
+            f"sweep-{row.code}-{self.now:%Y%m%dT%H%M}",
+        )
+
+    def _problem(self, code: str, omie: OmieContract, decision: Decision, *, known: bool) -> None:
+        entry = {"contract": code, "nCodCtr": omie.nCodCtr, "what": str(Step.TELL), "why": decision.problem}
+        (self.found.known_problems if known else self.found.problems).append(entry)
+
+    def _remember(self, row: Row, omie: OmieContract, decision: Decision, memory: Remembered) -> None:
+        """Whoever is at work on the contract meanwhile knows better: then nothing is written."""
+        if self.writes_nothing:
+            return
+        place = place_after(row, omie, decision, memory, self.company, wrote=False)
+        new = replace(memory.with_place(self.company, place), waits=decision.waits)
+        if isinstance(row, Contract) and row.company in {self.company, ""}:
+            new = replace(new, row=row_digest(row))
+            if decision.agrees and row.status is ContractStatus.ACTIVE:
+                new = replace(new, customer=customer_digest(row), amount=omie.own_total)
+        self.deps.contracts.put(new)
+
+    def _as_hint(self, row: Row) -> Hint:
+        return Hint(row.code, row.jestor_id, source=self.source, received_at=self.now.isoformat())
+
+    def _hint(self, row: Row) -> None:
+        dedup = f"sweep-{row.code}-{self.now:%Y%m%dT%H%M}"
+        self.deps.queues.send(self.deps.urls.churns, self._as_hint(row).message(), row.code, dedup)
+
+
+def _named(rows: Iterable[Row]) -> set[int]:
+    return {row.omie_id for row in rows if isinstance(row, Contract) and row.omie_id is not None}
+
+
+def _entry(row: Row, omie: OmieContract | None, what: str, why: str) -> dict[str, Any]:
+    return {"contract": row.code, "nCodCtr": omie.nCodCtr if omie else None, "what": what, "why": why}
+
+
+def _counts(found: Found) -> dict[str, Any]:
+    lists = {name: len(value) for name, value in vars(found).items() if isinstance(value, list)}
+    return {"contracts": found.contracts, "agreed": found.agreed, "stopped": found.stopped} | lists
+
+
+_TITLES: Final[Mapping[str, str]] = {
+    "ordered": "Serão acertados no Omie",
+    "listed": "Diferem (a configuração só manda listar)",
+    "holds": "Retenções a conferir",
+    "waiting": "Esperam a sua vez",
+    "problems": "Precisam de uma pessoa",
+    "known_problems": "Já conhecidos, ainda sem solução",
+}
+
+
+def _text(by_company: Mapping[str, Found], settings: Settings) -> str:
+    lines: list[str] = []
+    for company, found in by_company.items():
+        lines.append(f"{settings.companies[company].name}: {found.contracts} contratos, {found.agreed} conferem.")
+        lines += [found.stopped] if found.stopped else []
+        for name, title in _TITLES.items():
+            entries = getattr(found, name)
+            if entries:
+                lines.append(f"{title}: {len(entries)}")
+                lines += [f"  {entry['contract']}: {entry['why']}" for entry in entries[:SHOWN]]
+                lines += [f"  ... e mais {len(entries) - SHOWN}"] if len(entries) > SHOWN else []
+    return "\n".join(lines) + "\n"
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
