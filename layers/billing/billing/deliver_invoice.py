@@ -18,6 +18,7 @@ is put to Omie twice within the minute in which it refuses repetitions.
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -38,7 +39,7 @@ from billing.domain.invoice import (
 )
 from billing.domain.money import parse_money
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.jestor.client import BadAnswer, JestorRefused
+from billing.jestor.client import JestorRefused
 from billing.jestor.field_map import contact
 from billing.omie.mapping import parse_date
 from billing.phone import read_phone
@@ -48,7 +49,7 @@ from billing.store.objects import ObjectMissing
 from billing.update_jestor import bring, drafts_too
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from billing.clock import Clock
     from billing.jestor.client import JestorClient
@@ -63,6 +64,8 @@ SHARED_PHONES: Final = "phones/shared.json"
 """Marks of the phones that several customers have, kept by the daily sweep."""
 ORDER_DIGITS: Final = 15
 """Omie pads an order's number (cNumOS) with zeros; webhooks leave them out."""
+OTHER_NUMBERS: Final = ("numero_pedido", "nIdNf", "nCodTitulo")
+"""By which a hint may name its order; the last costs an error of Omie's when the title is gone."""
 ASK_FOR_BOLETO_EVERY: Final = timedelta(days=1)
 
 
@@ -104,40 +107,62 @@ def deliver_invoice(hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
         return answer
     if deps.lanes.get(company).blocked_until > deps.clock.now().timestamp():
         raise ComeAgain(f"the lane of {company} is blocked")
-    omie = deps.omie(company)
-    nCodOS = _order_of(hint, omie)
-    charge = _charge_of(hint, company, nCodOS, deps.ledger) if nCodOS else None
-    if nCodOS is None or charge is None or charge.state is not State.BILLED:
+    if hint.get("nCodOS"):
+        return answer | _deliver(int(hint["nCodOS"]), hint, deps)
+    named = next(((name, hint[name]) for name in OTHER_NUMBERS if hint.get(name)), None)
+    if named is None:
         return answer
-    answer |= {"contract": charge.key.contract, "month": str(charge.key.month)}
-    now, holder = deps.clock.now(), deps.new_holder()
-    key = document_key(company, nCodOS)
-    document = deps.documents.take(key, holder=holder, now=now, until=now + HELD_FOR)
-    if document is None:
-        raise ComeAgain(f"document {key} is in other hands")
-    if _seen_since(document, hint):
-        deps.documents.put(document, holder=holder)
-        return answer | {"outcome": "seen"}
-    document = replace(document, contract=charge.key.contract, month=str(charge.key.month))
-    delivery = _Delivery(charge, nCodOS, omie, deps)
-    document, outcome = delivery.bring(document, again=bool(hint.get("again")))
-    deps.documents.put(document, holder=holder)
+    with _held(document_key(company, "-".join(map(str, named))), deps) as held:
+        if _seen_since(held.document, hint):
+            return answer | {"outcome": "seen"}
+        held.document = replace(held.document, looked_at=deps.clock.now().isoformat())
+        nCodOS = _order_of(*named, deps.omie(company))
+        return answer | _deliver(nCodOS, hint, deps) if nCodOS else answer
+
+
+def _deliver(nCodOS: int, hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
+    company = str(hint["company"])
+    charge = _charge_of(hint, company, nCodOS, deps.ledger)
+    if charge is None or charge.state is not State.BILLED:
+        return {}
+    answer = {"contract": charge.key.contract, "month": str(charge.key.month)}
+    with _held(document_key(company, nCodOS), deps) as held:
+        if _seen_since(held.document, hint):
+            return answer | {"outcome": "seen"}
+        document = replace(held.document, contract=charge.key.contract, month=str(charge.key.month))
+        delivery = _Delivery(charge, nCodOS, deps.omie(company), deps)
+        held.document, outcome = delivery.bring(document, again=bool(hint.get("again")))
     return answer | {"outcome": outcome}
 
 
-def _order_of(hint: Mapping[str, Any], omie: OmieClient) -> int | None:
-    """The order a hint speaks of. A title's webhook names it by number, or not at all."""
-    if hint.get("nCodOS"):
-        return int(hint["nCodOS"])
-    named: Json = {}
-    if hint.get("numero_pedido"):
-        named = {"cNumOS": str(hint["numero_pedido"]).strip().zfill(ORDER_DIGITS)}
-    elif hint.get("nIdNf"):
-        named = {"nCodNF": int(hint["nIdNf"])}
-    elif hint.get("nCodTitulo"):
-        movement = omie.movimento_do_titulo(int(hint["nCodTitulo"]))
+@dataclass
+class _Held:
+    """A document in our hands."""
+
+    document: Document
+
+
+@contextmanager
+def _held(key: str, deps: InvoiceDeps) -> Iterator[_Held]:
+    """Put back as the body leaves it. Not after an exception: then it stays ours until the time is over."""
+    now, holder = deps.clock.now(), deps.new_holder()
+    document = deps.documents.take(key, holder=holder, now=now, until=now + HELD_FOR)
+    if document is None:
+        raise ComeAgain(f"document {key} is in other hands")
+    held = _Held(document)
+    yield held
+    deps.documents.put(held.document, holder=holder)
+
+
+def _order_of(name: str, number: object, omie: OmieClient) -> int | None:
+    """The order of a title's webhook, which names it by its number or not at all."""
+    if name == "nCodTitulo":
+        movement = omie.movimento_do_titulo(int(str(number)))
         return int(movement.get("nCodOS") or 0) or None if movement else None
-    found = omie.nfses_da_os(**named) if named else []
+    if name == "nIdNf":
+        found = omie.nfses_da_os(nCodNF=int(str(number)))
+    else:
+        found = omie.nfses_da_os(cNumOS=str(number).strip().zfill(ORDER_DIGITS))
     orders = {int(row.get("OrdemServico", {}).get("nCodigoOS") or 0) for row in found} - {0}
     return orders.pop() if len(orders) == 1 else None
 
@@ -182,9 +207,11 @@ class _Delivery:
             return document, "same"
         try:
             problem = self._tell(invoice)
-        except (JestorRefused, BadAnswer) as refused:
-            self._park(document, str(refused))
-            return replace(document, problem=str(refused)), "parked"
+        except JestorRefused as refused:
+            reason = str(refused)
+            if document.problem != reason:
+                self._park(document, reason)
+            return replace(document, problem=reason), "parked"
         told = replace(
             document,
             problem=problem,

@@ -48,7 +48,7 @@ def update_jestor(message: Mapping[str, Any], deps: UpdateDeps) -> dict[str, Any
         written = bring(
             deps.jestor(), table, record_id, message["data"], clock=deps.clock, filters=drafts_too(deps.settings, table)
         )
-    except (JestorRefused, BadAnswer) as refused:
+    except JestorRefused as refused:
         deps.queues.park(
             {
                 **answer,
@@ -99,7 +99,7 @@ def bring(
 
     Raises:
         JestorRefused: there is no such record, or Jestor will not have it so.
-        JestorUnavailable: not now.
+        JestorUnavailable, BadAnswer: not now.
     """
     for attempt in range(1, ATTEMPTS + 1):
         row = jestor.get(table, record_id, filters=filters)
@@ -111,10 +111,10 @@ def bring(
             return ()
         try:
             jestor.update(table, record_id, data if whole else {field: data[field] for field in differing}, once=True)
-        except JestorUnavailable as error:
+        except (JestorUnavailable, BadAnswer) as error:
             if attempt == ATTEMPTS:
                 raise
-            clock.sleep(wait_before(attempt, error.retry_after))
+            clock.sleep(wait_before(attempt, getattr(error, "retry_after", None)))
         else:
             return differing
     raise AssertionError("the last attempt returns or raises")

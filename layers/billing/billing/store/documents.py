@@ -59,7 +59,8 @@ class Document:
     boleto_asked_at: str = ""
 
 
-def document_key(company: str, nCodOS: int) -> str:
+def document_key(company: str, nCodOS: int | str) -> str:
+    """Of an order; or of another name of it ("numero_pedido-12"), under which only the last look is kept."""
     return f"{company}#{nCodOS}"
 
 

@@ -1,0 +1,538 @@
+"""One invoice, from Omie's webhooks to the Jestor record: once per document, whatever comes, gets lost or dies."""
+
+import json
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+
+from billing.deliver_invoice import ComeAgain, deliver_invoice, expires, links, nfse_of
+from billing.domain.charge import ChargeKey
+from billing.domain.invoice import NfseStatus
+from billing.domain.month import BillingMonth
+from billing.jestor.client import BadAnswer, JestorUnavailable
+from billing.omie.replies import OmieError
+from billing.phone import mark, read_phone
+from billing.receive_webhook import _invoice_hints
+from billing.store.documents import HoldLost
+from simulators.jestor.faults import OF_A_CALL
+from simulators.lab import Killed, Lab, demo_settings
+from simulators.omie import invoices
+from simulators.omie.faults import Fault
+from simulators.omie.switches import Switches
+from simulators.world import CONTRACTS_TABLE, INVOICE_FIELDS
+
+DECEMBER = BillingMonth(2026, 12)
+DELAY = 75.0
+COME_AGAIN = 720.0
+MANY = 20
+FIELD = INVOICE_FIELDS
+
+
+class Office:
+    """A billed month of one company, Omie's webhooks into a queue, and the queue into deliver_invoice."""
+
+    def __init__(self, contracts=4, *, switches=None, step=None, **invoice):
+        settings = demo_settings()
+        acme = settings.companies["acme"]
+        acme = acme.model_copy(update={"invoice": acme.invoice.model_copy(update=invoice)})
+        settings = settings.model_copy(update={"companies": {"acme": acme}})
+        self.lab = Lab(contracts, clean=True, switches=switches, settings=settings)
+        self.lab.omie.outbox.subscribe("http://receiver")
+        self.lab.run(companies=["acme"])
+        self.lab.step = step
+        charges = self.lab.ledger.by_month("acme", DECEMBER)
+        self.charges = {charge.key.contract: charge for charge in charges if charge.nCodOS}
+        self.queue = []
+        self.outcomes = []
+
+    @property
+    def first(self):
+        return next(iter(self.charges.values()))
+
+    def app(self):
+        return self.lab.omie.apps["acme"]
+
+    def order(self, charge):
+        return self.app().orders[charge.nCodOS]
+
+    def receive(self, copies=1, mangle=lambda hints: hints):
+        """What Omie has to tell by now comes in and is queued."""
+        self.lab.omie.advance(self.lab.now())
+        hints = []
+        while due := self.lab.omie.outbox.due(self.lab.now()):
+            for message in due:
+                self.lab.omie.outbox.report(message, self.lab.now(), ok=True)
+                content = json.loads(message.body)
+                for hint in _invoice_hints("acme", content["topic"], content["event"]):
+                    at = datetime.fromtimestamp(message.born, self.lab.clock.now().tzinfo)
+                    hints += [hint.message | {"received_at": at.isoformat(), "source": "webhook"}] * copies
+        self.queue += [(self.lab.now() + DELAY, hint) for hint in mangle(hints)]
+
+    def hint(self, charge, **more):
+        received = self.lab.clock.now().isoformat()
+        hint = {"company": "acme", "nCodOS": charge.nCodOS, "received_at": received, "source": "operator"}
+        return hint | more
+
+    def work(self):
+        """Until the queue is empty; what is raised comes again after the queue's time-out."""
+        while self.queue:
+            self.queue.sort(key=lambda entry: entry[0])
+            at, hint = self.queue.pop(0)
+            self.lab.clock.advance(max(0.0, at - self.lab.now()))
+            try:
+                self.outcomes.append(deliver_invoice(hint, self.lab.invoice_deps())["outcome"])
+            except (ComeAgain, OmieError, JestorUnavailable, BadAnswer, HoldLost, Killed):
+                self.queue.append((self.lab.now() + COME_AGAIN, hint))
+                self.outcomes.append("again")
+                assert self.outcomes.count("again") < MANY
+
+    def days_go_by(self, seconds=60.0, **more):
+        self.lab.clock.advance(seconds)
+        self.receive(**more)
+        self.work()
+
+    def look(self, charge=None, **more):
+        self.lab.clock.advance(61.0)
+        return deliver_invoice(self.hint(charge or self.first, **more), self.lab.invoice_deps())
+
+    def row(self, charge=None):
+        return self.lab.jestor.tables[CONTRACTS_TABLE].rows[int((charge or self.first).key.contract[4:])]
+
+    def shown(self, charge=None):
+        return {word: self.row(charge)[field] for word, field in FIELD.items()}
+
+    def writes(self, charge=None):
+        records = self.lab.jestor.book()["records"][CONTRACTS_TABLE]
+        return records.get((charge or self.first).key.contract[4:], [])
+
+    def document(self, charge=None):
+        key = f"acme#{(charge or self.first).nCodOS}"
+        return self.lab.documents.get_many([key])[key]
+
+    def calls(self, method):
+        return self.lab.omie.book.methods[method].count
+
+
+def assert_each_was_told_once(office):
+    for charge in office.charges.values():
+        assert len(office.writes(charge)) == 1, charge.key
+        shown = office.shown(charge)
+        assert shown["billed_status"] == "Faturado"
+        assert shown["billed_amount"] == charge.amount / 100
+        assert shown["month"] == "2026-12"
+        assert shown["invoice_link"].endswith(f"/documentos/{charge.nCodOS:x}")
+
+
+# --- the good day
+
+
+def test_every_invoice_is_told_once_and_whole_whatever_webhooks_spoke_of_it():
+    office = Office()
+    office.days_go_by(40.0)
+    office.days_go_by(60.0)
+    office.days_go_by()
+
+    assert_each_was_told_once(office)
+    assert set(office.outcomes) <= {"waiting", "authorised", "seen", "same"}
+    for charge in office.charges.values():
+        (write,) = office.writes(charge)
+        assert set(FIELD.values()) <= set(write["data"])
+        shown = office.shown(charge)
+        order = office.order(charge)
+        title = office.app().titles[office.app().titles_of_order[charge.nCodOS][0]]
+        assert shown["invoice_number"] == str(order.nfse)
+        assert shown["due_date"] == title.due.isoformat()
+        assert shown["boleto_link"].endswith(f"/boleto/{title.nCodTitulo:x}")
+        line = "".join(filter(str.isdigit, shown["boleto_barcode"]))
+        assert (line[:4], line[-14:]) == (title.boleto.barcode[:4], title.boleto.barcode[5:19])
+        for said in (shown["invoice_link"], shown["boleto_link"], shown["boleto_barcode"], "dezembro de 2026"):
+            assert said in shown["whatsapp_text"]
+        assert shown["whatsapp_phone"] == read_phone(phone_of(office, charge)).number
+
+
+def test_many_webhooks_of_one_invoice_are_one_look():
+    office = Office()
+    before = Counter({m: office.calls(m) for m in ("ListarNFSEs", "ObterNFSe", "ObterBoleto")})
+    breaches = list(office.lab.omie.book.breaches)
+    office.lab.clock.advance(90.0)
+    office.receive(copies=2)
+    assert len(office.queue) >= 6 * len(office.charges)
+    office.work()
+
+    assert_each_was_told_once(office)
+    for method in before:
+        # a title's webhook names its order by number: one more question, word for word another
+        assert office.calls(method) - before[method] <= 8 * len(office.charges), method
+    assert office.calls("ObterNFSe") - before["ObterNFSe"] == len(office.charges)
+    assert office.lab.omie.book.breaches == breaches
+
+
+def test_the_second_pdf_link_does_not_expire():
+    office = Office()
+    office.days_go_by(90.0)
+    assert "prefeitura" in office.shown()["invoice_pdf"]
+    assert not expires(office.shown()["invoice_pdf"])
+
+
+# --- whatever comes, in whatever order
+
+
+def test_doubled_late_and_reordered_webhooks_tell_once():
+    office = Office()
+    for seconds in (5.0, 20.0, 15.0, 30.0):
+        office.days_go_by(seconds, copies=3, mangle=lambda hints: hints[::-1])
+    office.days_go_by()
+
+    assert_each_was_told_once(office)
+
+
+@pytest.mark.parametrize("name", ["nCodOS", "nIdNf", "nCodTitulo", "numero_pedido"])
+def test_a_hint_may_name_the_invoice_by_any_of_its_numbers(name):
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    office.lab.omie.advance(office.lab.now())
+    order = office.order(office.first)
+    numbers = {
+        "nCodOS": order.nCodOS,
+        "nIdNf": order.nCodNF,
+        "nCodTitulo": office.app().titles_of_order[order.nCodOS][0],
+        "numero_pedido": order.cNumOS.lstrip("0"),
+    }
+    hint = dict.fromkeys(numbers) | {name: numbers[name], "company": "acme", "received_at": None}
+    answer = deliver_invoice(hint, office.lab.invoice_deps())
+    assert answer == {
+        "company": "acme",
+        "contract": office.first.key.contract,
+        "month": "2026-12",
+        "outcome": "authorised",
+    }
+
+
+def test_what_is_not_ours_is_left_alone():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    for hint in (
+        {"nCodOS": 999},
+        {"nCodTitulo": 999},
+        {"nIdNf": 999},
+        {"numero_pedido": "999"},
+        {},
+        {"company": "elsewhere", "nCodOS": office.first.nCodOS},
+    ):
+        assert deliver_invoice({"company": "acme"} | hint, office.lab.invoice_deps())["outcome"] == "not_ours"
+    assert office.writes() == []
+
+
+def test_a_charge_adopted_without_its_order_is_found_by_its_contract():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    first = office.first
+    key = ChargeKey(first.key.contract, DECEMBER)
+    item = office.lab.ledger._charges[key]
+    del item["order"]
+    item["nCodOS"] = None
+    hint = {"company": "acme", "nCodOS": first.nCodOS}
+    assert deliver_invoice(hint, office.lab.invoice_deps())["outcome"] == "not_ours"
+    named = hint | {"contract": first.key.contract, "month": "2026-12"}
+    assert deliver_invoice(named, office.lab.invoice_deps())["outcome"] == "authorised"
+    item["nCodOS"] = 1
+    assert deliver_invoice(named, office.lab.invoice_deps())["outcome"] == "not_ours"
+
+
+def test_an_echo_of_our_own_write_or_a_payment_tells_nothing_new():
+    office = Office(2)
+    office.days_go_by(90.0)
+    office.days_go_by()
+    title = office.app().titles[office.app().titles_of_order[office.first.nCodOS][0]]
+    title.boleto = None
+    title.receipts.append(
+        type("R", (), {"paid": title.amount, "discount": 0, "interest": 0, "fine": 0, "day": title.due})()
+    )
+    assert office.look()["outcome"] == "same"
+    assert office.look()["outcome"] == "same"
+    assert len(office.writes()) == 1
+
+
+# --- the city refuses, the note is cancelled, substituted
+
+
+def test_a_refused_note_says_why_and_what_to_fix_and_goes_out_once_it_is_put_right():
+    office = Office(2, switches=Switches(nfse_rejected_share=1.0))
+    office.days_go_by(90.0)
+    shown = office.shown()
+    assert shown["billed_status"] == "NFS-e rejeitada"
+    assert "O que fazer: " in shown["invoice_problem"]
+    assert shown["invoice_link"] in (None, "")
+    assert shown["whatsapp_text"] in (None, "")
+    assert office.look()["outcome"] == "same"
+
+    office.lab.omie.switches.nfse_rejected_share = 0.0
+    resend(office)
+    office.days_go_by(90.0)
+    assert office.shown()["billed_status"] == "Faturado"
+    assert office.shown()["invoice_problem"] in (None, "") or "WhatsApp" in office.shown()["invoice_problem"]
+    assert [write["data"][FIELD["billed_status"]] for write in office.writes()] == ["NFS-e rejeitada", "Faturado"]
+
+
+def resend(office):
+    for charge in office.charges.values():
+        invoices.send_rps(office.lab.omie.sim, office.app(), office.order(charge), office.lab.now())
+    office.app().changed()
+
+
+def cancel(office, charge):
+    invoices.cancel_order(office.lab.omie.sim, office.app(), office.order(charge), office.lab.now(), nfse=True)
+
+
+def test_a_cancelled_note_leaves_nothing_to_send():
+    office = Office(2)
+    office.days_go_by(90.0)
+    number = office.shown()["invoice_number"]
+    cancel(office, office.first)
+    office.days_go_by()
+    shown = office.shown()
+    assert (shown["billed_status"], shown["invoice_number"]) == ("NFS-e cancelada", number)
+    sent = ("invoice_link", "invoice_pdf", "boleto_link", "boleto_barcode", "whatsapp_phone", "whatsapp_text")
+    assert not any(shown[word] for word in sent)
+    assert office.look()["outcome"] == "same"
+    assert len(office.writes()) == 2
+
+
+def test_a_substituted_note_is_sent_as_such():
+    office = Office(2)
+    office.days_go_by(90.0)
+    order = office.order(office.first)
+    order.nCodNF, order.nfse = office.app().new_id(), 900
+    office.app().invoices[order.nCodNF] = order
+    office.app().changed()
+    assert office.look()["outcome"] == "substituted"
+    assert office.shown()["billed_status"] == "NFS-e substituída"
+    assert "substituída" in office.shown()["whatsapp_text"]
+    assert office.look()["outcome"] == "same"
+
+
+# --- the boleto
+
+
+def test_an_invoice_waits_for_its_boleto_and_for_no_longer_than_the_settings_say():
+    office = Office(2, switches=Switches(boleto="on_request"), wait_for_boleto_hours=24)
+    office.days_go_by(90.0)
+    assert office.document().awaits == "boleto"
+    assert office.writes() == []
+    office.lab.clock.advance(23 * 3600)
+    assert office.look()["outcome"] == "waiting"
+    office.lab.clock.advance(3600)
+    assert office.look()["outcome"] == "authorised"
+    assert office.shown()["boleto_link"] == ""
+    assert "oleto" not in office.shown()["whatsapp_text"]
+
+
+def test_a_company_without_boletos_waits_for_none():
+    office = Office(2, switches=Switches(boleto="on_request"), boleto="none")
+    office.days_go_by(90.0)
+    assert office.shown()["billed_status"] == "Faturado"
+    assert office.calls("ObterBoleto") == 0
+
+
+def test_a_missing_boleto_is_asked_of_the_lane_once_a_day_and_only_where_the_settings_say_so():
+    quiet = Office(2, switches=Switches(boleto="on_request"))
+    quiet.days_go_by(90.0)
+    assert "omie-writes" not in quiet.lab.queues.sent
+
+    office = Office(2, switches=Switches(boleto="on_request"), make_missing_boleto=True)
+    office.days_go_by(90.0)
+    office.look()
+    first = office.first
+    (title,) = office.app().titles_of_order[first.nCodOS]
+    mine = [message for _, message in office.lab.queues.sent["omie-writes"] if message["order"]["nCodTitulo"] == title]
+    assert [group for group, _ in office.lab.queues.sent["omie-writes"]] == ["acme"] * len(office.charges)
+    assert mine == [
+        {
+            "order": {
+                "kind": "boleto",
+                "contract": first.key.contract,
+                "jestor_id": int(first.key.contract[4:]),
+                "company": "acme",
+                "nCodOS": first.nCodOS,
+                "nCodTitulo": title,
+                "source": "invoice",
+                "webhook": "",
+                "received_at": mine[0]["order"]["received_at"],
+            }
+        }
+    ]
+    office.lab.clock.advance(86400)
+    office.lab.omie.switches.boleto = "on_request"
+    assert office.look()["outcome"] in {"authorised", "waiting"}
+
+
+def test_a_boleto_that_comes_after_the_wait_is_told():
+    office = Office(2, switches=Switches(boleto="on_request"), wait_for_boleto_hours=0)
+    office.days_go_by(90.0)
+    assert office.shown()["billed_status"] == "Faturado"
+    office.lab.omie_clients()("acme").gerar_boleto(office.app().titles_of_order[office.first.nCodOS][0])
+    office.days_go_by()
+    assert office.shown()["boleto_link"]
+    assert len(office.writes()) == 2
+
+
+# --- the record
+
+
+def test_a_phone_that_many_customers_have_is_not_written_to():
+    office = Office(4)
+    reached = [charge for charge in office.charges.values() if read_phone(phone_of(office, charge)).number]
+    number = read_phone(phone_of(office, reached[0])).number
+    office.lab.objects.put_json("phones/shared.json", [mark(number)])
+    office.days_go_by(90.0)
+    shown = office.shown(reached[0])
+    assert shown["whatsapp_phone"] == ""
+    assert "mesmo telefone" in shown["invoice_problem"]
+    assert shown["invoice_link"]
+    assert office.document(reached[0]).problem == shown["invoice_problem"]
+    assert office.shown(reached[1])["whatsapp_phone"] == read_phone(phone_of(office, reached[1])).number
+
+
+def phone_of(office, charge):
+    jestor = office.lab.jestor_client()
+    return jestor.get(CONTRACTS_TABLE, int(charge.key.contract[4:]))["cliente"]["whatsapp"]
+
+
+def test_a_phone_put_right_is_sent_to_when_a_person_asks_again():
+    office = Office(2)
+    office.days_go_by(90.0)
+    office.row()[FIELD["whatsapp_phone"]] = ""
+    assert office.look()["outcome"] == "same"
+    assert office.look(again=True)["outcome"] == "authorised"
+    assert len(office.writes()) == 1 + bool(read_phone(phone_of(office, office.first)).number)
+
+
+def test_a_late_word_about_an_old_invoice_does_not_replace_a_newer_month():
+    office = Office(2)
+    office.days_go_by(90.0)
+    office.row()[FIELD["month"]] = "2027-01"
+    cancel(office, office.first)
+    office.days_go_by()
+    assert office.shown()["billed_status"] == "Faturado"
+    assert office.document().told_state == "cancelled"
+
+
+def test_a_record_that_is_gone_is_parked_with_one_clear_line():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    first = office.first
+    office.lab.jestor.tables[CONTRACTS_TABLE].remove(int(first.key.contract[4:]))
+    assert office.look()["outcome"] == "parked"
+    assert office.look()["outcome"] == "parked"
+    (letter,) = office.lab.queues.parked
+    assert letter["contract"] == first.key.contract
+    assert "não existe" in letter["reason"]
+    assert "billing-ops invoices --again" in letter["safe_action"]
+
+
+# --- who else is at it, what breaks
+
+
+def test_two_at_once_do_not_both_write():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    deps = office.lab.invoice_deps()
+    now = office.lab.clock.now()
+    key = f"acme#{office.first.nCodOS}"
+    office.lab.documents.take(key, holder="another", now=now, until=now + timedelta(minutes=2))
+    with pytest.raises(ComeAgain, match="other hands"):
+        deliver_invoice(office.hint(office.first), deps)
+    office.lab.clock.advance(120)
+    assert deliver_invoice(office.hint(office.first), deps)["outcome"] == "authorised"
+
+
+def test_a_blocked_lane_is_not_asked():
+    office = Office(2)
+    office.lab.lanes.block("acme", office.lab.now() + 1800, "bloqueada")
+    asked = office.calls("ListarNFSEs")
+    with pytest.raises(ComeAgain, match="blocked"):
+        deliver_invoice(office.hint(office.first), office.lab.invoice_deps())
+    assert office.calls("ListarNFSEs") == asked
+
+
+def test_killed_at_any_step_it_is_told_once():
+    steps = []
+    office = Office(1, step=lambda name, call: (steps.append(name), call())[1])
+    office.days_go_by(90.0)
+    assert_each_was_told_once(office)
+    told = steps.count("jestor./object/update")
+    assert told == 1
+    one_look = steps[: steps.index("jestor./object/update") + 8]
+    for number in range(len(one_look)):
+        for when in ("before", "after"):
+            dies = Dies(number, when)
+            office = Office(1, step=dies)
+            office.days_go_by(90.0)
+            assert dies.died, (number, when)
+            assert_each_was_told_once(office)
+
+
+class Dies:
+    def __init__(self, number, when):
+        self.left, self.when, self.died = number, when, False
+
+    def __call__(self, name, call):
+        self.left -= 1
+        if self.left != -1:
+            return call()
+        self.died = True
+        if self.when == "after":
+            call()
+        raise Killed
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "lost_reply", "path": "/object/update", "times": 2},
+        {"kind": "server_error", "path": "/object/update", "times": 3},
+        {"kind": "rate_limited", "path": "/object/", "times": 3, "retry_after": 2},
+        {"kind": "slow", "path": "/object/update", "times": 1, "seconds": 90},
+        {"kind": "missing_data", "path": "/object/list", "times": 1},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+def test_whatever_jestor_does_to_the_update_it_is_carried_out_once(fault):
+    assert fault["kind"] in OF_A_CALL
+    office = Office(2)
+    office.lab.jestor.faults.replace([fault])
+    office.days_go_by(90.0)
+    office.days_go_by()
+    assert_each_was_told_once(office)
+
+
+def test_a_reading_that_omie_refuses_comes_again():
+    office = Office(2)
+    office.lab.omie.faults.replace([Fault("http_500", methods=frozenset({"ObterNFSe"}), times=9)])
+    office.days_go_by(90.0)
+    assert_each_was_told_once(office)
+
+
+# --- Omie's words
+
+
+def test_a_note_is_refused_by_its_letter_or_by_its_rps():
+    row = {"Cabecalho": {"cStatusNFSe": "N", "nCodNF": 0}, "RPS": {"cStatusRPS": "003"}}
+    assert nfse_of(row).status is NfseStatus.REJECTED
+    assert nfse_of({"Cabecalho": {"cStatusNFSe": "R"}}).status is NfseStatus.REJECTED
+    assert nfse_of({"Cabecalho": {"cStatusNFSe": "?"}}).status is NfseStatus.NOT_YET
+    assert nfse_of({}).status is NfseStatus.NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("papers", "found"),
+    [
+        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, ("https://p", "https://f")),
+        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f?X-Amz-Expires=9"}, ("https://p", "https://c")),
+        ({"cLinkPortal": "", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f?Expires=9"}, ("https://c", "")),
+        ({"cPdfNFSe": "https://f?Expires=9"}, ("", "")),
+    ],
+)  # fmt: skip
+def test_only_links_that_last_are_taken(papers, found):
+    assert links(papers) == found
