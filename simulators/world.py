@@ -72,6 +72,9 @@ FIELDS: Final[Mapping[str, str]] = {
     "late_interest_percent": "juros_percentual_mes",
     "late_mode": "modo_encargos",
     "customer_kind": "tipo_cliente",
+    "readjust_index": "indice_reajuste",
+    "readjust_percent": "reajuste_percentual",
+    "readjusted_on": "ultimo_reajuste",
     "draft": "jestor_is_draft",
 }
 """Our word -> API name in CONTRACTS_TABLE.
@@ -97,6 +100,9 @@ WRITE_BACK_FIELDS: Final[Mapping[str, str]] = {
     "effective_month": "mudanca_vale_na_competencia",
 }
 """What the billing writes back of the contract itself: nothing reads them but people."""
+
+READJUSTMENTS: Final[Mapping[str, str]] = {"e2b5d7": "IPCA", "a90c13": "IGP-M", "4f6e88": "Percentual fixo"}
+"""A radio field, as ORIGINS."""
 
 INVOICE_FIELDS: Final[Mapping[str, str]] = {
     "month": "competencia_faturada",
@@ -542,9 +548,24 @@ def _jestor_row(contract: WorldContract, terms: _Terms) -> Row:
         "origem": tuple(ORIGINS)[draw.origin % len(ORIGINS)],
     }
     row |= dict.fromkeys((*CHANGE_FIELDS.values(), *WRITE_BACK_FIELDS.values(), *INVOICE_FIELDS.values()))
+    row |= _readjustment(draw, terms, contract.today)
     if kind == "hidden_draft":
         row |= dict.fromkeys(("valor_mensal_2", "servico_contratado", "inicio_vigencia", "dia_vencimento"))
     return row
+
+
+def _readjustment(draw: _Draw, terms: _Terms, today: date) -> Row:
+    """One contract in nine states an adjustment; of these, one in three is due this month."""
+    if draw.origin % 9 != 4:
+        return dict.fromkeys((FIELDS["readjust_index"], FIELDS["readjust_percent"], FIELDS["readjusted_on"]))
+    option = tuple(READJUSTMENTS)[draw.extra % 3]
+    first = today.replace(day=1)
+    last = first - timedelta(days=150) if draw.code % 3 else first.replace(year=first.year - 1)
+    return {
+        FIELDS["readjust_index"]: option,
+        FIELDS["readjust_percent"]: 4.5 + draw.price % 5 / 2 if READJUSTMENTS[option] == "Percentual fixo" else None,
+        FIELDS["readjusted_on"]: str(last) if last > terms.start else None,
+    }
 
 
 def _jestor_customer(contract: WorldContract, who: Party, draw: _Draw) -> Row:

@@ -41,6 +41,7 @@ from billing.domain.late_fee import (
 )
 from billing.domain.money import parse_money, reais
 from billing.domain.plan import CompanyPolicy, Guardrail, Service, service_key
+from billing.domain.reajuste import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -160,6 +161,17 @@ class FieldMap(_Model):
         _API_NAME,
         default=None,
     )
+    readjust_index: Path | None = _said(
+        "what the price is adjusted by every year; its labels are `readjust_labels` below; empty means not at all",
+        _API_NAME,
+        default=None,
+    )
+    readjust_percent: Path | None = _said(
+        "percent a year, of contracts with a fixed percentage", _API_NAME, default=None
+    )
+    readjusted_on: Path | None = _said(
+        "day from which the last adjustment was charged; empty means the contract's first day", _API_NAME, default=None
+    )
     draft: Path = _said("Jestor's own draft flag", _API_NAME, default="jestor_is_draft")
 
     @model_validator(mode="after")
@@ -238,6 +250,11 @@ class TableMap(_Model):
         default={"Consumidor": "consumer", "Empresa": "business"},
     )
 
+    readjust_labels: dict[Text, Literal["ipca", "igpm", "fixo", "nenhum"]] = _said(
+        "every label of the readjust_index field and what it means",
+        default={"IPCA": "ipca", "IGP-M": "igpm", "Percentual fixo": "fixo", "Sem reajuste": "nenhum"},
+    )
+
     @property
     def select(self) -> tuple[str, ...]:
         """The fields to ask Jestor for; a connected record is asked for whole."""
@@ -248,6 +265,7 @@ class TableMap(_Model):
         _once(self.status_labels, "status_labels")
         _once(self.late_mode_labels, "late_mode_labels")
         _once(self.customer_kind_labels, "customer_kind_labels")
+        _once(self.readjust_labels, "readjust_labels")
         if "active" not in self.status_labels.values():
             raise PydanticCustomError(
                 "no_active", 'status_labels has no label that means "active": nobody would be billed'
@@ -536,6 +554,20 @@ class LateFeeSettings(_Model):
         return self
 
 
+class ReadjustmentSettings(_Model):
+    """The yearly adjustment of prices: proposed in the plan, applied by a person. docs/receivables.md says how."""
+
+    lag_months: int = _said(
+        "the twelve months of an index end so many months before the anniversary's month", default=1, ge=0, le=3
+    )
+    negative: Literal["keep", "reduce"] = _said(
+        "what a negative accumulated index does to the price, as your contracts say", default="keep"
+    )
+
+    def rules(self) -> Rules:
+        return Rules(lag_months=self.lag_months, reduce=self.negative == "reduce")
+
+
 class InvoiceSettings(_Model):
     """When an invoice goes to the customer, and with what."""
 
@@ -599,6 +631,7 @@ class CompanySettings(_Model):
     churn: ChurnSettings = _said("what a churn does", default=ChurnSettings())
     invoice: InvoiceSettings = _said("when an invoice goes to the customer", default=InvoiceSettings())
     late_fee: LateFeeSettings | None = _said("late fine and interest", default=None)
+    readjustment: ReadjustmentSettings = _said("yearly adjustment of prices", default=ReadjustmentSettings())
     sweep: Literal["mend", "list"] = _said(
         "what the daily sweep does with a difference between Jestor and Omie", default="mend"
     )

@@ -6,6 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from billing.domain.reajuste import NOT_AGREED, Wish
+
 ITEM_PREFIX = "JST-"
 """Items of an Omie contract whose codIntItem starts with this are ours; people's own are kept as they are."""
 
@@ -75,6 +77,8 @@ class Contract:
     change_from: date | None = None
     """What the row says holds from this day on; before it, what was agreed last."""
     late: LateWishes = AS_THE_COMPANY
+    readjust: Wish = NOT_AGREED
+    """Its yearly adjustment."""
 
     @property
     def amount(self) -> int:

@@ -24,6 +24,7 @@ from billing.domain.contract import (
     normalise_document,
 )
 from billing.domain.money import MoneyError, parse_money
+from billing.domain.reajuste import Index, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +99,7 @@ def to_contract(
         prorate=_plain(read.text("change_mode") or "") == PRORATE,
         change_from=read.day("change_from"),
         late=_late(read, table_map),
+        readjust=_readjust(read, table_map),
     )
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
@@ -194,6 +196,16 @@ def _late(read: _Reader, table_map: TableMap) -> LateWishes:
     problems = tuple(read.problems[before:])
     del read.problems[before:]
     return LateWishes(fine, interest, mode, None if kind is None else kind == "consumer", problems)
+
+
+def _readjust(read: _Reader, table_map: TableMap) -> Wish:
+    """Likewise: what cannot be read stops the adjustment alone."""
+    before = len(read.problems)
+    label = _label_of(read, "readjust_index", table_map.readjust_labels, "jestor.contracts.readjust_labels")
+    percent, last = read.percent("readjust_percent"), read.day("readjusted_on")
+    problems = tuple(read.problems[before:])
+    del read.problems[before:]
+    return Wish(None if label in {None, "nenhum"} else Index(label), percent, last, problems)
 
 
 def _label_of(read: _Reader, word: str, labels: Mapping[str, T], setting: str) -> T | None:
