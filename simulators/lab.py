@@ -27,7 +27,7 @@ from billing.deliver_invoice import InvoiceDeps
 from billing.domain.month import SAO_PAULO
 from billing.holidays_br import is_bank_holiday
 from billing.jestor.client import JestorClient
-from billing.omie.client import Credentials, OmieClient, shared_turns
+from billing.omie.client import READ_ATTEMPTS, Credentials, OmieClient, shared_turns
 from billing.omie.governor import BlockedUntil, ReadGate
 from billing.open_run import OpenRunDeps, RunRequest, open_run
 from billing.plan_company import PlanDeps, plan_company
@@ -77,6 +77,10 @@ TIMEOUTS: Final = {
     "settle_company": 900,
     "close_run": 300,
     "redrive": 900,
+    "change_contract": FUNCTION_TIMEOUT_SECONDS,
+    "churn_contract": FUNCTION_TIMEOUT_SECONDS,
+    "update_jestor": FUNCTION_TIMEOUT_SECONDS,
+    "sweep_contracts": 900,
     "sync_receivables": 900,
 }
 OMIE_WRITES: Final = "omie-writes"
@@ -550,7 +554,11 @@ class Lab:
         return cast("T", kind(name, target, self.step))
 
     def omie_clients(
-        self, on_error: Callable[[str, str, OmieError], None] | None = None, *, repeats: bool = True
+        self,
+        on_error: Callable[[str, str, OmieError], None] | None = None,
+        *,
+        repeats: bool = True,
+        read_attempts: int = READ_ATTEMPTS,
     ) -> Callable[[str], OmieClient]:
         """`repeats`: whether its lists could be asked for twice within a minute, as in bootstrap."""
         line = cast("httpx.Client", OmieLine(self.omie, self.clock, self.step))
@@ -568,6 +576,7 @@ class Lab:
                     shared_turns(partial(self._ask, company), self.clock) if repeats else None,
                 ),
                 on_error=(lambda method, error: on_error(company, method, error)) if on_error else None,
+                read_attempts=read_attempts,
             )
 
         return client

@@ -53,6 +53,9 @@ class Step(StrEnum):
     TELL = "tell"
 
 
+DUE = "vencimento"
+"""The one of `differences` that planning puts right by itself."""
+
 STOPS = frozenset({Step.SUSPEND, Step.CANCEL, Step.MOVE})
 WRITES = STOPS | {Step.REACTIVATE, Step.ALTER}
 
@@ -184,14 +187,30 @@ def _keep(
         return Decision(month=month)
     if line.work != "alter":
         return Decision(first, changes=done, month=month)
+    assert line.desired is not None  # noqa: S101 - planning gives it to every contract to alter
+    desired = Desired.from_dict(line.desired)
+    changes = differences(desired, seen)
+    if set(changes) == {DUE} and due_agrees(row, desired, seen, policy):
+        return Decision(first, changes=done, month=month)
     if row.change_from and today < row.change_from:
         later = BillingMonth.containing(next_charge(row.change_from, policy.billing_day, over=False))
         return Decision(first, changes=done, month=later, waits="date")
     if busy:
         return Decision(first, changes=done, month=month, waits="run")
-    assert line.desired is not None  # noqa: S101 - planning gives it to every contract to alter
-    desired = Desired.from_dict(line.desired)
-    return Decision((*first, Step.ALTER), desired, (*done, *differences(desired, seen)), month=month)
+    return Decision((*first, Step.ALTER), desired, (*done, *changes), month=month)
+
+
+def due_agrees(row: Contract, desired: Desired, omie: OmieContract, policy: CompanyPolicy) -> bool:
+    """Whether Omie's due rule is that of the row's day, as some month writes it.
+
+    The rule is written for one month: day 31 becomes 28, and the due date moves to the next month when the first is too
+    near. Rewriting it is the plan's business, each month anew, and no difference of opinion.
+    """
+    day = row.due_day or policy.default_due_day or desired.nDiaFixo
+    written = {desired.nDiaFixo, day, *(range(28, day) if day > 28 else ())}
+    seen = omie.fingerprint.split(".")[2]
+    rules = (replace(desired, nDiaFixo=fixed, cProxMes=month) for fixed in written for month in ("S", "N"))
+    return any(rule.fingerprint().split(".")[2] == seen for rule in rules)
 
 
 def _again(first: tuple[Step, ...]) -> tuple[str, ...]:
