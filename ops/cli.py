@@ -22,6 +22,7 @@ from billing.settings import load_settings
 from billing.store import dynamo
 from ops import render
 from ops.desk import Desk, Tools, desk
+from ops.doctor import doctor, parameter
 from ops.errors import InputError, OperatorError
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
 from ops.late_fee import late_fee
@@ -31,6 +32,7 @@ from ops.portuguese import App, Group
 from ops.repair import dlq_app, explain, resolve
 from ops.stack import Execution, Stack, known_company, no_settings
 from ops.verdict import refusals, verdict
+from ops.webhooks import put_webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -329,6 +331,9 @@ def report(
         here.tools.open_page(path.resolve().as_uri())
 
 
+app.command("doctor")(doctor)
+
+
 # ---- what waits for a person
 
 app.command("explain")(explain)
@@ -408,12 +413,12 @@ def link(
     stack, settings = here.stack, here.stack.settings()
     http = here.tools.http()
     (token,) = stack.read_secret(stack.jestor_secret, ("token",))
-    jestor = JestorClient(_parameter(stack, "JestorBaseUrl"), token, http=http, clock=here.tools.clock)
+    jestor = JestorClient(parameter(here, "JestorBaseUrl"), token, http=http, clock=here.tools.clock)
 
     def omie_of(key: str) -> OmieClient:
         keys = stack.read_secret(stack.omie_secret(key), ("app_key", "app_secret"))
         return OmieClient(
-            Credentials(*keys), base_url=_parameter(stack, "OmieBaseUrl"), http=http, clock=here.tools.clock
+            Credentials(*keys), base_url=parameter(here, "OmieBaseUrl"), http=http, clock=here.tools.clock
         )
 
     today = here.now().astimezone(SAO_PAULO).date()
@@ -442,15 +447,6 @@ def _ask_before_changing_omie(here: Desk, omie: int) -> None:
         raise InputError("Sem um terminal não há como perguntar: repita com --yes para mudar o Omie, ou com --dry-run.")
     if not here.confirm(f"Mudar o contrato {omie} no Omie?"):
         raise OperatorError("Cancelado; nada foi gravado.")
-
-
-def _parameter(stack: Stack, name: str) -> str:
-    try:
-        return stack.parameters[name]
-    except KeyError:
-        raise OperatorError(
-            f"A pilha {stack.name} não tem o parâmetro {name}. Publique-a de novo (make deploy)."
-        ) from None
 
 
 # ---- settings
@@ -526,6 +522,9 @@ def secrets_put_jestor(ctx: typer.Context) -> None:
     """Grava o token do Jestor."""
     here = desk(ctx)
     _put_secret(here, here.stack.jestor_secret, ("token",))
+
+
+secrets_put.command("webhooks")(put_webhooks)
 
 
 @secrets_app.command("check")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
     from billing.domain.month import BillingMonth
+    from billing.omie.governor import BlockedUntil
 
 DEFAULT_NAME: Final = "billing-ops"
 LOCAL_FILE: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
@@ -147,6 +149,7 @@ class Clients(NamedTuple):
     sts: Any
     functions: Any = None
     """Lambda."""
+    scheduler: Any = None
 
 
 def find_place(environ: Mapping[str, str], name: str | None, local_file: Path = LOCAL_FILE) -> Place:
@@ -204,7 +207,7 @@ def find_stack(name: str, client: Callable[[str], Any]) -> Stack:
             f"Confira --stack ou publique de novo (make deploy)."
         )
     parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", [])}
-    services = ("stepfunctions", "dynamodb", "s3", "sqs", "secretsmanager", "sts", "lambda")
+    services = ("stepfunctions", "dynamodb", "s3", "sqs", "secretsmanager", "sts", "lambda", "scheduler")
     return Stack(name, outputs, parameters, Clients(*map(client, services)))
 
 
@@ -337,6 +340,31 @@ class Stack:
                     counts[State(item["state"])] += 1
         return counts
 
+    def month_charges(self, company: str, month: BillingMonth) -> list[Charge]:
+        """Everything the ledger holds of the company's month."""
+        ledger = Ledger(self.clients.dynamodb, self.outputs["LedgerTableName"], self.outputs.get("HoldsTableName", ""))
+        return list(ledger.by_month(company, month))
+
+    def ask_omie(self, company: str, question: str, now: datetime, window: float) -> float | BlockedUntil:
+        """Seconds to wait before this read, so that nobody asks Omie the same twice within `window` seconds."""
+        lanes = LaneStore(self.clients.dynamodb, self.outputs["LanesTableName"])
+        return lanes.ask(company, question, now.timestamp(), window)
+
+    def schedule(self) -> tuple[str, str]:
+        """The state (ENABLED, DISABLED) and the expression of the monthly schedule."""
+        found = self.clients.scheduler.get_schedule(Name=self.outputs["ScheduleName"])
+        return str(found["State"]), str(found["ScheduleExpression"])
+
+    def webhook_routes(self, pages: int = 5) -> set[str]:
+        """Whose webhooks are among those kept ("contract", "churn", "omie"); of a full table only a part is read."""
+        found: set[str] = set()
+        scan = self.clients.dynamodb.get_paginator("scan").paginate(
+            TableName=self.outputs["WebhooksTableName"], ProjectionExpression="route"
+        )
+        for page in islice(scan, pages):
+            found |= {str(dynamo.decode_item(item)["route"]) for item in page["Items"]}
+        return found
+
     def lane(self, company: str, now: datetime) -> Lane:
         state = LaneStore(self.clients.dynamodb, self.outputs["LanesTableName"]).get(company)
         if not governor.blocked(state, now.timestamp()):
@@ -345,8 +373,16 @@ class Stack:
 
     def parked_messages(self) -> int:
         """How many messages wait for a person in the dead-letter queue (SQS: approximate)."""
+        return self._messages(self.outputs["OmieWritesDlqUrl"])
+
+    def dead_letters(self) -> dict[str, int]:
+        """How many messages are in each dead-letter queue, by its output's name without "Url"."""
+        urls = {name: url for name, url in sorted(self.outputs.items()) if name.endswith("DlqUrl")}
+        return {name.removesuffix("Url"): self._messages(url) for name, url in urls.items()}
+
+    def _messages(self, url: str) -> int:
         answer = self.clients.sqs.get_queue_attributes(
-            QueueUrl=self.outputs["OmieWritesDlqUrl"],
+            QueueUrl=url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )
         return sum(map(int, answer["Attributes"].values()))
@@ -433,7 +469,7 @@ class Stack:
     def jestor_secret(self) -> str:
         return jestor_name(self.outputs["SecretsPrefix"])
 
-    def put_secret(self, name: str, value: Mapping[str, str]) -> bool:
+    def put_secret(self, name: str, value: Mapping[str, Any]) -> bool:
         """Write the secret; True when it is new."""
         text = json.dumps(value)
         try:
@@ -445,16 +481,22 @@ class Stack:
             return True
         return False
 
+    def secret_text(self, name: str) -> str | None:
+        """The secret as it is stored; None when there is none. Never shown."""
+        try:
+            return str(self.clients.secretsmanager.get_secret_value(SecretId=name).get("SecretString", ""))
+        except ClientError as error:
+            if dynamo.error_code(error) != "ResourceNotFoundException":
+                raise
+            return None
+
     def read_secret(self, name: str, fields: Sequence[str]) -> tuple[str, ...]:
         """The secret's fields, in that order. The error says what is wrong with it, never what is in it."""
         words = name.removeprefix(f"{self.outputs['SecretsPrefix']}/").replace("/", " ")
         put = f"Grave-o com: billing-ops secrets put {words}"
-        try:
-            text = self.clients.secretsmanager.get_secret_value(SecretId=name).get("SecretString", "")
-        except ClientError as error:
-            if dynamo.error_code(error) != "ResourceNotFoundException":
-                raise
-            raise OperatorError(f"O segredo {name} não existe. {put}") from None
+        text = self.secret_text(name)
+        if text is None:
+            raise OperatorError(f"O segredo {name} não existe. {put}")
         found = _json_object(text)
         for wanted in fields:
             if not isinstance(found.get(wanted), str) or not found[wanted].strip():

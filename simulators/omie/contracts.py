@@ -99,7 +99,7 @@ def load(app: App, cadastro: Json, now: float) -> Contract:
 
 def _keep(app: App, cadastro: Json, old: Contract | None, now: float) -> Contract:
     """Calculate what Omie calculates and (re)index."""
-    cadastro.pop("infoCadastro", None)
+    info = cadastro.pop("infoCadastro", None) or {}
     notes = (cadastro.pop("observacoes", None) or {}).get("cObsContrato") or ""
     head = cadastro["cabecalho"]
     total = 0
@@ -124,6 +124,7 @@ def _keep(app: App, cadastro: Json, old: Contract | None, now: float) -> Contrac
         included=old.included if old else now,
         altered=now,
         billed_month=old.billed_month if old else 0,
+        by_api=old.by_api if old else info.get("cImpAPI", "S") == "S",
     )
     app.last_id = max(app.last_id, new.nCodCtr)
     if old is None:
@@ -433,7 +434,7 @@ def _render(contract: Contract, *, notes: bool, audit: bool) -> str:
         text = f'{text[:-1]},"observacoes":{dumps({"cObsContrato": contract.notes})}}}'
     if audit:
         info = {
-            "cImpAPI": "S",
+            "cImpAPI": "S" if contract.by_api else "N",
             "dInc": br(day_of(contract.included)),
             "hInc": hour_of(contract.included),
             "uInc": "WEBSERVICE",

@@ -42,6 +42,8 @@ class Contract:
     included: float
     altered: float
     billed_month: int = 0
+    by_api: bool = True
+    """Made through the API; a person made the others on the screen."""
 
     def cadastro(self) -> Json:
         """A fresh copy of the contratoCadastro, without infoCadastro."""

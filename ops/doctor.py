@@ -1,0 +1,214 @@
+"""`billing-ops doctor`: looks at AWS, Jestor and each Omie account, and says how to put right what is not.
+
+It reads with the keys the operator may read, from the operator's machine, as `billing-ops link` does. A Lambda in its
+place would need a role that may do all that every other role may read, and could not say why it does not start: the
+first thing this command is for. It writes nothing in Jestor or Omie. In AWS it notes in the lane what it asked, so that
+neither a second examination nor a run asks Omie the same within a minute, which Omie counts as misuse.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from botocore.exceptions import ClientError
+from rich.text import Text
+
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.jestor.client import JestorClient
+from billing.omie.client import Credentials, OmieClient, shared_turns
+from billing.omie.governor import ReadGate
+from ops import render
+from ops.desk import Desk, desk
+from ops.doctor_aws import examine_stack, read_settings
+from ops.doctor_jestor import Seen, examine_jestor
+from ops.doctor_omie import Subject, examine_omie, not_shown_by_api
+from ops.errors import OperatorError, explain
+from ops.findings import Examiner, Finding, Findings, Level, as_dict, count
+from ops.follow import hour
+from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotations
+from ops.stack import known_company
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from billing.domain.charge import Charge
+    from billing.omie.governor import BlockedUntil
+    from billing.settings import Settings
+
+MARGIN: Final = 8
+"""Columns of the word before each finding."""
+READS_PER_MINUTE: Final = 200
+"""Of one method: room for a run that reads at the same time with the same key."""
+_STYLES: Final = {Level.OK: "green", Level.BY_HAND: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+
+
+def doctor(
+    ctx: typer.Context,
+    company: Companies = None,
+    as_json: Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Só o que precisa de você, sem o que está certo.")
+    ] = False,
+) -> None:
+    """Examina a pilha, o Jestor e o Omie de cada empresa, e diz como acertar o que estiver errado.
+
+    Só lê: nada muda no Jestor nem no Omie. Sai com 0 se não há erro, 1 se há, 2 se o pedido não pode ser atendido.
+    """
+    here = desk(ctx)
+    findings: list[Finding] = []
+    show = Show(here, quiet=quiet or as_json, silent=as_json)
+    for finding in examine(here, company or [], show):
+        findings.append(finding)
+        show.finding(finding)
+    levels = Counter(finding.level for finding in findings)
+    if as_json:
+        here.say_json(
+            {
+                "stack": here.place.stack,
+                "errors": levels[Level.ERROR],
+                "warnings": levels[Level.WARNING],
+                "by_hand": levels[Level.BY_HAND],
+                "findings": [as_dict(finding) for finding in findings],
+            }
+        )
+    else:
+        here.say("")
+        here.say(summary(levels))
+    if levels[Level.ERROR]:
+        raise typer.Exit(1)
+
+
+def summary(levels: Counter[Level]) -> str:
+    """The last line: what was found, and what to do next."""
+    errors, warnings, by_hand = levels[Level.ERROR], levels[Level.WARNING], levels[Level.BY_HAND]
+    found = [
+        *([count(errors, "erro", "erros")] if errors else []),
+        *([count(warnings, "aviso", "avisos")] if warnings else []),
+        *([f"{by_hand} para olhar à mão"] if by_hand else []),
+    ]
+    counts = ", ".join(found) or "Tudo certo"
+    if errors:
+        return f"{counts}. Acerte os erros de cima para baixo e repita: billing-ops doctor"
+    return f"{counts}. Nenhum erro: o próximo passo é billing-ops run --preview"
+
+
+def examine(here: Desk, chosen: Sequence[str], show: Show) -> Findings:
+    stack = here.stack
+    settings = yield from read_settings(stack)
+    if settings is None:
+        return
+    companies = [known_company(settings, key) for key in dict.fromkeys(chosen)] or sorted(settings.companies)
+    yield from examine_stack(stack, settings, companies, local=here.place.local)
+    seen = yield from _jestor(here, settings, show)
+    for key in companies:
+        yield from _omie(here, settings, key, seen, show)
+    yield not_shown_by_api()
+
+
+def _jestor(here: Desk, settings: Settings, show: Show) -> Generator[Finding, None, Seen | None]:
+    stack, last = here.stack, BillingMonth.of(here.now()).previous()
+    try:
+        (token,) = stack.read_secret(stack.jestor_secret, ("token",))
+        charges = [charge for key in sorted(settings.companies) for charge in stack.month_charges(key, last)]
+        base_url = parameter(here, "JestorBaseUrl")
+    except (OperatorError, ClientError) as error:
+        yield _not_looked_at(Examiner("Jestor"), error)
+        return None
+    show.reading("Jestor")
+    jestor = JestorClient(base_url, token, http=here.tools.http(), clock=here.tools.clock)
+    return (yield from examine_jestor(settings, jestor, charges, last))
+
+
+def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Show) -> Findings:
+    stack, now, say = here.stack, here.now(), Examiner(f"Omie {key}")
+    month = BillingMonth.of(now)
+    try:
+        lane = stack.lane(key, now)
+        if lane.blocked_until is not None:
+            yield say.error(
+                "omie.blocked",
+                f"Parada até {hour(lane.blocked_until, now)}: {lane.reason or 'o Omie bloqueou a chave'}",
+                "Espere e repita; nada foi perguntado ao Omie.",
+            )
+            return
+        keys = stack.read_secret(stack.omie_secret(key), ("app_key", "app_secret"))
+        charges: list[Charge] = stack.month_charges(key, month)
+        base_url = parameter(here, "OmieBaseUrl")
+    except (OperatorError, ClientError) as error:
+        yield _not_looked_at(say, error)
+        return
+    show.reading(f"Omie de {key}")
+    company = settings.companies[key]
+
+    def ask(question: str) -> float | BlockedUntil:
+        return stack.ask_omie(key, question, here.now(), company.same_question_seconds)
+
+    omie = OmieClient(
+        Credentials(*keys),
+        base_url=base_url,
+        http=here.tools.http(),
+        clock=here.tools.clock,
+        gate=ReadGate(here.tools.clock, READS_PER_MINUTE, show.waits(shared_turns(ask, here.tools.clock))),
+    )
+    today = now.astimezone(SAO_PAULO).date()
+    yield from examine_omie(Subject(key, company, omie, charges, seen, today, month))
+
+
+def _not_looked_at(say: Examiner, error: Exception) -> Finding:
+    what, _, fix = (explain(error) or str(error)).partition(". ")
+    return say.error("not_examined", f"Não examinado: {what}.", fix or "Acerte o que está acima e repita.")
+
+
+def parameter(here: Desk, name: str) -> str:
+    try:
+        return here.stack.parameters[name]
+    except KeyError:
+        raise OperatorError(
+            f"A pilha {here.stack.name} não tem o parâmetro {name}. Publique-a de novo (make deploy)."
+        ) from None
+
+
+class Show:
+    """Findings as they come: a heading for each place, then a line for each; `silent` keeps them for the JSON."""
+
+    def __init__(self, here: Desk, *, quiet: bool, silent: bool) -> None:
+        self._here = here
+        self._quiet = quiet
+        self._silent = silent
+        self._where = ""
+        self._console = render.console()
+
+    def finding(self, finding: Finding) -> None:
+        if self._silent or (self._quiet and finding.level is Level.OK):
+            return
+        if finding.where != self._where:
+            self._where = finding.where
+            self._console.print(Text(f"\n{finding.where}", "bold"))
+        level = Text(f"{finding.level.value:>{MARGIN - 1}} ", _STYLES[finding.level])
+        self._paragraph(level, finding.what, "dim" if finding.level is Level.OK else "")
+        if finding.fix:
+            self._paragraph(Text(" " * MARGIN), f"→ {finding.fix}", "")
+
+    def _paragraph(self, first: Text, text: str, style: str) -> None:
+        """Wrapped beside the margin, without blanks at the ends of lines: people copy commands from it."""
+        for line in textwrap.wrap(text, self._console.width - MARGIN, break_on_hyphens=False, break_long_words=False):
+            self._console.print(first + Text(line, style), soft_wrap=True)
+            first = Text(" " * MARGIN)
+
+    def reading(self, what: str) -> None:
+        if self._here.tools.at_a_terminal() and not self._silent:
+            self._here.note(f"Lendo o {what}...")
+
+    def waits(self, ask: Callable[[str], float]) -> Callable[[str], float]:
+        """Tells a person why nothing happens for a minute."""
+
+        def told(question: str) -> float:
+            seconds = ask(question)
+            if seconds > 2 and self._here.tools.at_a_terminal():
+                self._here.note(f"O Omie não aceita a mesma pergunta duas vezes por minuto: espero {seconds:.0f} s.")
+            return seconds
+
+        return told
