@@ -35,6 +35,7 @@ from billing.redrive import RedriveDeps
 from billing.request_approval import ApprovalDeps, request_approval
 from billing.settings import FUNCTION_TIMEOUT_SECONDS, Settings, load_settings
 from billing.settle_company import SettleDeps, settle_company
+from billing.sweep_invoices import InvoiceSweepDeps
 from billing.sync_receivables import ReceivablesDeps, ask, take
 from simulators.clock import VirtualClock
 from simulators.jestor.core import JestorCore
@@ -84,6 +85,7 @@ TIMEOUTS: Final = {
     "sync_receivables": 900,
 }
 OMIE_WRITES: Final = "omie-writes"
+INVOICE_EVENTS: Final = "invoice-events"
 RECEIVABLES: Final = "receivables"
 """Names of queues."""
 VISIBILITY_TIMEOUT: Final = 6 * FUNCTION_TIMEOUT_SECONDS
@@ -684,6 +686,19 @@ class Lab:
             clock=self.clock,
             omie_writes_url=OMIE_WRITES,
             new_holder=self.new_attempt,
+        )
+
+    def invoice_sweep_deps(self) -> InvoiceSweepDeps:
+        return InvoiceSweepDeps(
+            settings=self.settings,
+            ledger=self.port("ledger", self.ledger),
+            documents=self.port("documents", self.documents),
+            objects=self.port("objects", self.objects),
+            queues=self.port("queues", self.queues),
+            omie=self.omie_clients(self._counting(self.lanes)),
+            jestor=self.jestor_client,
+            clock=self.clock,
+            invoice_events_url=INVOICE_EVENTS,
         )
 
     def receivables_deps(self) -> ReceivablesDeps:

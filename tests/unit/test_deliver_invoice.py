@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing.deliver_invoice import ComeAgain, deliver_invoice, expires, links, nfse_of
-from billing.domain.charge import ChargeKey
+from billing.domain.charge import ChargeKey, Event
 from billing.domain.invoice import NfseStatus
 from billing.domain.month import BillingMonth
 from billing.jestor.client import BadAnswer, JestorUnavailable
@@ -15,12 +15,13 @@ from billing.omie.replies import OmieError
 from billing.phone import mark, read_phone
 from billing.receive_webhook import _invoice_hints
 from billing.store.documents import HoldLost
+from billing.sweep_invoices import SweepFailed, sweep_invoices
 from simulators.jestor.faults import OF_A_CALL
 from simulators.lab import Killed, Lab, demo_settings
 from simulators.omie import invoices
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
-from simulators.world import CONTRACTS_TABLE, INVOICE_FIELDS
+from simulators.world import CONTRACTS_TABLE, CUSTOMERS_TABLE, INVOICE_FIELDS
 
 DECEMBER = BillingMonth(2026, 12)
 DELAY = 75.0
@@ -384,7 +385,7 @@ def test_a_phone_that_many_customers_have_is_not_written_to():
     office = Office(4)
     reached = [charge for charge in office.charges.values() if read_phone(phone_of(office, charge)).number]
     number = read_phone(phone_of(office, reached[0])).number
-    office.lab.objects.put_json("phones/shared.json", [mark(number)])
+    office.lab.objects.put_json("phones/shared.json", {"day": "2026-12-01", "marks": [mark(number)]})
     office.days_go_by(90.0)
     shown = office.shown(reached[0])
     assert shown["whatsapp_phone"] == ""
@@ -512,6 +513,129 @@ def test_a_reading_that_omie_refuses_comes_again():
     office.lab.omie.faults.replace([Fault("http_500", methods=frozenset({"ObterNFSe"}), times=9)])
     office.days_go_by(90.0)
     assert_each_was_told_once(office)
+
+
+# --- what no webhook brought
+
+
+def sweep(office, **event):
+    """As the schedule does; the hints go into the queue. Answers the company's counts."""
+    before = len(office.lab.queues.sent.get("invoice-events", []))
+    office.lab.omie.advance(office.lab.now())
+    counts = sweep_invoices(event, office.lab.invoice_sweep_deps())["companies"]["acme"]
+    hints = office.lab.queues.sent.get("invoice-events", [])[before:]
+    assert all(group == f"acme#{hint['nCodOS']}" for group, hint in hints)
+    office.queue += [(office.lab.now() + DELAY, hint) for _, hint in hints]
+    return counts
+
+
+def test_with_every_webhook_lost_the_sweep_brings_every_invoice_and_then_has_nothing_to_ask():
+    office = Office()
+    billed = len(office.charges)
+    office.lab.clock.advance(90.0)
+    assert sweep(office) == {"billed": billed, "told": 0, "hints": billed, "left": 0}
+    office.work()
+    assert_each_was_told_once(office)
+    office.lab.clock.advance(61.0)
+    assert sweep(office) == {"billed": billed, "told": billed, "hints": 0, "left": 0}
+
+
+def test_the_sweep_asks_omie_for_lists_and_never_for_a_charge():
+    calls = {}
+    for contracts in (4, 60):
+        office = Office(contracts)
+        office.lab.clock.advance(90.0)
+        before = Counter({method: line.count for method, line in office.lab.omie.book.methods.items()})
+        sweep(office)
+        after = Counter({method: line.count for method, line in office.lab.omie.book.methods.items()})
+        calls[contracts] = after - before
+    assert calls[4] == calls[60] == {"ListarNFSEs": 1, "ListarContasReceber": 1}
+
+
+def test_a_note_the_city_refused_is_found_though_omie_has_no_webhook_for_it():
+    office = Office(2, switches=Switches(nfse_rejected_share=1.0))
+    office.lab.clock.advance(90.0)
+    assert sweep(office)["hints"] == len(office.charges)
+    office.work()
+    assert office.shown()["billed_status"] == "NFS-e rejeitada"
+    office.lab.clock.advance(3600.0)
+    assert sweep(office)["hints"] == 0
+    office.lab.clock.advance(86400.0)
+    assert sweep(office)["hints"] == len(office.charges)
+
+
+def test_a_lost_cancellation_and_a_lost_boleto_are_found():
+    office = Office(4, switches=Switches(boleto="on_request"), wait_for_boleto_hours=0)
+    office.lab.clock.advance(90.0)
+    sweep(office)
+    office.work()
+    first, second = list(office.charges.values())[:2]
+    office.lab.clock.advance(61.0)
+    assert sweep(office)["hints"] == 0
+    office.lab.omie_clients()("acme").gerar_boleto(office.app().titles_of_order[second.nCodOS][0])
+    cancel(office, first)
+    office.lab.clock.advance(61.0)
+    assert sweep(office)["hints"] == 2
+    office.work()
+    assert office.shown(first)["billed_status"] == "NFS-e cancelada"
+    assert office.shown(second)["boleto_link"]
+
+
+def test_what_waits_for_the_city_is_not_asked_for():
+    office = Office(2, switches=Switches(nfse_seconds=3600.0))
+    office.lab.clock.advance(90.0)
+    assert sweep(office)["hints"] == 0
+
+
+def test_a_charge_adopted_without_its_order_is_found_by_its_contract_in_the_lists():
+    office = Office(2)
+    item = office.lab.ledger._charges[office.first.key]
+    del item["order"]
+    item["nCodOS"] = None
+    office.lab.clock.advance(90.0)
+    assert sweep(office)["hints"] == len(office.charges)
+    office.work()
+    assert_each_was_told_once(office)
+
+
+def test_one_company_in_trouble_does_not_keep_the_others_from_being_swept():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    office.lab.omie.advance(office.lab.now())
+    office.lab.settings = demo_settings()
+    office.lab.ledger.apply(
+        ChargeKey("JST-999", DECEMBER), Event.ADOPT, now=office.lab.clock.now(), who="a test", why="", company="acme"
+    )
+    office.lab.ledger.apply(
+        ChargeKey("JST-998", DECEMBER), Event.ADOPT, now=office.lab.clock.now(), who="a test", why="", company="nimbus"
+    )
+    office.lab.omie.faults.replace(
+        [Fault("http_500", methods=frozenset({"ListarNFSEs"}), companies=frozenset({"nimbus"}))]
+    )
+    with pytest.raises(SweepFailed, match="nimbus: ListarNFSEs"):
+        sweep_invoices({}, office.lab.invoice_sweep_deps())
+    assert len(office.lab.queues.sent["invoice-events"]) == len(office.charges)
+
+
+def test_phones_of_many_customers_are_noted_once_a_day_and_a_failing_reading_leaves_yesterdays():
+    office = Office(4)
+    rows = office.lab.jestor.tables[CUSTOMERS_TABLE].rows
+    for row in list(rows.values())[:3]:
+        row["whatsapp"] = "(11) 98888-7771"
+    sweep(office)
+    noted = office.lab.objects.get_json("phones/shared.json")
+    assert noted == {"day": "2026-12-01", "marks": [mark("+5511988887771")]}
+    for row in rows.values():
+        row["whatsapp"] = None
+    sweep(office)
+    assert office.lab.objects.get_json("phones/shared.json") == noted
+    office.lab.clock.advance(86400.0)
+    office.lab.jestor.faults.replace([{"kind": "status_false", "path": "/object/list"}])
+    sweep(office)
+    assert office.lab.objects.get_json("phones/shared.json") == noted
+    office.lab.jestor.faults.replace([])
+    sweep(office)
+    assert office.lab.objects.get_json("phones/shared.json") == {"day": "2026-12-02", "marks": []}
 
 
 # --- Omie's words

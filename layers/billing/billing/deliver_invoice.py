@@ -61,7 +61,7 @@ Json = dict[str, Any]
 HELD_FOR: Final = timedelta(seconds=FUNCTION_TIMEOUT_SECONDS)
 """Longer no invocation lives; after that the document is anybody's."""
 SHARED_PHONES: Final = "phones/shared.json"
-"""Marks of the phones that several customers have, kept by the daily sweep."""
+"""Where the sweep keeps the marks of the phones that several customers have: {"day", "marks"}."""
 ORDER_DIGITS: Final = 15
 """Omie pads an order's number (cNumOS) with zeros; webhooks leave them out."""
 OTHER_NUMBERS: Final = ("numero_pedido", "nIdNf", "nCodTitulo")
@@ -219,6 +219,7 @@ class _Delivery:
             number=invoice.number,
             told=invoice.identity,
             told_state=invoice.state,
+            told_boleto=any(slip.has_boleto for slip in invoice.slips),
             told_at=self.deps.clock.now().isoformat(),
         )
         return told, invoice.state.value
@@ -365,7 +366,7 @@ def _jestor_id(charge: Charge) -> int:
 
 def shared_phones(objects: Objects) -> frozenset[str]:
     try:
-        return frozenset(objects.get_json(SHARED_PHONES))
+        return frozenset(objects.get_json(SHARED_PHONES)["marks"])
     except ObjectMissing:
         return frozenset()
 

@@ -38,7 +38,7 @@ class Document:
     state: `InvoiceState` as last seen; `awaits` the part that was missing; `problem` what a person must do.
     nCodNF: of the NFS-e that the customer was last sent; `number`: of the one that Jestor was last told.
     told: identity of what Jestor was told last; empty when nothing was.
-    told_state: the state told with it.
+    told_state, told_boleto: the state told with it, and whether there were boletos.
     told_at, looked_at, authorised_at, boleto_asked_at: ISO instants in UTC, empty when it has not happened.
         `looked_at`: before Omie was last read; `authorised_at`: when the NFS-e was first seen issued.
     """
@@ -53,6 +53,7 @@ class Document:
     number: str = ""
     told: str = ""
     told_state: str = ""
+    told_boleto: bool = False
     told_at: str = ""
     looked_at: str = ""
     authorised_at: str = ""
