@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from billing.bill_batch import BillDeps
     from billing.close_run import CloseDeps
+    from billing.domain.reajuste import IndexTable
     from billing.jestor.client import JestorClient
     from billing.notify import Notifier
     from billing.omie.client import OmieClient
@@ -244,6 +245,16 @@ def _objects(env: BaseEnv) -> ObjectStore:
     return ObjectStore(_client("s3"), env.data_bucket)
 
 
+def _indices(env: BaseEnv) -> IndexTable:
+    """What was imported. A table that cannot be read bills nobody wrongly: the proposals then name what they lack."""
+    from billing.store.indices import BadTable, read_indices
+
+    try:
+        return read_indices(_objects(env))
+    except BadTable:
+        return {}
+
+
 def _queues(env: SettleEnv) -> Queues:
     from billing.store.queues import Queues
 
@@ -320,6 +331,7 @@ def plan_company() -> PlanDeps:
         runs=_runs(env),
         objects=_objects(env),
         clock=clock,
+        indices=lambda: _indices(env),
     )
 
 

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, TypeVar
 
 from billing.clock import Clock
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
-from billing.domain.contract import BadRow, Contract, normalise_document
+from billing.domain.contract import BadRow, Contract, ContractStatus, normalise_document
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.plan import (
     Action,
@@ -39,6 +39,7 @@ from billing.domain.plan import (
     shared_links,
     unlinked,
 )
+from billing.domain.reajuste import IndexTable, Rules, proposal
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.omie import mapping
@@ -70,6 +71,8 @@ class PlanDeps:
     runs: Runs
     objects: Objects
     clock: Clock
+    indices: Callable[[], IndexTable] = dict
+    """The price indices that were imported, for the yearly adjustment."""
 
 
 @dataclass
@@ -157,6 +160,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
         lookalikes = _lookalikes(customers, index, named)
 
+        rules, prices = settings.readjustment.rules(), deps.indices()
         key = plan_key(month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company)
         summary = PlanSummary(settings.guardrail.limits())
         still_here = in_doubt = 0
@@ -183,6 +187,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         previous=_previous(last_month.get(row.code)),
                         held=row.code in held,
                         rivals=[c for c in rivals.get(found.nCodCtr, ()) if c != row.code] if found else (),
+                        warnings=_readjustment(row, month.day(settings.billing_day), prices, rules),
                     )
                     if line.customer is not None and customer:
                         line = replace(line, customer=line.customer | {"nCodCli": customer})
@@ -210,6 +215,16 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         planned["batches"] = write_batches(deps.objects, planned, lines, 0, as_of=now)
         deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key, planned=summary.count)
     return planned
+
+
+def _readjustment(row: Contract | BadRow, effective: date, prices: IndexTable, rules: Rules) -> list[str]:
+    """The yearly adjustment that is due by then, in one line. The plan only says so: a person applies it."""
+    if not isinstance(row, Contract) or row.status is not ContractStatus.ACTIVE:
+        return []
+    found = proposal(
+        row.readjust, start=row.start, unit_amount=row.unit_amount, effective=effective, table=prices, rules=rules
+    )
+    return [found.line] if found else []
 
 
 def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_here: int) -> str:
