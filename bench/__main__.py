@@ -3,7 +3,9 @@
     python -m bench [--contracts 500] [--virtual] [--no-faults]      how fast contracts are billed, beside naive loops
     python -m bench plan [--contracts 100000]                        what planning a company costs
 
-Write build/bench/rate.json and build/bench/plan.json; exit with 0 only when what was promised was measured.
+    python -m bench receive [--webhooks 1000]                        how fast a webhook is received, cold and warm
+
+Write build/bench/rate.json, plan.json and receive.json; exit with 0 only when what was promised was measured.
 """
 
 import json
@@ -19,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import planning, rate
+from bench import receive as receiving
 from bench.world import Terms
 from simulators.omie.faults import FaultError
 from simulators.omie.switches import SwitchError
@@ -88,6 +91,23 @@ def plan(
     console.print(table)
     problems = planning.shortcomings(figures)
     _write(console, "plan.json", figures | {"problems": problems}, problems)
+
+
+@app.command()
+def receive(
+    webhooks: Annotated[int, typer.Option(min=1, help="Of each kind, through the deployed API.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="Cold starts of each handler.")] = 15,
+) -> None:
+    """Receive webhooks cold, beside a conventional handler, and warm, on the emulator."""
+    console = Console()
+    console.print(f"{rounds} cold starts of each handler, then {webhooks} webhooks of each kind on the emulator ...")
+    figures = {"cold": receiving.cold(rounds), "warm": receiving.warm(webhooks)}
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in receiving.told(figures):
+        table.add_row(f"[dim]{name}[/]", value)
+    console.print(table)
+    problems = receiving.shortcomings(figures)
+    _write(console, "receive.json", figures | {"problems": problems}, problems)
 
 
 def _show(console: Console, title: str, results: Sequence[rate.Result]) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from bench import naive, ours, planning, rate
+from bench import naive, ours, planning, rate, receive
 from bench.world import COMPANY, Terms, batches, numbers, one_company, plan
 from simulators.lab import START
 
@@ -175,3 +175,28 @@ def test_the_real_pace_clock_begins_where_it_is_told():
     clock.sleep(-1)
 
     assert timedelta() <= clock.now() - START < timedelta(minutes=1)
+
+
+FIGURES = {
+    "cold": {"rounds": 15, "ours_ms": 100.0, "conventional_ms": 1000.0, "compiled_ms": 500.0, "ratio": 0.1,
+             "ratio_compiled": 0.2, "interpreter_ms": 30.0},
+    "warm": {name: {"p50": 10.0, "p95": 20.0, "p99": 30.0, "max": 40.0}
+             for name in ("contract", "churn", "refused", "put_item")},
+}  # fmt: skip
+
+
+def test_a_receiver_as_promised_has_no_shortcomings():
+    assert receive.shortcomings(FIGURES) == []
+    assert ("ratio (promised: at most 0.35)", "0.1") in receive.told(FIGURES)
+
+
+@pytest.mark.parametrize(("part", "name", "value"), [("cold", "ratio", 0.36), ("warm", "contract", 200.0), ("warm", "churn", 250.0)])  # fmt: skip
+def test_a_receiver_that_is_slow_is_told(part, name, value):
+    slow = value if part == "cold" else FIGURES["warm"][name] | {"p99": value}
+    (told,) = receive.shortcomings(FIGURES | {part: FIGURES[part] | {name: slow}})
+    assert str(value) in told
+
+
+def test_percentiles_are_of_what_was_measured_after_the_warm_up():
+    times = iter([9999.0] * receive.WARM_UP + [float(n) for n in range(1, 101)])
+    assert receive._spread(lambda: next(times), 100) == {"p50": 51.0, "p95": 96.0, "p99": 100.0, "max": 100.0}
