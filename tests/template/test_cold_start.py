@@ -22,6 +22,9 @@ LOADS = {
     "bill_batch": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "redrive": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "sync_receivables": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity", "holidays"},
+    "change_contract": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "churn_contract": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "sweep_contracts": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "settle_company": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "receive_webhook": set[str](),
     "close_run": {"aws_lambda_powertools", "pydantic", "jinja2"},
@@ -54,6 +57,7 @@ def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> No
         "JESTOR_BASE_URL",
         *(field.name.upper() for field in fields(bootstrap.ReceiveEnv)),
         *(field.name.upper() for field in fields(bootstrap.ReceivablesEnv)),
+        *(field.name.upper() for env in (bootstrap.BatchEnv, bootstrap.SweepEnv) for field in fields(env)),
     ]
     loaded = _loaded(root / "functions" / name, START.format(name=name, variables=variables))
     assert loaded & HEAVY == LOADS[name]

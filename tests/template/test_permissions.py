@@ -41,6 +41,7 @@ OPEN_ENDED = {
     "${DataBucket.Arn}/reports/*": "reports are named by month and execution",
     "secret:${SecretsPrefix}/*": "Jestor's secret and every company's; Secrets Manager adds six characters",
     "secret:${SecretsPrefix}/omie/*": "one secret a company; Secrets Manager adds six characters",
+    "secret:${SecretsPrefix}/jestor-*": "one secret; Secrets Manager adds six characters",
     "secret:${SecretsPrefix}/webhooks-*": "one secret; Secrets Manager adds six characters",
     "execution:${AWS::StackName}-billing-run:*": "executions of our own state machine",
     "execution:${AWS::StackName}-billing-run/*": "executions of its distributed Map",
@@ -106,7 +107,8 @@ def test_only_the_billing_worker_answers_the_run(statements: list[Statement]) ->
 def test_the_lanes_are_written_by_whoever_calls_omie(statements: list[Statement]) -> None:
     writers = {owner for owner, _, resources, _ in statements if {"Fn::GetAtt": "LanesTable.Arn"} in resources}
     assert writers == {
-        "BillBatchFunction", "PlanCompanyFunction", "RedriveFunction", "SettleCompanyFunction", "SyncReceivablesFunction",
+        "BillBatchFunction", "PlanCompanyFunction", "RedriveFunction", "SettleCompanyFunction", "SweepContractsFunction",
+        "SyncReceivablesFunction",
     }  # fmt: skip
 
 
@@ -124,11 +126,28 @@ def test_only_the_worker_settle_and_the_repair_write_to_the_ledger(statements: l
         if {"Fn::GetAtt": "LedgerTable.Arn"} in resources
         and set(actions) & {"dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem"}
     }
-    assert writers == {"BillBatchFunction", "RedriveFunction", "SettleCompanyFunction"}
+    # a churn holds the charge of the month that nobody has claimed, a reactivation releases it
+    assert writers == {"BillBatchFunction", "ChurnContractFunction", "RedriveFunction", "SettleCompanyFunction"}
 
 
-def test_nobody_may_delete_a_charge_a_hold_or_a_plan(statements: list[Statement]) -> None:
-    for owner, actions, _, _ in statements:
+def test_a_hold_is_put_by_a_churn_and_lifted_by_who_has_read_jestor(statements: list[Statement]) -> None:
+    doers = {
+        (owner, action)
+        for owner, actions, resources, _ in statements
+        for action in actions
+        if resources == [{"Fn::GetAtt": "HoldsTable.Arn"}] and action in {"dynamodb:PutItem", "dynamodb:DeleteItem"}
+    }
+    assert doers == {
+        ("ReceiveWebhookFunction", "dynamodb:PutItem"),
+        ("ChurnContractFunction", "dynamodb:PutItem"),
+        ("ChurnContractFunction", "dynamodb:DeleteItem"),
+    }
+
+
+def test_nobody_may_delete_a_charge_or_a_plan(statements: list[Statement]) -> None:
+    for owner, actions, resources, _ in statements:
+        if owner == "ChurnContractFunction" and resources == [{"Fn::GetAtt": "HoldsTable.Arn"}]:
+            continue
         assert not [
             action
             for action in actions

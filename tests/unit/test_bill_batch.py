@@ -71,6 +71,10 @@ class Desk:
         omie_contracts.load(app, cadastro, self.lab.now())
 
 
+def no_order(body):
+    raise AssertionError(f"no order: {body}")
+
+
 def all_but(desk, *codes):
     return [code for code in desk.codes if code not in codes]
 
@@ -703,7 +707,7 @@ def test_the_run_is_told_what_came_of_its_batch():
     token = desk.lab.new_token()
     body = json.dumps({"token": token, "batch": desk.batch})
 
-    take(record(body), desk.lab.bill_deps, lambda: desk.lab.tasks, seconds_left=120)
+    take(record(body), desk.lab.bill_deps, lambda: desk.lab.tasks, no_order, seconds_left=120)
 
     assert desk.lab.tasks.ended[token]["output"]["billed"] == len(desk.codes)
 
@@ -715,7 +719,7 @@ def test_a_message_that_can_never_be_billed_tells_the_run_at_once(change):
     body = json.dumps({"token": token, "batch": desk.batch | change})
 
     with pytest.raises(NoBatch):
-        take(record(body), desk.lab.bill_deps, lambda: desk.lab.tasks, seconds_left=120)
+        take(record(body), desk.lab.bill_deps, lambda: desk.lab.tasks, no_order, seconds_left=120)
 
     assert desk.lab.tasks.ended[token]["error"] == "NoBatch"
     assert desk.billings() == []
@@ -731,6 +735,18 @@ def test_trouble_that_may_pass_is_told_only_with_the_last_receive(receives, told
         raise OSError("DynamoDB is not there")
 
     with pytest.raises(OSError, match="not there"):
-        take(record(body, receives), broken, lambda: desk.lab.tasks, seconds_left=120)
+        take(record(body, receives), broken, lambda: desk.lab.tasks, no_order, seconds_left=120)
 
     assert (token in desk.lab.tasks.ended) is told
+
+
+def test_an_order_in_the_lane_is_taken_by_whom_it_is_for_and_no_run_hears_of_it():
+    order = json.dumps({"order": {"contract": "JST-1", "company": "acme"}})
+
+    answer = take(record(order), no_deps, no_deps, lambda body: {"outcome": json.loads(body)["order"]}, seconds_left=9)
+
+    assert answer == {"outcome": {"contract": "JST-1", "company": "acme"}}
+
+
+def no_deps():
+    raise AssertionError("an order needs nothing of a batch")

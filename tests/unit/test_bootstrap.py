@@ -8,12 +8,25 @@ import pytest
 from moto import mock_aws
 
 from billing import bootstrap
-from billing.bootstrap import BaseEnv, CloseEnv, MissingVariable, NotifyingEnv, PlanEnv, SettleEnv
+from billing.bootstrap import (
+    BaseEnv,
+    BatchEnv,
+    CloseEnv,
+    LivingEnv,
+    MissingVariable,
+    NotifyingEnv,
+    PlanEnv,
+    SettleEnv,
+    SweepEnv,
+)
 from billing.settings import SettingsError
 
 DEMO = (Path(__file__).parents[2] / "config/demo.toml").read_text(encoding="utf-8")
-ENVS = [BaseEnv, NotifyingEnv, CloseEnv, PlanEnv, SettleEnv]
-FUNCTIONS = ["open_run", "plan_company", "request_approval", "bill_batch", "settle_company", "close_run"]
+ENVS = [BaseEnv, NotifyingEnv, CloseEnv, PlanEnv, SettleEnv, BatchEnv, LivingEnv, SweepEnv]
+FUNCTIONS = [
+    "open_run", "plan_company", "request_approval", "bill_batch", "settle_company", "close_run",
+    "change_contract", "churn_contract", "sweep_contracts",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -133,14 +133,23 @@ class Batch:
 
 
 def take(
-    record: dict[str, Any], prepare: Callable[[], BillDeps], tasks: Callable[[], Tasks], *, seconds_left: float
+    record: dict[str, Any],
+    prepare: Callable[[], BillDeps],
+    tasks: Callable[[], Tasks],
+    order: Callable[[str], dict[str, Any]],
+    *,
+    seconds_left: float,
 ) -> dict[str, Any]:
     """One message of the queue, from its body to the run's answer; answers the batch's facts and its counts.
 
     Whatever is raised returns the message to the queue, which gives it up to the dead-letter queue after
     MAX_RECEIVES. The run is told before that, or it would wait for the batch until its time-out: at once if the body
     is no batch of ours, else with the last receive, because the trouble may pass (settings, DynamoDB).
+
+    `order`: takes the body of a message {"order": ...}, which stands in the same lane and which no run waits for.
     """
+    if is_order(record["body"]):
+        return order(record["body"])
     token = ""
     try:
         token, batch = _read(record["body"])
@@ -155,6 +164,13 @@ def take(
         raise
     deps.tasks.success(token, answer)
     return batch | answer
+
+
+def is_order(body: str) -> bool:
+    try:
+        return isinstance(json.loads(body).get("order"), dict)
+    except (ValueError, AttributeError):
+        return False
 
 
 def _known(company: str, settings: Settings) -> None:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from billing.bill_batch import BillDeps
     from billing.close_run import CloseDeps
+    from billing.deliver_invoice import InvoiceDeps
     from billing.domain.reajuste import IndexTable
     from billing.jestor.client import JestorClient
+    from billing.living import LivingDeps
     from billing.notify import Notifier
     from billing.omie.client import OmieClient
     from billing.omie.governor import ReadGate
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from billing.request_approval import ApprovalDeps
     from billing.settings import Settings
     from billing.settle_company import SettleDeps
+    from billing.store.contracts import ContractStore
+    from billing.store.documents import DocumentStore
     from billing.store.fast_aws import FastAws
     from billing.store.lanes import LaneStore
     from billing.store.ledger import Ledger
@@ -45,7 +49,10 @@ if TYPE_CHECKING:
     from billing.store.secrets import SecretStore
     from billing.store.task import TaskCallbacks
     from billing.store.webhooks import WebhookSecrets
+    from billing.sweep_contracts import SweepDeps
+    from billing.sweep_invoices import InvoiceSweepDeps
     from billing.sync_receivables import ReceivablesDeps
+    from billing.update_jestor import UpdateDeps
 
 OMIE_READS_PER_MINUTE = 235
 """Of one method and process; Omie's ceiling is 240 (help 8112984)."""
@@ -118,6 +125,53 @@ class SettleEnv(OmieEnv):
 
 
 @dataclass(frozen=True)
+class BatchEnv(SettleEnv):
+    jestor_base_url: str
+    contracts_table: str
+    contract_changes_queue_url: str
+    jestor_writes_queue_url: str
+
+
+@dataclass(frozen=True)
+class LivingEnv(LedgerEnv):
+    jestor_base_url: str
+    secrets_prefix: str
+    contracts_table: str
+    contract_changes_queue_url: str
+    contract_churns_queue_url: str
+    omie_writes_queue_url: str
+
+
+@dataclass(frozen=True)
+class SweepEnv(PlanEnv):
+    contracts_table: str
+    contract_churns_queue_url: str
+    omie_writes_queue_url: str
+    notification_topic: str
+
+
+@dataclass(frozen=True)
+class InvoiceEnv(PlanEnv):
+    documents_table: str
+    omie_writes_queue_url: str
+    invoice_events_queue_url: str
+    parked_queue_url: str
+
+
+@dataclass(frozen=True)
+class InvoiceSweepEnv(PlanEnv):
+    documents_table: str
+    invoice_events_queue_url: str
+
+
+@dataclass(frozen=True)
+class UpdateEnv(BaseEnv):
+    jestor_base_url: str
+    secrets_prefix: str
+    parked_queue_url: str
+
+
+@dataclass(frozen=True)
 class ReceiveEnv(BaseEnv):
     webhooks_table: str
     holds_table: str
@@ -166,12 +220,14 @@ def _omie(
     on_error: Callable[[str], Callable[[str, Any], None]] | None = None,
     *,
     repeats: bool = True,
+    read_attempts: int | None = None,
 ) -> Callable[[str], OmieClient]:
     """Company -> its client. The connections and the gate outlive the invocation, the key is read anew.
 
     `repeats`: whether its lists could be asked for twice within a minute, here or in another function.
+    `read_attempts`: None for the client's own.
     """
-    from billing.omie.client import OmieClient
+    from billing.omie.client import READ_ATTEMPTS, OmieClient
 
     secrets = _secrets(env)
 
@@ -183,16 +239,24 @@ def _omie(
             clock=SystemClock(),
             gate=_gate(company, env.lanes_table, settings.companies[company].same_question_seconds if repeats else 0),
             on_error=on_error(company) if on_error else None,
+            read_attempts=read_attempts or READ_ATTEMPTS,
         )
 
     return client
 
 
-def _jestor(env: PlanEnv) -> Callable[[], JestorClient]:
-    from billing.jestor.client import JestorClient
+def _jestor(env: PlanEnv | BatchEnv | LivingEnv | UpdateEnv, attempts: int | None = None) -> Callable[[], JestorClient]:
+    """`attempts`: None for the client's own."""
+    from billing.jestor.client import ATTEMPTS, JestorClient
 
     secrets = _secrets(env)
-    return lambda: JestorClient(env.jestor_base_url, secrets.jestor(), http=_http(JESTOR_TIMEOUT), clock=SystemClock())
+    return lambda: JestorClient(
+        env.jestor_base_url,
+        secrets.jestor(),
+        http=_http(JESTOR_TIMEOUT),
+        clock=SystemClock(),
+        attempts=attempts or ATTEMPTS,
+    )
 
 
 @lru_cache
@@ -221,7 +285,7 @@ def _gate(company: str, lanes_table: str, same_question: float) -> ReadGate:
     )
 
 
-def _secrets(env: OmieEnv) -> SecretStore:
+def _secrets(env: OmieEnv | LivingEnv | UpdateEnv) -> SecretStore:
     from billing.store.secrets import SecretStore
 
     return SecretStore(_client("secretsmanager"), env.secrets_prefix)
@@ -255,10 +319,23 @@ def _indices(env: BaseEnv) -> IndexTable:
         return {}
 
 
-def _queues(env: SettleEnv) -> Queues:
+def _queues(env: SettleEnv | InvoiceEnv | UpdateEnv) -> Queues:
     from billing.store.queues import Queues
 
     return Queues(_client("sqs"), env.parked_queue_url)
+
+
+def _contracts(env: BatchEnv | LivingEnv | SweepEnv) -> ContractStore:
+    from billing.store.contracts import ContractStore
+
+    return ContractStore(_client("dynamodb"), env.contracts_table)
+
+
+def _plain_queues() -> Queues:
+    """For those who park nothing."""
+    from billing.store.queues import Queues
+
+    return Queues(_client("sqs"))
 
 
 def _lanes(env: OmieEnv) -> LaneStore:
@@ -286,7 +363,7 @@ def task_callbacks() -> TaskCallbacks:
     return TaskCallbacks(_client("stepfunctions"))
 
 
-def _notifier(env: NotifyingEnv | CloseEnv) -> Notifier:
+def _notifier(env: NotifyingEnv | CloseEnv | SweepEnv) -> Notifier:
     from billing.notify import Notifier
 
     return Notifier(_client("sns"), env.notification_topic)
@@ -351,7 +428,7 @@ def _seen_billed() -> dict[str, frozenset[int]]:
 def bill_batch() -> BillDeps:
     from billing.bill_batch import BillDeps, read_ahead
 
-    env = SettleEnv.read()
+    env = BatchEnv.read()
     lanes, clock = _lanes(env), SystemClock()
     settings = _settings(env)
     return BillDeps(
@@ -365,6 +442,91 @@ def bill_batch() -> BillDeps:
         clock=clock,
         read_ahead=read_ahead(),
         seen_billed=_seen_billed(),
+    )
+
+
+def take_order(body: str) -> dict[str, Any]:
+    """An order that stands in the lane between the batches: read once, and never waited for."""
+    from billing import agree
+
+    env = BatchEnv.read()
+    lanes, clock = _lanes(env), SystemClock()
+    settings = _settings(env)
+    deps = agree.AgreeDeps(
+        settings=settings,
+        ledger=_ledger(env),
+        lanes=lanes,
+        runs=_runs(env),
+        contracts=_contracts(env),
+        queues=_plain_queues(),
+        omie=_omie(env, settings, _counting(lanes, clock), repeats=False, read_attempts=1),
+        jestor=_jestor(env, attempts=1),
+        clock=clock,
+        urls=agree.Urls(changes=env.contract_changes_queue_url, jestor_writes=env.jestor_writes_queue_url),
+        labels=_labels(),
+        resting=_resting(),
+    )
+    return agree.take(body, deps)
+
+
+@lru_cache(maxsize=1)
+def _labels() -> dict[str, tuple[float, Any]]:
+    """One for the life of the process."""
+    return {}
+
+
+@lru_cache(maxsize=1)
+def _resting() -> dict[str, float]:
+    """Likewise."""
+    return {}
+
+
+def _living(env: LivingEnv) -> LivingDeps:
+    from billing.living import LivingDeps, LivingUrls
+
+    return LivingDeps(
+        settings=_settings(env),
+        ledger=_ledger(env),
+        contracts=_contracts(env),
+        queues=_plain_queues(),
+        jestor=_jestor(env),
+        clock=SystemClock(),
+        urls=LivingUrls(
+            changes=env.contract_changes_queue_url,
+            churns=env.contract_churns_queue_url,
+            omie_writes=env.omie_writes_queue_url,
+        ),
+        labels=_labels(),
+    )
+
+
+def change_contract() -> LivingDeps:
+    env = LivingEnv.read()
+    return _living(env)
+
+
+def churn_contract() -> LivingDeps:
+    env = LivingEnv.read()
+    return _living(env)
+
+
+def sweep_contracts() -> SweepDeps:
+    from billing.sweep_contracts import SweepDeps, SweepUrls
+
+    env = SweepEnv.read()
+    clock, settings = SystemClock(), _settings(env)
+    return SweepDeps(
+        settings=settings,
+        jestor=_jestor(env),
+        omie=_omie(env, settings, _counting(_lanes(env), clock)),
+        ledger=_ledger(env),
+        runs=_runs(env),
+        contracts=_contracts(env),
+        objects=_objects(env),
+        queues=_plain_queues(),
+        notifier=_notifier(env),
+        clock=clock,
+        urls=SweepUrls(churns=env.contract_churns_queue_url, omie_writes=env.omie_writes_queue_url),
     )
 
 
@@ -472,3 +634,58 @@ def receive_webhook() -> ReceiveDeps:
         tell=tell,
         allow_static=env.allow_static_webhook_secret == "true",  # noqa: S105 - a setting, no secret
     )
+
+
+def _documents(env: InvoiceEnv | InvoiceSweepEnv) -> DocumentStore:
+    from billing.store.documents import DocumentStore
+
+    return DocumentStore(_client("dynamodb"), env.documents_table)
+
+
+def deliver_invoice() -> InvoiceDeps:
+    """Its reads need no turn among others': the queue's delay keeps two looks at an order more than a minute apart."""
+    from billing.deliver_invoice import InvoiceDeps
+
+    env = InvoiceEnv.read()
+    lanes, clock = _lanes(env), SystemClock()
+    settings = _settings(env)
+    return InvoiceDeps(
+        settings=settings,
+        ledger=_ledger(env),
+        documents=_documents(env),
+        lanes=lanes,
+        objects=_objects(env),
+        queues=_queues(env),
+        omie=_omie(env, settings, _counting(lanes, clock), repeats=False),
+        jestor=_jestor(env),
+        clock=clock,
+        omie_writes_url=env.omie_writes_queue_url,
+        invoice_events_url=env.invoice_events_queue_url,
+    )
+
+
+def sweep_invoices() -> InvoiceSweepDeps:
+    from billing.store.queues import Queues
+    from billing.sweep_invoices import InvoiceSweepDeps
+
+    env = InvoiceSweepEnv.read()
+    lanes, clock = _lanes(env), SystemClock()
+    settings = _settings(env)
+    return InvoiceSweepDeps(
+        settings=settings,
+        ledger=_ledger(env),
+        documents=_documents(env),
+        objects=_objects(env),
+        queues=Queues(_client("sqs")),
+        omie=_omie(env, settings, _counting(lanes, clock)),
+        jestor=_jestor(env),
+        clock=clock,
+        invoice_events_url=env.invoice_events_queue_url,
+    )
+
+
+def update_jestor() -> UpdateDeps:
+    from billing.update_jestor import UpdateDeps
+
+    env = UpdateEnv.read()
+    return UpdateDeps(settings=_settings(env), jestor=_jestor(env), queues=_queues(env), clock=SystemClock())
