@@ -2,9 +2,9 @@
 
 Cold: a fresh process each time, ours and the conventional one in turn, from its start until the first webhook is
 answered. Ours is what `make build` makes (the layer has its .pyc); the conventional one what plain `sam build` makes of
-bench/conventional (no .pyc), with boto3 from the virtual environment, compiled, as Lambda's runtime brings it; once more
-with its .pyc, to tell what the code costs and what the compiling. All talk plain http to a stand-in for AWS on this
-machine, so none pays for TLS. Python writes no .pyc meanwhile.
+bench/conventional (no .pyc), with boto3 from the virtual environment, compiled, as Lambda's runtime brings it; once
+more with its .pyc, to tell what the code costs and what the compiling. All talk plain http to a stand-in for AWS on
+this machine, so none pays for TLS. Python writes no .pyc meanwhile.
 
 Warm: one caller over a kept connection to the stack on the emulator. A churn's 202 comes after its hold is written, so
 its time is the time until the contract cannot be billed. The floors: the same API and function refusing (no call to
