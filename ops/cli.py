@@ -29,6 +29,7 @@ from ops.late_fee import late_fee
 from ops.link import check_link, contract_number
 from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
+from ops.reajuste import reajuste_app
 from ops.repair import dlq_app, explain, resolve
 from ops.stack import Execution, Stack, known_company, no_settings
 from ops.verdict import refusals, verdict
@@ -53,6 +54,7 @@ secrets_app = App(cls=Group, help="Grava e confere as chaves do Omie e do Jestor
 app.add_typer(settings_app, name="settings")
 app.add_typer(secrets_app, name="secrets")
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(reajuste_app, name="reajuste")
 
 
 class ReportFormat(StrEnum):

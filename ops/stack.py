@@ -21,6 +21,8 @@ from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
 from billing.omie import governor
 from billing.settings import Settings, SettingsError, load_settings
 from billing.store import dynamo
+from billing.store.indices import KEY as INDICES_KEY
+from billing.store.indices import read_indices, to_json
 from billing.store.lanes import LaneStore
 from billing.store.ledger import BY_COMPANY_MONTH, Ledger, company_month
 from billing.store.objects import ObjectMissing, ObjectStore
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
     from billing.domain.month import BillingMonth
+    from billing.domain.reajuste import IndexTable
     from billing.omie.governor import BlockedUntil
 
 DEFAULT_NAME: Final = "billing-ops"
@@ -443,6 +446,23 @@ class Stack:
 
     def put_settings(self, text: str) -> None:
         self._objects.put_text(self.outputs["SettingsKey"], text, "application/toml; charset=utf-8")
+
+    def indices(self) -> IndexTable:
+        """The imported price indices; empty when there are none. Raises BadTable."""
+        return read_indices(self._objects)
+
+    def put_indices(self, table: IndexTable) -> None:
+        self._objects.put_text(INDICES_KEY, to_json(table), "application/json; charset=utf-8")
+
+    def ask_receivables(self, company: str | None) -> None:
+        """Have the receivables of one company, or of all, brought up to date: it happens in the background."""
+        name = self.outputs.get("SyncReceivablesFunctionName")
+        if name is None:
+            raise OperatorError(
+                f"A pilha {self.name} ainda não tem a função sync_receivables. Publique-a de novo (make deploy)."
+            )
+        payload = json.dumps({"company": company}).encode()
+        self.clients.functions.invoke(FunctionName=name, InvocationType="Event", Payload=payload)
 
     def newest_report(self, month: object, kind: str) -> str | None:
         """The key of the month's newest report of that kind ("html", "csv" or "json")."""

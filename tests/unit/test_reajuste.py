@@ -162,7 +162,7 @@ def test_a_contract_that_agreed_on_nothing_is_left_alone():
 
 @pytest.mark.parametrize(
     ("today", "billing_day", "first"),
-    [("2026-12-01", 1, "2026-12-01"), ("2026-12-02", 1, "2027-01-01"), ("2026-12-02", 28, "2026-12-28")],
+    [("2026-12-01", 1, "2027-01-01"), ("2026-12-02", 1, "2027-01-01"), ("2026-12-02", 28, "2026-12-28")],
 )
 def test_a_price_changed_today_is_charged_on_the_next_billing_day(today, billing_day, first):
     assert first_bill(date.fromisoformat(today), billing_day) == date.fromisoformat(first)

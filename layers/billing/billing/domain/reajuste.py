@@ -219,10 +219,10 @@ def window(anniversary: date, lag_months: int) -> tuple[BillingMonth, ...]:
 
 
 def first_bill(today: date, billing_day: int) -> date:
-    """The billing day on which a price that is changed today is first charged: today's month's, if still to come."""
+    """The next billing day after today: the first on which a price that is changed today may be charged."""
     this = BillingMonth.containing(today)
     day = this.day(billing_day)
-    return day if today <= day else this.next().day(billing_day)
+    return day if today < day else this.next().day(billing_day)
 
 
 # ---- the index table
