@@ -685,6 +685,7 @@ class Lab:
             jestor=self.jestor_client,
             clock=self.clock,
             omie_writes_url=OMIE_WRITES,
+            invoice_events_url=INVOICE_EVENTS,
             new_holder=self.new_attempt,
         )
 

@@ -26,6 +26,9 @@ LOADS = {
     "churn_contract": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "sweep_contracts": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "settle_company": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "deliver_invoice": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "sweep_invoices": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
+    "update_jestor": {"aws_lambda_powertools", "pydantic", "httpx", "tenacity"},
     "receive_webhook": set[str](),
     "close_run": {"aws_lambda_powertools", "pydantic", "jinja2"},
 }
@@ -57,7 +60,7 @@ def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> No
         "JESTOR_BASE_URL",
         *(field.name.upper() for field in fields(bootstrap.ReceiveEnv)),
         *(field.name.upper() for field in fields(bootstrap.ReceivablesEnv)),
-        *(field.name.upper() for env in (bootstrap.BatchEnv, bootstrap.SweepEnv) for field in fields(env)),
+        *(field.name.upper() for env in (bootstrap.BatchEnv, bootstrap.SweepEnv, bootstrap.InvoiceEnv) for field in fields(env)),
     ]
     loaded = _loaded(root / "functions" / name, START.format(name=name, variables=variables))
     assert loaded & HEAVY == LOADS[name]

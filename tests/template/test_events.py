@@ -14,9 +14,11 @@ import pytest
 from billing import bootstrap
 from billing.bill_batch import Batch, BillDeps, one_by_one
 from billing.close_run import CloseDeps
+from billing.deliver_invoice import InvoiceDeps
 from billing.domain.charge import ChargeKey, Event, ParkClass
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, plan_hash
+from billing.jestor.client import JestorRefused
 from billing.open_run import OpenRunDeps, RunRequest
 from billing.plan_company import write_batches
 from billing.receive_webhook import Known, ReceiveDeps, Sender
@@ -24,10 +26,13 @@ from billing.redrive import RedriveDeps, Request
 from billing.request_approval import ApprovalDeps
 from billing.settings import Settings, load_settings
 from billing.settle_company import SettleDeps
+from billing.sweep_invoices import InvoiceSweepDeps
 from billing.sync_receivables import ReceivablesDeps
+from billing.update_jestor import UpdateDeps
 from simulators.clock import VirtualClock
 from simulators.memory_store import (
     MemoryDeadLetters,
+    MemoryDocuments,
     MemoryLanes,
     MemoryLedger,
     MemoryObjects,
@@ -301,11 +306,58 @@ def test_redrive_takes_what_was_typed_and_answers_for_each_letter(
     assert (answer["items"], answer["runs"], answer["more"]) == ([], [], False)
 
 
+def test_deliver_invoice_takes_the_hint_and_leaves_alone_what_we_did_not_bill(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock
+) -> None:
+    queues = MemoryQueues()
+    deps = InvoiceDeps(
+        settings, MemoryLedger(), MemoryDocuments(), MemoryLanes(), MemoryObjects(), queues, _no_omie, _no_jestor, clock,
+        "omie-writes", "invoice-events",
+    )  # fmt: skip
+    event = events("deliver_invoice")
+    assert load("deliver_invoice", deps).handler(event, None) == {"batchItemFailures": []}
+    deps.lanes.block("acme", clock.now().timestamp() + 60, "parada")
+    again = [{"itemIdentifier": event["Records"][0]["messageId"]}]
+    assert load("deliver_invoice", deps).handler(event, None) == {"batchItemFailures": again}
+
+
+def test_the_invoice_sweep_answers_for_every_company(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock, of_type: Any
+) -> None:
+    objects = MemoryObjects()
+    objects.put_json("phones/shared.json", {"day": "2026-12-01", "marks": []})
+    deps = InvoiceSweepDeps(
+        settings, MemoryLedger(), MemoryDocuments(), objects, MemoryQueues(), _no_omie, _no_jestor, clock, "invoice-events"
+    )  # fmt: skip
+    answer = load("sweep_invoices", deps).handler(events("sweep_invoices"), None)
+    assert set(answer["companies"]) == set(settings.companies)
+    schedule = of_type("AWS::Scheduler::Schedule")["InvoiceSchedule"]
+    assert json.loads(schedule["Target"]["Input"]) == events("sweep_invoices")
+
+
+def test_update_jestor_parks_what_jestor_refuses(
+    load: Any, events: Events, settings: Settings, clock: VirtualClock
+) -> None:
+    queues = MemoryQueues()
+    deps = UpdateDeps(settings, _refusing_jestor, queues, clock)  # type: ignore[arg-type]
+    assert load("update_jestor", deps).handler(events("update_jestor"), None) == {"batchItemFailures": []}
+    (letter,) = queues.parked
+    assert (letter["jestor_id"], letter["fields"]) == (12, ["observacao_omie"])
+
+
 def test_the_samples_hold_no_key_and_no_real_address(root: Path) -> None:
     for path in (root / "events").iterdir():
         text = path.read_text()
         assert "app_secret" not in text
         assert all(part.startswith("cliente") for part in text.split("@")[1:]), path.name
+
+
+def _no_jestor() -> Any:
+    raise AssertionError("Jestor must not be asked")
+
+
+def _refusing_jestor() -> Any:
+    raise JestorRefused("não", table="t", fix="Confira.")
 
 
 def _no_omie(company: str) -> Any:

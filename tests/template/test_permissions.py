@@ -107,8 +107,8 @@ def test_only_the_billing_worker_answers_the_run(statements: list[Statement]) ->
 def test_the_lanes_are_written_by_whoever_calls_omie(statements: list[Statement]) -> None:
     writers = {owner for owner, _, resources, _ in statements if {"Fn::GetAtt": "LanesTable.Arn"} in resources}
     assert writers == {
-        "BillBatchFunction", "PlanCompanyFunction", "RedriveFunction", "SettleCompanyFunction", "SweepContractsFunction",
-        "SyncReceivablesFunction",
+        "BillBatchFunction", "DeliverInvoiceFunction", "PlanCompanyFunction", "RedriveFunction", "SettleCompanyFunction", "SweepContractsFunction",
+        "SweepInvoicesFunction", "SyncReceivablesFunction",
     }  # fmt: skip
 
 

@@ -12,20 +12,22 @@ from billing.bootstrap import (
     BaseEnv,
     BatchEnv,
     CloseEnv,
+    InvoiceEnv,
     LivingEnv,
     MissingVariable,
     NotifyingEnv,
     PlanEnv,
     SettleEnv,
     SweepEnv,
+    UpdateEnv,
 )
 from billing.settings import SettingsError
 
 DEMO = (Path(__file__).parents[2] / "config/demo.toml").read_text(encoding="utf-8")
-ENVS = [BaseEnv, NotifyingEnv, CloseEnv, PlanEnv, SettleEnv, BatchEnv, LivingEnv, SweepEnv]
+ENVS = [BaseEnv, NotifyingEnv, CloseEnv, PlanEnv, SettleEnv, BatchEnv, LivingEnv, SweepEnv, InvoiceEnv, UpdateEnv]
 FUNCTIONS = [
     "open_run", "plan_company", "request_approval", "bill_batch", "settle_company", "close_run",
-    "change_contract", "churn_contract", "sweep_contracts",
+    "change_contract", "churn_contract", "sweep_contracts", "deliver_invoice", "sweep_invoices", "update_jestor",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ is put to Omie twice within the minute in which it refuses repetitions.
 
 from __future__ import annotations
 
+import json
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.jestor.client import JestorRefused
 from billing.jestor.field_map import contact
 from billing.omie.mapping import parse_date
+from billing.omie.replies import BLOCK_SECONDS, Blocked
 from billing.phone import read_phone
 from billing.settings import FUNCTION_TIMEOUT_SECONDS, CompanySettings, Settings
 from billing.store.documents import Document, document_key
@@ -81,11 +83,31 @@ class InvoiceDeps:
     jestor: Callable[[], JestorClient]
     clock: Clock
     omie_writes_url: str
+    invoice_events_url: str
     new_holder: Callable[[], str] = lambda: uuid.uuid4().hex
 
 
 class ComeAgain(Exception):  # noqa: N818 - the queue's business, not an accident
-    """Not now: the message stays in the queue."""
+    """Not before so many seconds: the message stays in the queue."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+def take(record: Mapping[str, Any], deps: InvoiceDeps) -> Json:
+    """One message of the queue; "later" in the answer: it is hidden for a while and must be returned."""
+    hint = json.loads(record["body"])
+    try:
+        return deliver_invoice(hint, deps) | {"later": False}
+    except Blocked as blocked:
+        seconds = blocked.retry_after or BLOCK_SECONDS
+        deps.lanes.block(str(hint["company"]), deps.clock.now().timestamp() + seconds, blocked.text)
+        wait = ComeAgain("lane blocked", seconds)
+    except ComeAgain as come_again:
+        wait = come_again
+    deps.queues.hide(deps.invoice_events_url, str(record["receiptHandle"]), wait.seconds)
+    return {"company": str(hint["company"]), "outcome": str(wait), "later": True}
 
 
 def deliver_invoice(hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
@@ -105,8 +127,9 @@ def deliver_invoice(hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
     answer: Json = {"company": company, "contract": "", "month": "", "outcome": "not_ours"}
     if company not in deps.settings.companies:
         return answer
-    if deps.lanes.get(company).blocked_until > deps.clock.now().timestamp():
-        raise ComeAgain(f"the lane of {company} is blocked")
+    blocked = deps.lanes.get(company).blocked_until - deps.clock.now().timestamp()
+    if blocked > 0:
+        raise ComeAgain("lane blocked", blocked)
     if hint.get("nCodOS"):
         return answer | _deliver(int(hint["nCodOS"]), hint, deps)
     named = next(((name, hint[name]) for name in OTHER_NUMBERS if hint.get(name)), None)
@@ -148,7 +171,7 @@ def _held(key: str, deps: InvoiceDeps) -> Iterator[_Held]:
     now, holder = deps.clock.now(), deps.new_holder()
     document = deps.documents.take(key, holder=holder, now=now, until=now + HELD_FOR)
     if document is None:
-        raise ComeAgain(f"document {key} is in other hands")
+        raise ComeAgain("document in other hands", HELD_FOR.total_seconds())
     held = _Held(document)
     yield held
     deps.documents.put(held.document, holder=holder)
