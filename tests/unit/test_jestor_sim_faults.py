@@ -150,6 +150,17 @@ def test_the_server_has_a_control_plane_and_posts_triggers_without_a_second_try(
             book = http.get("/_sim/book").json()
             assert [(d["id"], d["status"]) for d in book["deliveries"]] == [(1, 401)]
             assert http.post("/_sim/edit", json={"id": 99999, "data": {}}).status_code == 422
+            assert http.post("/_sim/triggers", json={}).json() == {"triggers": 0}
+            assert http.post("/_sim/edit", json={"id": 1, "data": {"status_1": "Ativo"}}).json()["posts"] == 0
+            there = {
+                "url": f"{receiver_url}/contract",
+                "churn_url": f"{receiver_url}/churn",
+                "secret": "s",
+                "wait": True,
+            }
+            assert http.post("/_sim/triggers", json=there).json() == {"triggers": 4}
+            assert http.post("/_sim/edit", json={"id": 1, "data": {"status_1": "Churn"}}).json()["posts"] == 2
+            assert http.post("/_sim/edit", json={"id": 1, "data": {"status_1": "Churn"}}).json()["posts"] == 1
             assert http.post("/_sim/faults", json={"kind": "meteor"}).status_code == 400
             assert http.post("/_sim/faults", json={"kind": "lost_reply"}).json() == {"faults": 1}
             with pytest.raises(httpx.RemoteProtocolError):
@@ -159,4 +170,6 @@ def test_the_server_has_a_control_plane_and_posts_triggers_without_a_second_try(
             assert http.post("/_sim/reset").json() == {"ok": True}
             assert http.get("/_sim/book").json()["writes"] == []
             assert http.get("/object/list").status_code == 405
-    assert receiver.book()["calls"] == {"/hook": {"count": 1, "ok": 0, "errors": 1, "limited": 0}}
+    calls = receiver.book()["calls"]
+    assert {path: seen["count"] for path, seen in calls.items()} == {"/hook": 1, "/contract": 2, "/churn": 1}
+    assert calls["/hook"] == {"count": 1, "ok": 0, "errors": 1, "limited": 0}

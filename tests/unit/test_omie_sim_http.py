@@ -78,6 +78,22 @@ def test_a_contract_is_billed_over_http_and_the_webhook_comes(omie, told):
     assert omie.post("/api/v1/servicos/nada/").status_code == 404
 
 
+def test_webhooks_are_sent_where_the_control_plane_says_and_survive_a_reset(omie, told):
+    url, heard = told
+    there = [{"url": url, "company": "acme", "topics": ["OrdemServico.Faturada"]}]
+    assert omie.post("/_sim/webhooks", json=there).json() == {"endpoints": 1}
+    omie.post("/_sim/reset")
+    while not heard.empty():
+        heard.get()
+    ask(omie, "FaturarContrato", {"nCodCtr": first_in_stage_20(omie)})
+    assert heard.get(timeout=5)["topic"] == "OrdemServico.Faturada"
+    assert omie.post("/_sim/webhooks", json=[]).json() == {"endpoints": 0}
+    omie.post("/_sim/reset")
+    ask(omie, "FaturarContrato", {"nCodCtr": first_in_stage_20(omie)})
+    assert omie.get("/_sim/book").json()["webhooks"]["queued"] == 0
+    assert omie.post("/_sim/webhooks", json=[{"company": "acme"}]).status_code == 400
+
+
 def test_a_lost_reply_breaks_the_connection_though_it_was_executed(omie):
     omie.post("/_sim/reset")
     number = first_in_stage_20(omie)
