@@ -1053,3 +1053,20 @@ def test_help_is_portuguese_throughout(typed, words):
     assert "Uso: billing-ops" in result.output
     for english in ("Usage", "Options", "Commands", "Arguments", "Show this", "required", "default", "<bool>"):
         assert english not in result.output
+
+
+# ---- doctor: what it asks of the tables (tests/unit/test_doctor.py has the rest)
+
+
+def test_the_doctor_reads_the_months_charges_and_takes_its_turn_at_omie(ops):
+    key = ChargeKey("JST-1", BillingMonth(2026, 11))
+    ops.ledger().claim(
+        key, attempt="a", now=NOW, company="acme", amount=100, plan_hash="h", run="r", nCodCtr=5, who="t"
+    )
+    ops.ledger().apply(key, Event.DONE, now=NOW, who="t", why="w", attempt="a", nCodOS=9)
+    (charge,) = ops.stack.month_charges("acme", BillingMonth(2026, 11))
+    assert (charge.key, charge.nCodOS) == (key, 9)
+    assert ops.stack.month_charges("nimbus", BillingMonth(2026, 11)) == []
+    assert ops.stack.ask_omie("acme", "ListarContratos {}", NOW, 61.0) == 0.0
+    assert ops.stack.ask_omie("acme", "ListarContratos {}", NOW, 61.0) == 61.0
+    assert ops.stack.ask_omie("nimbus", "ListarContratos {}", NOW, 61.0) == 0.0

@@ -752,3 +752,24 @@ def test_a_read_that_omie_refuses_leaves_the_other_checks_standing(house):
     findings = house.findings("acme")
     assert found(findings, "omie.ListarCategorias", "error")
     assert [f for f in findings if f["check"] == "omie.billing_day"]
+
+
+# ---- what the deployed stack is asked
+
+
+def test_the_routes_of_kept_webhooks_are_read_from_a_part_of_the_table():
+    class DynamoDb:
+        def get_paginator(self, operation):
+            assert operation == "scan"
+            return self
+
+        def paginate(self, *, TableName, ProjectionExpression):
+            assert (TableName, ProjectionExpression) == ("webhooks", "route")
+            yield {"Items": [{"route": {"S": "omie"}}, {"route": {"S": "omie"}}]}
+            yield {"Items": []}
+            yield {"Items": [{"route": {"S": "churn"}}]}
+
+    clients = Clients(None, DynamoDb(), None, None, None, None)
+    stack = Stack("billing-ops", OUTPUTS | {"WebhooksTableName": "webhooks"}, {}, clients)
+    assert stack.webhook_routes() == {"omie", "churn"}
+    assert stack.webhook_routes(pages=2) == {"omie"}
