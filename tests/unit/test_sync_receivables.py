@@ -7,6 +7,7 @@ import pytest
 from billing.domain.month import SAO_PAULO
 from billing.jestor.client import JestorUnavailable
 from billing.jestor.receivables import TableProblems, waivers
+from billing.sync_receivables import look
 from simulators.lab import Killed, Lab
 from simulators.omie.desk import Desk
 from simulators.world import COMPANIES, CONTRACT_ID, EXCEPTIONS, RECEIVABLE_FIELDS, RECEIVABLE_ID, RECEIVABLES_TABLE
@@ -316,3 +317,22 @@ def test_days_are_those_of_sao_paulo():
     lab.clock.advance(3600)
     sync(lab)
     assert rows(lab)[title]["delay_days"] == 1
+
+
+def test_a_title_that_cannot_be_read_is_counted_and_its_row_left_alone(lab):
+    title, other = add_title(lab, date(2026, 11, 20)), add_title(lab, date(2026, 11, 21))
+    sync(lab)
+    lab.omie.apps["acme"].titles[title].amount = 0
+    lab.omie.apps["acme"].changed()
+    before = written(lab)
+    tomorrow(lab)
+    answer = sync(lab)
+    assert (answer["unreadable"], answer["titles"], written(lab)) == (1, 1, before + 1)
+    assert (rows(lab)[title]["status"], rows(lab)[other]["delay_days"]) == ("Atrasado", 11)
+
+
+def test_looking_shows_what_a_sync_would_write_and_writes_nothing(lab):
+    title = add_title(lab, date(2026, 11, 20))
+    (seen,) = look("acme", lab.receivables_deps())
+    assert (seen.title.nCodTitulo, seen.standing.stage, seen.mark) == (title, "D+5", "")
+    assert written(lab) == 0

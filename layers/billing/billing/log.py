@@ -10,6 +10,7 @@ TOLD = (
     "month", "company", "run", "execution", "generation", "round", "decision", "wait_seconds",
     "planned", "billed", "skipped", "parked", "in_doubt", "left", "unexplained", "mismatches", "balanced", "preview",
     "anything_to_do", "titles", "overdue", "created", "updated", "refused", "duplicates", "unmatched",
+    "unreadable",
     "contract", "source", "webhook", "outcome", "contracts", "agreed", "ordered", "listed", "holds", "waiting",
     "problems", "known_problems", "told", "hints", "why", "jestor_id",
 )  # fmt: skip

@@ -29,6 +29,7 @@ from billing.domain.receivable import (
     Standing,
     Status,
     Title,
+    TitleError,
     Values,
     assess,
     changes,
@@ -40,7 +41,7 @@ from billing.jestor.field_map import option_labels, to_contract
 from billing.jestor.receivables import ReceivableRow, read_rows, to_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from billing.clock import Clock
     from billing.domain.calendar import HolidayCheck
@@ -59,7 +60,7 @@ MAX_LOOKUPS: Final = 100
 """Titles asked for one by one in a run: those no list has any more, and links to boletos (twice as many)."""
 MAX_REFUSED: Final = 20
 """Rows that Jestor refuses before the run gives up: the table, not the rows, is the trouble then."""
-OLDEST: Final = date(2000, 1, 1)
+OLDEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)
 
 MAX_ROUNDS: Final = 100
 """A stop for a table that never comes to rest: 150,000 writes."""
@@ -84,7 +85,11 @@ class ReceivablesDeps:
 
 @dataclass
 class Result:
-    """Counts of one run; `left`: rows that differ and were not written, `refused`: Jestor said no."""
+    """Counts of one run; `left`: rows that differ and were not written, `refused`: Jestor said no.
+
+    duplicates: rows beyond a title's first, which nobody touches. unmatched: titles of no known contract.
+    unreadable: titles without a value or a due date.
+    """
 
     company: str
     titles: int = 0
@@ -95,6 +100,7 @@ class Result:
     refused: int = 0
     duplicates: int = 0
     unmatched: int = 0
+    unreadable: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -146,13 +152,15 @@ def sync_receivables(company: str, deps: ReceivablesDeps, *, deadline: float) ->
     return run.result
 
 
-def read_titles(omie: OmieClient, table: ReceivablesTable, today: date) -> dict[int, Title]:
+def read_titles(
+    omie: OmieClient, table: ReceivablesTable, today: date, unreadable: Callable[[TitleError], object]
+) -> dict[int, Title]:
     """nCodTitulo -> title: all due within the settings' window, and older ones that are late."""
     since = today - timedelta(days=table.look_back_days)
     ahead = today + timedelta(days=table.look_ahead_days)
     recent = omie.iter_movimentos(since, ahead, cNatureza="R")
     older = omie.iter_movimentos(OLDEST, since - timedelta(days=1), cNatureza="R", cStatus="ATRASADO")
-    return {title.nCodTitulo: title for title in titles(chain(recent, older))}
+    return {title.nCodTitulo: title for title in titles(chain(recent, older), unreadable)}
 
 
 @dataclass
@@ -186,6 +194,7 @@ class _Run:
         self.result = Result(company)
         self.titles: dict[int, Title] = {}
         self.rows: dict[int, ReceivableRow] = {}
+        self.unread: set[int] = set()
         self.gone: list[ReceivableRow] = []
         self.links = _Links()
         self.names: dict[int, str] = {}
@@ -194,7 +203,7 @@ class _Run:
     # ---- both sides
 
     def read(self) -> None:
-        self.titles = read_titles(self.omie, self.table, self.today)
+        self.titles = read_titles(self.omie, self.table, self.today, self._unreadable)
         for row in read_rows(self.jestor, self.deps.settings, self.company):
             if row.title in self.rows:
                 self.result.duplicates += 1
@@ -202,18 +211,21 @@ class _Run:
                 self.rows[row.title] = row
         self._look_up_what_no_list_has()
         self._read_links()
-        self.result.titles = len(self.titles)
+        self.result.titles, self.result.unreadable = len(self.titles), len(self.unread)
+
+    def _unreadable(self, error: TitleError) -> None:
+        self.unread.add(error.nCodTitulo)
 
     def _look_up_what_no_list_has(self) -> None:
         """Late ones that were paid long after their due date, and titles that were deleted in Omie."""
         labels = {self.table.label[status] for status in RESOLVED}
-        missing = [row for row in self.rows.values() if row.title not in self.titles]
+        missing = [row for row in self.rows.values() if row.title not in self.titles.keys() | self.unread]
         open_ones = [row for row in missing if row.company and row.values.get("status") not in labels]
         for row in open_ones[:MAX_LOOKUPS]:
-            found = list(titles(self.omie.iter_movimentos(OLDEST, date(2099, 12, 31), nCodTitulo=row.title)))
+            found = list(titles(self.omie.iter_movimentos(OLDEST, LATEST, nCodTitulo=row.title), self._unreadable))
             if found:
                 self.titles[row.title] = found[0]
-            else:
+            elif row.title not in self.unread:
                 self.gone.append(row)
         self.result.left += max(0, len(open_ones) - MAX_LOOKUPS)
 
@@ -277,6 +289,20 @@ class _Run:
     def _since(self) -> date:
         return self.today - timedelta(days=self.table.look_back_days)
 
+    def seen(self) -> Iterator[Seen]:
+        for title in self._wanted():
+            standing, row = self._standing(title), self.rows.get(title.nCodTitulo)
+            values = self._values(title, standing, row)
+            yield Seen(
+                title=title,
+                standing=standing,
+                contract=self._contract_of(title) or self.links.find(title),
+                customer=str((row.values.get("customer") if row else None) or values["customer"] or ""),
+                mark=str(row.mark or "") if row else "",
+                charges=int(values.get("charges") or 0),
+                proof=str(values.get("proof") or ""),
+            )
+
     # ---- what is to be written
 
     def write(self) -> None:
@@ -320,7 +346,8 @@ class _Run:
         if link := self._boleto_link(title, standing, row):
             values["boleto_link"] = link
         if self.quote is not None:
-            quoted = self.quote(title, contract, str(row.mark or "") if row else "", self.today)
+            mark = str(row.mark or "") if row else ""
+            quoted = self.quote(title, contract, mark, self.today) if standing.delay_days else None
             values["charges"], values["proof"] = quoted or (None, None)
         return values
 
@@ -393,8 +420,21 @@ class _Run:
             raise error
 
 
-def overdue(found: Iterable[Title], today: date, is_holiday: HolidayCheck) -> list[Title]:
-    """Those that are late today, the oldest first."""
-    nobody = Dunning({}, "")
-    late = [title for title in found if assess(title, today, is_holiday, nobody).status is Status.LATE]
-    return sorted(late, key=lambda title: (title.due, title.nCodTitulo))
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A title as its row shows it. `contract`: Jestor's id; `mark`: a person's, or ""; `charges` in centavos."""
+
+    title: Title
+    standing: Standing
+    contract: int | None
+    customer: str
+    mark: str
+    charges: int
+    proof: str
+
+
+def look(company: str, deps: ReceivablesDeps) -> list[Seen]:
+    """The company's titles as the next sync would show them, the oldest first. Reads both sides, writes nothing."""
+    run = _Run(company, deps, deadline=0.0)
+    run.read()
+    return sorted(run.seen(), key=lambda seen: (seen.title.due, seen.title.nCodTitulo))

@@ -9,7 +9,7 @@ Days late are São Paulo's calendar days from the printed due date, 0 until the 
 a weekend or bank holiday) has passed: the same day on which `late_fee` begins to charge. Amounts are centavos.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -45,7 +45,11 @@ class Mark(StrEnum):
 
 
 class TitleError(ValueError):
-    """Omie's movement cannot be read as a title."""
+    """Omie's movement cannot be read as a title; `nCodTitulo` says which."""
+
+    def __init__(self, nCodTitulo: int) -> None:
+        super().__init__(f"title {nCodTitulo}: without a due date or a value")
+        self.nCodTitulo = nCodTitulo
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,16 @@ class Title:
 # ---- from Omie
 
 
-def titles(movements: Iterable[Mapping[str, Any]]) -> Iterator[Title]:
+def titles(
+    movements: Iterable[Mapping[str, Any]], unreadable: Callable[[TitleError], object] | None = None
+) -> Iterator[Title]:
     """The titles among ListarMovimentos' rows, each once, in the order they came. Forecasts are no debt.
 
     A title comes as a row of its own (CONTA_A_RECEBER) and one for each receipt (with nCodBaixa). Where the receipts
     do not add up to what Omie says was settled, Omie's sum counts, as one payment on the first day money came in.
 
     Raises:
-        TitleError: a row without value or due date.
+        TitleError: a title without value or due date; where `unreadable` is given, it is told and the title left out.
     """
     found: dict[int, list[Mapping[str, Any]]] = {}
     for movement in movements:
@@ -97,14 +103,20 @@ def titles(movements: Iterable[Mapping[str, Any]]) -> Iterator[Title]:
         forecast = "PREVISAO" in f"{details.get('cStatus')} {details.get('cGrupo')}".upper()
         if number and not forecast and str(details.get("cNatureza") or "R") == "R":
             found.setdefault(number, []).append(movement)
-    return (_title(number, rows) for number, rows in found.items())
+    for number, rows in found.items():
+        try:
+            yield _title(number, rows)
+        except TitleError as error:
+            if unreadable is None:
+                raise
+            unreadable(error)
 
 
 def _title(number: int, rows: list[Mapping[str, Any]]) -> Title:
     details, summary = rows[0]["detalhes"], rows[0].get("resumo") or {}
     due, amount = _day(details.get("dDtVenc")), _centavos(details.get("nValorTitulo"))
     if due is None or amount <= 0:
-        raise TitleError(f"title {number}: without a due date or a value")
+        raise TitleError(number)
     cancelled = str(details.get("cStatus") or "").upper().startswith("CANCEL")
     fine, interest, paid = (_centavos(summary.get(name)) for name in ("nMulta", "nJuros", "nValPago"))
     left = _open(amount, details, summary, cancelled=cancelled)
