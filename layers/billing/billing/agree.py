@@ -254,6 +254,7 @@ class _Order:
                         self._write(partial(stop, n))
                     case Step.REACTIVATE:
                         self._write(partial(self.omie.reativar_contrato, n))
+                        cadastro["cabecalho"]["cCodSit"] = rules.ACTIVE  # an alteration sends the whole contract
                     case Step.ALTER:
                         assert isinstance(row, Contract)  # noqa: S101 - only such a row is altered to
                         self._alter(row, found, cadastro, decision, around)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from billing import hints
+from billing.agree import row_digest
 from billing.domain.agree import stops
 from billing.domain.charge import ChargeKey, Event, State, TransitionRefused
 from billing.domain.contract import Contract, ContractStatus
@@ -45,6 +46,8 @@ def churn_contract(hint: Hint, message_id: str, deps: LivingDeps) -> dict[str, A
         if held is None:
             deps.ledger.put_hold(row.code, f'Status "{row.status_label}" no Jestor.', deps.clock.now())
         _tell_charge(row.code, State.READY, Event.HOLD, f'parado no Jestor: status "{row.status_label}"', deps)
+        if _at_rest(row, deps):
+            return {"outcome": "as it was"}
         return {"outcome": _order(hint, row, deps, message_id, unseen=True) or "stopped"}
     if not isinstance(row, Contract) or row.status is not ContractStatus.ACTIVE:
         return {"outcome": "held" if held else "nothing"}  # what cannot be billed needs no lifting
@@ -57,6 +60,13 @@ def churn_contract(hint: Hint, message_id: str, deps: LivingDeps) -> dict[str, A
     _tell_charge(row.code, State.HELD, Event.RELEASE, "ativo de novo no Jestor", deps)
     ordered = _order(hint, row, deps, message_id)
     return {"outcome": "lifted" if held else ordered or "nothing"}
+
+
+def _at_rest(row: Contract, deps: LivingDeps) -> bool:
+    """This very row was looked at before, and nothing of it is active anywhere."""
+    memory = deps.contracts.get(row.code)
+    stopped = bool(memory.places) and all(place.stopped for place in memory.places.values())
+    return stopped and memory.row == row_digest(row) and memory.doubt_until == 0
 
 
 def _order(hint: Hint, row: Contract, deps: LivingDeps, message_id: str, *, unseen: bool = False) -> str:

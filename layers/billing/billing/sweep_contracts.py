@@ -230,12 +230,12 @@ class _Sweep:
             self.found.waiting.append(_entry(row, omie, decision.waits, f"Vale a partir de {decision.month}."))
             if decision.waits == "date" and not known:
                 self._remember(row, omie, decision, memory)
-        elif decision.writes or self._customer_changed(row, memory) or (memory.waits == "run" and decision.agrees):
-            self._mend(row, omie, decision)
-        elif decision.problem:
+        elif decision.problem and not decision.writes:
             self._problem(row.code, omie, decision, known=known)
             if not known:
                 self._remember(row, omie, decision, memory)
+        elif decision.writes or self._customer_changed(row, memory) or memory.waits == "run":
+            self._mend(row, omie, decision)
         else:
             self.found.agreed += 1
             if not known or memory.waits:
