@@ -25,11 +25,13 @@ from ops.desk import Desk, Tools, desk
 from ops.doctor import doctor, parameter
 from ops.errors import InputError, OperatorError
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
+from ops.invoices import invoices
 from ops.late_fee import late_fee
 from ops.link import check_link, contract_number
 from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
 from ops.reajuste import reajuste_app
+from ops.receivables import receivables
 from ops.repair import dlq_app, explain, resolve
 from ops.stack import Execution, Stack, known_company, no_settings
 from ops.verdict import refusals, verdict
@@ -341,6 +343,8 @@ app.command("doctor")(doctor)
 app.command("explain")(explain)
 app.command("resolve")(resolve)
 app.command("late-fee")(late_fee)
+app.command("receivables")(receivables)
+app.command("invoices")(invoices)
 
 
 # ---- approval

@@ -21,6 +21,7 @@ from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
 from billing.omie import governor
 from billing.settings import Settings, SettingsError, load_settings
 from billing.store import dynamo
+from billing.store.documents import Document, DocumentStore
 from billing.store.indices import KEY as INDICES_KEY
 from billing.store.indices import read_indices, to_json
 from billing.store.lanes import LaneStore
@@ -347,6 +348,21 @@ class Stack:
         """Everything the ledger holds of the company's month."""
         ledger = Ledger(self.clients.dynamodb, self.outputs["LedgerTableName"], self.outputs.get("HoldsTableName", ""))
         return list(ledger.by_month(company, month))
+
+    def documents(self, keys: Iterable[str]) -> dict[str, Document]:
+        """What was delivered of the invoices with these keys."""
+        return DocumentStore(self.clients.dynamodb, self._output("DocumentsTableName")).get_many(keys)
+
+    def send(self, queue: str, body: str, *, group: str, dedup: str) -> None:
+        """One message into a FIFO queue, named as the stack's output."""
+        self.clients.sqs.send_message(
+            QueueUrl=self._output(queue), MessageBody=body, MessageGroupId=group, MessageDeduplicationId=dedup
+        )
+
+    def _output(self, name: str) -> str:
+        if name not in self.outputs:
+            raise OperatorError(f"A pilha {self.name} ainda não tem {name}. Publique-a de novo (make deploy).")
+        return self.outputs[name]
 
     def ask_omie(self, company: str, question: str, now: datetime, window: float) -> float | BlockedUntil:
         """Seconds to wait before this read, so that nobody asks Omie the same twice within `window` seconds."""
