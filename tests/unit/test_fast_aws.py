@@ -1,6 +1,7 @@
 """The light AWS client: signatures beside botocore's own, patience, and what it says of a refusal."""
 
 import json
+import ssl
 import threading
 from datetime import UTC, datetime
 from http.client import BadStatusLine
@@ -189,5 +190,10 @@ def test_nobody_there_is_an_os_error():
         Connections(timeout=0.5).send("http://127.0.0.1:1", {}, b"")
 
 
-def test_aws_itself_is_spoken_to_over_tls():
-    assert Connections()._connect("https://sqs.sa-east-1.amazonaws.com").default_port == 443
+def test_aws_itself_is_spoken_to_over_tls_with_its_certificate_checked():
+    connections = Connections()
+    first, second = (connections._connect(f"https://{name}.sa-east-1.amazonaws.com") for name in ("sqs", "dynamodb"))
+    assert first.default_port == 443
+    assert first._context is second._context
+    assert first._context.verify_mode is ssl.CERT_REQUIRED
+    assert first._context.check_hostname

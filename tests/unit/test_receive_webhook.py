@@ -351,6 +351,19 @@ def test_what_was_not_made_durable_is_not_acknowledged_and_goes_on_when_it_comes
     assert kept["state"] == "queued"
 
 
+def test_a_hold_that_is_put_again_has_a_message_of_its_own(door):
+    """The first message was sent, the mark was lost, the worker lifted the hold: then the webhook comes again."""
+    queued, door.webhooks.queued = door.webhooks.queued, broken
+    at = door.now
+    assert door.jestor({"jestor_id": 12}, "churn", at=at) == 503
+    door.webhooks.queued = queued
+    door.ledger.lift_hold("JST-12")
+    door.clock.sleep(5)
+    assert door.jestor({"jestor_id": 12}, "churn", at=at) == 202
+    assert door.ledger.hold("JST-12") == HOLD_REASON
+    assert len(door.sent["churns"]) == 2
+
+
 def test_a_failure_is_told_by_its_class_alone(door):
     door.queues.send = broken
     given = signed(door, json.dumps(CONTRACT))

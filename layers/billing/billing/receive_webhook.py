@@ -218,7 +218,9 @@ def _accept(webhook: Webhook, request: Request, deps: ReceiveDeps) -> Answer:
         deps.holds.put_hold(webhook.hold, HOLD_REASON, now)
     for number, hint in enumerate(webhook.hints):
         message = {**hint.message, "source": "webhook", "webhook": webhook.key, "received_at": now.isoformat()}
-        deps.queues.send(deps.urls[hint.queue], message, hint.group, f"{webhook.key}.{number}")
+        # The second is part of it: a hold that is put again must have a message of its own behind it.
+        once = f"{webhook.key}.{number}.{int(now.timestamp())}"
+        deps.queues.send(deps.urls[hint.queue], message, hint.group, once)
     if webhook.hints:
         deps.webhooks.queued(webhook.key)
     deps.tell("accepted", hints=len(webhook.hints), **facts)

@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import json
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -143,6 +144,7 @@ class Connections:
     def __init__(self, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
         self._open: dict[str, HTTPConnection] = {}
+        self._tls: ssl.SSLContext | None = None
 
     def send(self, address: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         connection = self._open.pop(address, None) or self._connect(address)
@@ -163,7 +165,8 @@ class Connections:
         parts = urlsplit(address)
         host = parts.hostname or ""
         if parts.scheme == "https":
-            return HTTPSConnection(host, parts.port, timeout=self._timeout)
+            self._tls = self._tls or ssl.create_default_context()  # reads all the authorities: 80 ms, so once
+            return HTTPSConnection(host, parts.port, timeout=self._timeout, context=self._tls)
         return HTTPConnection(host, parts.port, timeout=self._timeout)
 
 
