@@ -14,6 +14,8 @@ from billing import bootstrap
 LAYER = Path(__file__).resolve().parents[2] / "layers" / "billing"
 HEAVY = {"aws_lambda_powertools", "holidays", "httpx", "jinja2", "pydantic", "tenacity"}
 """What the layer brings beside the standard library and boto3, all of it slow to load."""
+WITHOUT_BOTO3 = {"receive_webhook"}
+"""It must answer at once, cold too (docs/adr/0014)."""
 NEVER = {"moto", "pytest", "rich", "typer", "simulators", "ops", "requests", "aws_xray_sdk"}
 LOADS = {
     "open_run": {"aws_lambda_powertools", "pydantic", "holidays"},
@@ -60,18 +62,18 @@ def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> No
         "JESTOR_BASE_URL",
         *(field.name.upper() for field in fields(bootstrap.ReceiveEnv)),
         *(field.name.upper() for field in fields(bootstrap.ReceivablesEnv)),
-        *(field.name.upper() for env in (bootstrap.BatchEnv, bootstrap.SweepEnv, bootstrap.InvoiceEnv) for field in fields(env)),
+        *(
+            field.name.upper()
+            for env in (bootstrap.BatchEnv, bootstrap.SweepEnv, bootstrap.InvoiceEnv)
+            for field in fields(env)
+        ),
     ]
     loaded = _loaded(root / "functions" / name, START.format(name=name, variables=variables))
     assert loaded & HEAVY == LOADS[name]
     # httpx takes rich along where it is installed, for its command line; the layer has none
     assert not loaded & (NEVER - {"rich"})
-
-
-def test_the_receiver_of_webhooks_starts_without_boto3(root: Path) -> None:
-    variables = [field.name.upper() for field in fields(bootstrap.ReceiveEnv)]
-    loaded = _loaded(root / "functions" / "receive_webhook", START.format(name="receive_webhook", variables=variables))
-    assert not loaded & (HEAVY | NEVER | {"boto3", "botocore", "urllib3"})
+    if name in WITHOUT_BOTO3:
+        assert not loaded & {"boto3", "botocore", "urllib3"}
 
 
 def test_the_packages_themselves_load_nothing(root: Path) -> None:
