@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from billing.deliver_invoice import ComeAgain, deliver_invoice, expires, links, nfse_of
+from billing.deliver_invoice import ComeAgain, deliver_invoice, expires, links, nfse_of, take
 from billing.domain.charge import ChargeKey, Event
 from billing.domain.invoice import NfseStatus
 from billing.domain.month import BillingMonth
@@ -455,6 +456,45 @@ def test_a_blocked_lane_is_not_asked():
     with pytest.raises(ComeAgain, match="blocked"):
         deliver_invoice(office.hint(office.first), office.lab.invoice_deps())
     assert office.calls("ListarNFSEs") == asked
+
+
+class Hides:
+    """A queue that notes for how long a message was hidden."""
+
+    def __init__(self, queues):
+        self._queues, self.hidden = queues, []
+
+    def __getattr__(self, name):
+        return getattr(self._queues, name)
+
+    def hide(self, url, receipt, seconds):
+        self.hidden.append((url, receipt, round(seconds)))
+
+
+def test_what_must_wait_is_hidden_in_its_queue_for_as_long_as_it_must():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    queues = Hides(office.lab.queues)
+    deps = replace(office.lab.invoice_deps(), queues=queues)
+    record = {"body": json.dumps(office.hint(office.first)), "receiptHandle": "r"}
+    now, key = office.lab.clock.now(), f"acme#{office.first.nCodOS}"
+    office.lab.documents.take(key, holder="another", now=now, until=now + timedelta(minutes=2))
+    assert take(record, deps) == {"company": "acme", "outcome": "document in other hands", "later": True}
+    office.lab.clock.advance(120)
+    office.lab.omie.faults.replace([Fault("blocked", methods=frozenset({"ListarNFSEs"}), times=1, seconds=600.0)])
+    assert take(record, deps) == {"company": "acme", "outcome": "lane blocked", "later": True}
+    assert office.lab.lanes.get("acme").blocked_until > office.lab.now() + 500
+    assert take(record, deps)["outcome"] == "lane blocked"
+    (_, _, other_hands), (_, _, block), (url, receipt, _) = queues.hidden
+    assert (url, receipt, other_hands) == ("invoice-events", "r", 120)
+    office.lab.clock.advance(block + 120)
+    assert take(record, deps) == {
+        "company": "acme",
+        "contract": office.first.key.contract,
+        "month": "2026-12",
+        "outcome": "authorised",
+        "later": False,
+    }
 
 
 def test_killed_at_any_step_it_is_told_once():
