@@ -27,6 +27,8 @@ from billing.deliver_invoice import InvoiceDeps
 from billing.domain.month import SAO_PAULO
 from billing.holidays_br import is_bank_holiday
 from billing.jestor.client import JestorClient
+from billing.jestor.receivables import waivers
+from billing.late_charges import quote_of
 from billing.omie.client import READ_ATTEMPTS, Credentials, OmieClient, shared_turns
 from billing.omie.governor import BlockedUntil, ReadGate
 from billing.open_run import OpenRunDeps, RunRequest, open_run
@@ -609,6 +611,8 @@ class Lab:
             runs=self.port("runs", self.runs),
             objects=self.port("objects", self.objects),
             clock=self.clock,
+            waivers=lambda company: waivers(self.jestor_client(), self.settings, company),
+            is_holiday=self._is_holiday,
         )
 
     def approval_deps(self) -> ApprovalDeps:
@@ -712,6 +716,7 @@ class Lab:
             queue_url=RECEIVABLES,
             clock=self.clock,
             is_holiday=self._is_holiday,
+            quote=lambda company: quote_of(self.settings.companies[company].late_fee, self._is_holiday),
         )
 
     # --- how it goes

@@ -1,30 +1,49 @@
 """Bills one batch of one company, each contract exactly once.
 
     look            which contracts a person billed in Omie since the plan: those are left to Settle
-    read ahead      Omie contract, while the one before is being billed
-    bring           create or alter it until Omie shows the planned amount
+    read ahead      Omie contract, and the titles whose charges it is to carry, while the one before is being billed
+    bring           create or alter it until Omie shows the planned amount, additions included
     claim           SENDING in the ledger, in one transaction with the hold check
     send            FaturarContrato, within seconds of the claim or not at all
     record          BILLED | READY | PARKED | UNKNOWN, by what the reply *proves*
 
 Omie writes are serial: one message per company is out of the queue at a time, and one contract at a time is written
 here. Whatever this function does not finish it leaves as the ledger has it; Settle reads, and decides.
+
+An addition cannot be put on a contract with a key that Omie would know again, and an abandoned call may still be
+executed: so the ledger is told before the contract is altered (kind ADDITIONS), and until that call is known to have
+ended, or the in-doubt wait is over, the contract is neither altered again nor billed.
+
+A late charge whose title does not stand any more as the plan saw it (paid meanwhile, by instalment or cancelled) is
+withdrawn from the bill, and its amount with it: what is still owed is reckoned anew for the next one.
 """
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, NoReturn
 
 from billing.clock import Clock
-from billing.domain.charge import Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
+from billing.domain.addition import Addition
+from billing.domain.charge import (
+    MONTHLY,
+    UNDECIDED,
+    Charge,
+    ChargeKey,
+    Event,
+    ParkClass,
+    State,
+    TransitionRefused,
+    is_stale,
+)
 from billing.domain.contract import Customer
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO, BillingMonth, may_send
 from billing.domain.plan import Desired, PlanLine
+from billing.late_charges import stands_as_planned
 from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.omie.governor import (
@@ -58,6 +77,8 @@ MAX_RECEIVES = 5
 """After so many receives the queue gives a message up (template.yaml)."""
 CREATION = "cadastro"
 """The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
+ADDITIONS = "acrescimos"
+"""The ledger's kind for putting additions on the Omie contract; READY: no such call is under way."""
 CONTRACT_ACTIVE = "10"
 STAGE_SHOWN_FOR = 61.0
 """Seconds for which the plan's or Settle's look at stage 30 is fresh enough."""
@@ -101,6 +122,23 @@ class NoBatch(ValueError):  # noqa: N818
 
 class AmountNotPlanned(Exception):  # noqa: N818
     """Omie shows another amount than the plan: billing it would bill what nobody approved."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was read ahead: the Omie contract, and those of the line's additions that are still owed as planned."""
+
+    cadastro: dict[str, Any] | None
+    additions: tuple[Addition, ...]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A contract that Omie shows as it is to be billed; `amount` in centavos."""
+
+    nCodCtr: int
+    amount: int
+    additions: tuple[Addition, ...]
 
 
 @dataclass
@@ -201,7 +239,8 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
         # An older plan's message: what it says was replaced.
         return {"wait_seconds": 0, **batch.counts, "left": len(batch.lines)}
     settled = {State.BILLED, State.PARKED, State.HELD, State.UNKNOWN, State.SENDING}
-    known = deps.ledger.get_many(ChargeKey(line.contract, batch.month) for line in batch.lines)
+    kinds = (MONTHLY, ADDITIONS)
+    known = deps.ledger.get_many(ChargeKey(line.contract, batch.month, kind) for line in batch.lines for kind in kinds)
     todo = [
         line
         for line in batch.lines
@@ -209,12 +248,43 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
     ]
     wait = 0.0
     if todo:
+        rested = _rested(todo, known, batch, deps)
         try:
-            _Lane(batch, todo, deps, deadline).bill_all()
+            if rested:
+                _Lane(batch, rested, deps, deadline).bill_all()
         except LaneStopped as stopped:
             wait = max(1.0, stopped.until - deps.clock.now().timestamp())
     deps.runs.add_progress(batch.run, batch.company, **batch.counts)
     return {"wait_seconds": int(wait + 0.999), **batch.counts}
+
+
+def _rested(todo: list[PlanLine], known: Mapping[ChargeKey, Charge], batch: Batch, deps: BillDeps) -> list[PlanLine]:
+    """The lines on whose contract no abandoned call can put additions any more; whatever is read from now on holds."""
+    wait = timedelta(seconds=deps.settings.companies[batch.company].in_doubt_wait_seconds)
+    rested = []
+    for line in todo:
+        key = ChargeKey(line.contract, batch.month, ADDITIONS)
+        doubted = known.get(key)
+        if doubted is None or doubted.state not in UNDECIDED or _forgotten(doubted, wait, batch, deps):
+            rested.append(line)
+        else:
+            batch.counts["left"] += 1
+    return rested
+
+
+def _forgotten(doubted: Charge, wait: timedelta, batch: Batch, deps: BillDeps) -> bool:
+    """Whether the in-doubt wait is over; the ledger then says so."""
+    now = deps.clock.now()
+    if not is_stale(doubted, now, wait):
+        return False
+    events = [Event.RESEND] if doubted.state is State.UNKNOWN else [Event.IN_DOUBT, Event.RESEND]
+    try:
+        for event in events:
+            why = "o contrato é lido de novo antes de ser faturado"
+            deps.ledger.apply(doubted.key, event, now=now, who=batch.who, why=why, attempt=doubted.attempt)
+    except TransitionRefused:
+        return False
+    return True
 
 
 def read_ahead(depth: int = 2) -> ReadAhead:
@@ -318,69 +388,120 @@ class _Lane:
 
     # --- one contract --------------------------------------------------------------------------------------------
 
-    def _read(self, line: PlanLine) -> dict[str, Any] | None:
-        return self.omie.consultar_contrato(line.nCodCtr) if line.nCodCtr is not None else None
+    def _read(self, line: PlanLine) -> _Found:
+        cadastro = self.omie.consultar_contrato(line.nCodCtr) if line.nCodCtr is not None else None
+        planned = map(Addition.from_dict, line.additions)
+        return _Found(cadastro, tuple(each for each in planned if stands_as_planned(each, self.omie)))
 
-    def _bill(self, line: PlanLine, existing: Callable[[], dict[str, Any] | None]) -> None:
+    def _bill(self, line: PlanLine, found: Callable[[], _Found]) -> None:
         key = ChargeKey(line.contract, self.batch.month)
         if not may_send(self.batch.month, self.deps.clock.now(), MIDNIGHT_MARGIN):
             self._park(line, key, ParkClass.MISSED_MONTH, "missed_month", "O mês desta cobrança já terminou.")
             return
         try:
-            nCodCtr = self._bring(line, existing)
+            ready = self._bring(line, found())
         except AmountNotPlanned as changed:
             self._park(line, key, ParkClass.DATA, "amount_not_planned", str(changed))
         except OmieError as error:
             self._brought_to_nothing(line, key, error)
         else:
-            if nCodCtr in self.billed:  # created here, in an earlier round: its line names no number
+            if ready is None:
+                return
+            if ready.nCodCtr in self.billed:  # created here, in an earlier round: its line names no number
                 self.batch.counts["left"] += 1
-            elif nCodCtr is not None:
+            else:
                 self.slots = wait_turn(self.slots, clock=self.deps.clock, reserve=self._reserve)
-                self._send(line, key, nCodCtr)
+                self._send(line, key, ready)
 
-    def _bring(self, line: PlanLine, existing: Callable[[], dict[str, Any] | None]) -> int | None:
-        """The Omie contract's id once it shows the planned amount; None while its creation is in doubt."""
-        cadastro = existing()
+    def _bring(self, line: PlanLine, found: _Found) -> _Ready | None:
+        """The Omie contract once it shows the planned amount; None while a write before that is in doubt."""
+        cadastro, additions = found.cadastro, found.additions
         desired = Desired.from_dict(line.desired) if line.desired else None
+        created = cadastro is None
         if cadastro is None:
             assert desired is not None  # noqa: S101 - planning gives it to every contract to create
-            nCodCtr, nCodCli = self._create(line, desired)
+            nCodCtr, nCodCli = self._create(line, desired, additions)
             if nCodCtr is None:
                 return None
             cadastro = self._read_again(nCodCli, nCodCtr)
-        elif desired is not None and mapping.differs(cadastro, desired, on=self._today()):
-            cadastro = self._alter(line, desired, cadastro)
+        if mapping.additions_differ(cadastro, additions):
+            altered = self._put_additions(line, desired, cadastro, additions)
+            if altered is None:
+                return None
+            cadastro = altered
+        elif not created and desired is not None and mapping.differs(cadastro, desired, on=self._today()):
+            self._alter(line, desired, cadastro, additions)
+            cadastro = self._read_altered(cadastro)
         cabecalho = cadastro["cabecalho"]
         if cabecalho["cCodSit"] != CONTRACT_ACTIVE:
             raise AmountNotPlanned("O contrato deixou de estar ativo no Omie depois do plano.")
         shown = sum(mapping.total(cadastro, on=self._today()))
-        if shown != line.amount:
+        withdrawn = line.additions_total - sum(each.amount for each in additions)
+        amount = line.amount - withdrawn
+        if shown != amount:
             raise AmountNotPlanned(
-                f"O Omie mostra {format_brl(shown)} e o plano aprovado é {format_brl(line.amount)}: "
+                f"O Omie mostra {format_brl(shown)} e o plano aprovado é {format_brl(amount)}: "
                 "confira os itens do contrato no Omie e rode o mês de novo."
             )
-        return int(cabecalho["nCodCtr"])
+        return _Ready(int(cabecalho["nCodCtr"]), amount, additions)
 
     def _today(self) -> date:
         return self.deps.clock.now().astimezone(SAO_PAULO).date()
 
-    def _alter(self, line: PlanLine, desired: Desired, existing: dict[str, Any]) -> dict[str, Any]:
+    def _put_additions(
+        self, line: PlanLine, desired: Desired | None, existing: dict[str, Any], additions: tuple[Addition, ...]
+    ) -> dict[str, Any] | None:
+        """Alters the contract until it carries exactly these; None when nothing may be put on it now."""
+        key = ChargeKey(line.contract, self.batch.month, ADDITIONS)
+        claim = self._claim(key, int(existing["cabecalho"]["nCodCtr"]), sum(each.amount for each in additions))
+        if isinstance(claim, Held):
+            self._held(line, claim)
+        if not isinstance(claim, Claimed):
+            return None
+        attempt = claim.charge.attempt
+        try:
+            self._alter(line, desired, existing, additions)
+        except InDoubt as doubt:
+            self._record(key, Event.IN_DOUBT, doubt.text, attempt)
+            raise
+        except OmieError as refused:
+            self._record(key, Event.GIVE_UP, refused.text, attempt)
+            raise
+        self._record(key, Event.GIVE_UP, "o Omie respondeu", attempt)
+        return self._read_altered(existing)
+
+    def _alter(
+        self, line: PlanLine, desired: Desired | None, existing: dict[str, Any], additions: tuple[Addition, ...]
+    ) -> None:
+        """Without `desired` nothing but the additions is changed."""
         nCodCtr, nCodCli = (int(existing["cabecalho"][name]) for name in ("nCodCtr", "nCodCli"))
-        for codItem in mapping.own_items_to_remove(existing):
-            self.omie.excluir_item(nCodCtr, codItem)
-        self.omie.alterar_contrato(
-            mapping.contrato_cadastro(
-                desired, code=line.contract, nCodCli=nCodCli, company=self.company, existing=existing
+        if desired is None:
+            surplus = mapping.additions_to_remove(existing, additions)
+            cadastro = mapping.with_additions(existing, additions, self.company, self._today())
+        else:
+            surplus = mapping.own_items_to_remove(existing, additions)
+            cadastro = mapping.contrato_cadastro(
+                desired,
+                code=line.contract,
+                nCodCli=nCodCli,
+                company=self.company,
+                existing=existing,
+                additions=additions,
+                on=self._today(),
             )
-        )
-        return self._read_again(nCodCli, nCodCtr)
+        for codItem in surplus:
+            self.omie.excluir_item(nCodCtr, codItem)
+        self.omie.alterar_contrato(cadastro)
+
+    def _read_altered(self, existing: dict[str, Any]) -> dict[str, Any]:
+        cabecalho = existing["cabecalho"]
+        return self._read_again(int(cabecalho["nCodCli"]), int(cabecalho["nCodCtr"]))
 
     def _read_again(self, nCodCli: int, nCodCtr: int) -> dict[str, Any]:
         """By the customer's list: Omie refuses to show one contract twice within a minute."""
         return self.omie.contrato_do_cliente(nCodCli, nCodCtr)
 
-    def _create(self, line: PlanLine, desired: Desired) -> tuple[int | None, int]:
+    def _create(self, line: PlanLine, desired: Desired, additions: tuple[Addition, ...]) -> tuple[int | None, int]:
         """(nCodCtr, nCodCli). The ledger guards the creation like a charge: a lost reply must not make two."""
         assert line.customer is not None  # noqa: S101 - likewise
         customer = dict(line.customer)
@@ -388,12 +509,14 @@ class _Lane:
         if nCodCli is None:
             nCodCli = self.omie.upsert_cliente_cpf_cnpj(mapping.cliente_cadastro(Customer(**customer), line.contract))
         key = ChargeKey(line.contract, self.batch.month, CREATION)
-        claim = self._claim(key, line, None)
+        claim = self._claim(key, None, line.amount)
         if not isinstance(claim, Claimed):
             charge = None if isinstance(claim, Held) else claim.charge
             return (charge.nCodCtr if charge and charge.state is State.BILLED else None), nCodCli
         attempt = claim.charge.attempt
-        cadastro = mapping.contrato_cadastro(desired, code=line.contract, nCodCli=nCodCli, company=self.company)
+        cadastro = mapping.contrato_cadastro(
+            desired, code=line.contract, nCodCli=nCodCli, company=self.company, additions=additions, on=self._today()
+        )
         try:
             created = self.omie.incluir_contrato(cadastro)
         except AlreadyRegistered as already:
@@ -413,10 +536,15 @@ class _Lane:
         self._record(key, Event.DONE, "contrato criado no Omie", attempt, nCodCtr=created)
         return created, nCodCli
 
-    def _send(self, line: PlanLine, key: ChargeKey, nCodCtr: int) -> None:
-        claim = self._claim(key, line, nCodCtr)
+    def _held(self, line: PlanLine, held: Held) -> None:
+        key = ChargeKey(line.contract, self.batch.month)
+        self._apply(key, Event.HOLD, held.reason, line=line, reason_code="held", reason=held.reason)
+
+    def _send(self, line: PlanLine, key: ChargeKey, ready: _Ready) -> None:
+        nCodCtr = ready.nCodCtr
+        claim = self._claim(key, nCodCtr, ready.amount, ready.additions)
         if isinstance(claim, Held):
-            self._apply(key, Event.HOLD, claim.reason, line=line, reason_code="held", reason=claim.reason)
+            self._held(line, claim)
             return
         if not isinstance(claim, Claimed):
             return  # billed, in doubt or parked by someone else in the meantime: nothing is ours to do
@@ -456,17 +584,24 @@ class _Lane:
 
     # --- what a reply does to the ledger and the lane --------------------------------------------------------------
 
-    def _claim(self, key: ChargeKey, line: PlanLine, nCodCtr: int | None) -> Claim:
+    def _claim(
+        self,
+        key: ChargeKey,
+        nCodCtr: int | None,
+        amount: int,
+        additions: tuple[Addition, ...] = (),
+    ) -> Claim:
         return self.deps.ledger.claim(
             key,
             attempt=self.deps.new_attempt(),
             now=self.deps.clock.now(),
             company=self.batch.company,
-            amount=line.amount,
+            amount=amount,
             plan_hash=self.batch.plan_hash,
             run=self.batch.run,
             nCodCtr=nCodCtr,
             who=self.batch.who,
+            additions=[each.charged() for each in additions],
         )
 
     def _record(self, key: ChargeKey, event: Event, why: str, attempt: str | None, **facts: Any) -> Charge | None:
@@ -487,6 +622,7 @@ class _Lane:
             amount=line.amount,
             plan_hash=self.batch.plan_hash,
             run=self.batch.run,
+            additions=[Addition.from_dict(each).charged() for each in line.additions],  # should a person bill it
             **facts,
         )
 

@@ -396,6 +396,7 @@ def open_run() -> OpenRunDeps:
 
 
 def plan_company() -> PlanDeps:
+    from billing.jestor.receivables import waivers
     from billing.plan_company import PlanDeps
 
     env = PlanEnv.read()
@@ -409,6 +410,7 @@ def plan_company() -> PlanDeps:
         objects=_objects(env),
         clock=clock,
         indices=lambda: _indices(env),
+        waivers=lambda company: waivers(_jestor(env)(), settings, company),
     )
 
 
@@ -548,11 +550,12 @@ def settle_company() -> SettleDeps:
 
 def sync_receivables() -> ReceivablesDeps:
     from billing.holidays_br import is_bank_holiday
+    from billing.late_charges import quote_of
     from billing.store.queues import Queues
     from billing.sync_receivables import ReceivablesDeps
 
     env = ReceivablesEnv.read()
-    settings = _settings(env)
+    settings, clock = _settings(env), SystemClock()
     return ReceivablesDeps(
         settings=settings,
         jestor=_jestor(env),
@@ -560,8 +563,9 @@ def sync_receivables() -> ReceivablesDeps:
         ledger=_ledger(env),
         queues=Queues(_client("sqs"), ""),
         queue_url=env.receivables_queue_url,
-        clock=SystemClock(),
+        clock=clock,
         is_holiday=is_bank_holiday,
+        quote=lambda company: quote_of(settings.companies[company].late_fee, is_bank_holiday),
     )
 
 

@@ -5,6 +5,7 @@
         Omie's stage 20     may be sent again
         neither             an OS that the contract's billing made this month: adopt; none: a person
     its month is over       the stages speak of another month and prove nothing: an OS of it: adopt; none: a person
+    putting additions on    nothing to find out: whoever bills the contract reads it first
     PARKED, once in doubt   the same reading; what still cannot be told stays with the person
 
 Settle asks this at the end of a run, `billing-ops resolve` and `dlq redrive` ask it any time after.
@@ -15,8 +16,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from billing.bill_batch import CREATION, MIDNIGHT_MARGIN
+from billing.bill_batch import ADDITIONS, CREATION, MIDNIGHT_MARGIN
 from billing.clock import Clock
+from billing.domain.addition import as_billed
 from billing.domain.charge import Charge, Event, ParkClass, State, TransitionRefused
 from billing.domain.month import SAO_PAULO, BillingMonth, may_send
 from billing.omie import mapping
@@ -159,6 +161,8 @@ class Doubts:
             charge = doubted
         if charge.key.kind == CREATION:
             return self._resolve_creation(charge)
+        if charge.key.kind == ADDITIONS:
+            return self._release(charge, "a chamada terminou; o contrato é lido de novo antes de ser faturado")
         nCodCtr = charge.nCodCtr or nCodCtr
         match self.books.shows(nCodCtr):
             case Shown.BILLED:
@@ -175,6 +179,8 @@ class Doubts:
             return Resolution(Verdict.RESTS, charge, until)
         if charge.key.kind == CREATION:
             shown = Shown.BILLED if self.books.created(charge.key.contract) else Shown.TO_BILL
+        elif charge.key.kind == ADDITIONS:
+            shown = Shown.TO_BILL
         else:
             shown = self.books.shows(charge.nCodCtr)
         unclear = Verdict.STAYS if charge.state is State.PARKED else Verdict.PARKED
@@ -202,7 +208,11 @@ class Doubts:
     def _adopt(self, charge: Charge, nCodCtr: int | None) -> Resolution:
         order = self.books.order(nCodCtr)
         why = "em dúvida; o Omie mostra o contrato como faturado neste mês"
-        facts = {"nCodCtr": nCodCtr, "nCodOS": order.nCodOS if order else None}
+        facts = {
+            "nCodCtr": nCodCtr,
+            "nCodOS": order.nCodOS if order else None,
+            "additions": as_billed(charge.additions, charge.amount, order.amount if order else None),
+        }
         return self._done(Verdict.ADOPTED, charge, self._apply(charge, Event.ADOPT, why, **facts))
 
     def _release(self, charge: Charge, why: str) -> Resolution:

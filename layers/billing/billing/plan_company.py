@@ -20,6 +20,8 @@ from itertools import islice
 from typing import IO, Any, Literal, TypeVar
 
 from billing.clock import Clock
+from billing.domain.addition import total
+from billing.domain.calendar import HolidayCheck
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
 from billing.domain.contract import BadRow, Contract, ContractStatus, normalise_document
 from billing.domain.month import SAO_PAULO, BillingMonth
@@ -42,6 +44,8 @@ from billing.domain.plan import (
 from billing.domain.reajuste import IndexTable, Rules, proposal
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
+from billing.jestor.receivables import TableProblems
+from billing.late_charges import NOTHING, LateTitles, Reckoned, Waivers, collected_twice, no_waivers, read_late_titles
 from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
@@ -56,6 +60,12 @@ CHUNK = 100
 BATCH_SIZE = 25
 VANISHED_SHARE, VANISHED_LEAST = 0.10, 5
 """More of last month's contracts than this gone from Jestor, by share and by number, is a question to a person."""
+
+
+def bank_holiday(day: date) -> bool:
+    from billing.holidays_br import is_bank_holiday  # noqa: PLC0415 - slow to import, and most plans never ask
+
+    return is_bank_holiday(day)
 
 
 class PlanRefused(Exception):  # noqa: N818
@@ -73,6 +83,8 @@ class PlanDeps:
     clock: Clock
     indices: Callable[[], IndexTable] = dict
     """The price indices that were imported, for the yearly adjustment."""
+    waivers: Waivers = no_waivers
+    is_holiday: HolidayCheck = bank_holiday
 
 
 @dataclass
@@ -102,6 +114,10 @@ class OmieIndex:
         if found is None and isinstance(row, Contract) and row.omie_id in self.code_of:
             return self.by_code[self.code_of[row.omie_id]]
         return found
+
+    def number(self, row: Contract | BadRow) -> int | None:
+        found = self.find(row)
+        return found.nCodCtr if found else None
 
 
 def plan_company(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
@@ -160,6 +176,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
         lookalikes = _lookalikes(customers, index, named)
 
+        late, notes = _late_titles(company, month, today, omie, deps)
         rules, prices = settings.readjustment.rules(), deps.indices()
         key = plan_key(month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company)
         summary = PlanSummary(settings.guardrail.limits())
@@ -172,8 +189,10 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                 still_here += sum(charge.company == company and _is_billed(charge) for charge in last_month.values())
                 in_doubt += sum(charge.state in UNDECIDED for charge in this_month.values())
                 held = deps.ledger.held_many(codes)
+                charged = late.charges(deps.ledger, ((row.code, index.number(row)) for row in chunk)) if late else {}
                 for row in chunk:
                     found = index.find(row)
+                    fees = _fees(late, row, index.number(row), charged, this_month.get(row.code))
                     customer = customers.get(_document(row)) if found is None else None
                     line = plan_contract(
                         row,
@@ -187,7 +206,8 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         previous=_previous(last_month.get(row.code)),
                         held=row.code in held,
                         rivals=[c for c in rivals.get(found.nCodCtr, ()) if c != row.code] if found else (),
-                        warnings=_readjustment(row, month.day(settings.billing_day), prices, rules),
+                        additions=fees.additions,
+                        warnings=[*_readjustment(row, month.day(settings.billing_day), prices, rules), *fees.warnings],
                     )
                     if line.customer is not None and customer:
                         line = replace(line, customer=line.customer | {"nCodCli": customer})
@@ -209,12 +229,56 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         "decision": decision,
         "reasons": reasons,
         "planned_at": deps.clock.now().isoformat(),
+        "notes": [*notes, *(late.notes() if late else ())],
     }
     if not event["preview"]:
         lines = map(PlanLine.from_json, deps.objects.read_lines(key))
         planned["batches"] = write_batches(deps.objects, planned, lines, 0, as_of=now)
         deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key, planned=summary.count)
     return planned
+
+
+def _late_titles(
+    company: str, month: BillingMonth, today: date, omie: OmieClient, deps: PlanDeps
+) -> tuple[LateTitles | None, list[str]]:
+    """The titles whose late charges go on these bills, and what a person should know of them.
+
+    Raises:
+        PlanRefused: the bank collects the same charges on the boleto.
+    """
+    settings = deps.settings.companies[company]
+    by_contract = deps.settings.jestor.contracts.fields.late_mode is not None
+    if settings.late_fee is None or (settings.late_fee.mode != "next_invoice" and not by_contract):
+        return None, []
+    if twice := collected_twice(settings, omie.iter_contas_correntes()):
+        raise PlanRefused(twice)
+    try:
+        marks = deps.waivers(company)
+    except TableProblems as problems:  # whom a person spared cannot be told: nobody is charged, everybody billed
+        return None, [f"Encargos por atraso não cobrados nesta execução: {problems}"]
+    late = read_late_titles(
+        company,
+        settings.late_fee,
+        month=month,
+        today=today,
+        omie=omie,
+        ledger=deps.ledger,
+        is_holiday=deps.is_holiday,
+        marks=marks,
+    )
+    return late, []
+
+
+def _fees(
+    late: LateTitles | None,
+    row: Contract | BadRow,
+    nCodCtr: int | None,
+    charged: dict[str, list[Charge]],
+    now: Charge | None,
+) -> Reckoned:
+    """What a row's late titles add to its bill; nothing once that is billed: what it carried, it carried."""
+    fees = late.of(row, nCodCtr, charged.get(row.code, ())) if late else NOTHING
+    return NOTHING if now is not None and _is_billed(now) else fees
 
 
 def _readjustment(row: Contract | BadRow, effective: date, prices: IndexTable, rules: Rules) -> list[str]:
@@ -248,9 +312,15 @@ def write_batches(
     head |= {"plan_hash": planned["plan"]["hash"], "as_of": as_of.timestamp()}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
-            message = head | {"batch": f"{round_}-{number}", "lines": [line.to_dict() for line in batch]}
+            message = head | {"batch": f"{round_}-{number}", "lines": [_for_the_queue(line) for line in batch]}
             batches_file.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
         return {"bucket": objects.bucket, "key": key, "count": batches_file.lines}
+
+
+def _for_the_queue(line: PlanLine) -> dict[str, Any]:
+    """The line without the proofs, which the plan keeps: a message holds 256 KB, and a proof is a page."""
+    additions = [each | {"proof": ""} for each in line.additions]
+    return line.to_dict() | {"additions": additions}
 
 
 def _decide(event: dict[str, Any], summary: PlanSummary, in_doubt: int, reasons: list[str]) -> str:
@@ -357,7 +427,7 @@ def _is_billed(charge: Charge) -> bool:
 def _previous(charge: Charge | None) -> Previous | None:
     if charge is None or not _is_billed(charge):
         return None
-    return Previous(charge.amount, str(charge.key.month))
+    return Previous(charge.amount, str(charge.key.month), total(charge.additions))
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -510,6 +510,12 @@ class LateFeeSettings(_Model):
     )
     due_from: date | None = _said("titles due before this day are never charged, as in 2027-01-01", default=None)
     lookback_days: int = _said("how long ago a title may have been due, in days", default=365, ge=31, le=3653)
+    paid_lookback_days: int = _said(
+        "how long ago a late title may have been paid and what was left of its charges still go on a bill, in days",
+        default=100,
+        ge=31,
+        le=3653,
+    )
     least: Centavos | None = _said(
         "what one title must come to before it is charged, in reais; less waits until it does", default=None
     )

@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from billing.bill_batch import CREATION
+from billing.bill_batch import ADDITIONS, CREATION
 from billing.clock import Clock
+from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, Reason
@@ -130,6 +131,8 @@ class _Settlement:
             nCodCtr = creation.nCodCtr if creation else None
         if self.books.billed(nCodCtr):
             self._adopt(line, charge, "faturado por uma pessoa no Omie durante a execução", nCodCtr)
+        elif (until := self._altering(line)) is not None:
+            resting.add(until)
         elif charge is not None and charge.failures >= self.settings.max_failures:
             reason = f"Falhou {charge.failures} vezes seguidas no Omie."
             self._park(line, None, ParkClass.TRANSIENT, "too_many_failures", reason)
@@ -147,6 +150,13 @@ class _Settlement:
         resolution = self._doubts(creation.company).resolve(creation)
         resting.add_if_waiting(resolution)
         return resolution.charge
+
+    def _altering(self, line: PlanLine) -> datetime | None:
+        """Until when a forgotten call may still put additions on the Omie contract, or take them off."""
+        putting = self.deps.ledger.get(ChargeKey(line.contract, self.month, ADDITIONS))
+        if putting is None or putting.state not in UNDECIDED:
+            return None
+        return self._doubts(putting.company).rests_until(putting)
 
     def _doubts(self, company: str) -> Doubts:
         """A contract that moved here may be in doubt in the company it left: only that one's Omie can tell."""
@@ -186,6 +196,8 @@ class _Settlement:
     def _adopt(self, line: PlanLine, charge: Charge | None, why: str, nCodCtr: int | None = None) -> None:
         nCodCtr = nCodCtr or (charge.nCodCtr if charge else None) or line.nCodCtr
         order = self.books.order(nCodCtr)
+        additions = charge.additions if charge else _charged(line)
+        amount = charge.amount if charge else line.amount + total(additions) - line.additions_total
         self._apply(
             ChargeKey(line.contract, self.month),
             Event.ADOPT,
@@ -194,12 +206,20 @@ class _Settlement:
             **self._first(line),
             nCodCtr=nCodCtr,
             nCodOS=order.nCodOS if order else None,
+            additions=as_billed(additions, amount, order.amount if order else None),
         )
 
     def _park(self, line: PlanLine, attempt: str | None, kind: ParkClass, code: str, reason: str) -> None:
         key = ChargeKey(line.contract, self.month)
         parked = self._apply(
-            key, Event.PARK, reason, attempt=attempt, **self._first(line), reason_code=code, reason=reason
+            key,
+            Event.PARK,
+            reason,
+            attempt=attempt,
+            **self._first(line),
+            reason_code=code,
+            reason=reason,
+            additions=_charged(line),
         )
         if parked is not None:
             self.deps.queues.park(
@@ -207,6 +227,11 @@ class _Settlement:
                 group=line.contract,  # each its own: of a group, SQS shows ten at a time and no more
                 dedup=f"{key}#{self.planned['generation']}#{self.planned['round']}",
             )
+
+
+def _charged(line: PlanLine) -> list[dict[str, Any]]:
+    """What a billing by hand charges on top, if the plan's additions, or an earlier one's, were there by then."""
+    return [Addition.from_dict(each).charged() for each in line.additions]
 
 
 @dataclass

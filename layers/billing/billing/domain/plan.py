@@ -664,8 +664,10 @@ def wrong_link(contract: Contract, omie: OmieContract, rivals: Sequence[str] = (
     if contract.omie_id is not None and contract.omie_id != omie.nCodCtr:
         return (
             Reason.LINK_CONFLICT,
-            f"O Jestor aponta o código {contract.omie_id} do Omie, mas quem traz {contract.code} no Omie é "
-            f"o contrato {omie.label}: corrija no Jestor o número do Omie.",
+            (
+                f"O Jestor aponta o código {contract.omie_id} do Omie, mas quem traz {contract.code} no Omie é "
+                f"o contrato {omie.label}: corrija no Jestor o número do Omie."
+            ),
         )
     return None
 

@@ -117,11 +117,15 @@ def own_items_to_remove(cadastro: Json, additions: Sequence[Addition] | None = N
 
     With `additions`, also of those items for the next billing only that are not, or no longer, among them.
     """
-    surplus = own_items(cadastro)[1:]
-    if additions is not None:
-        kept = _items_kept(cadastro, additions)
-        surplus += [item for item in _items(cadastro) if _is_addition(item) and item not in kept.values()]
-    return [int(item["itemCabecalho"]["codItem"]) for item in surplus]
+    surplus = [int(item["itemCabecalho"]["codItem"]) for item in own_items(cadastro)[1:]]
+    return surplus + (additions_to_remove(cadastro, additions) if additions is not None else [])
+
+
+def additions_to_remove(cadastro: Json, additions: Sequence[Addition]) -> list[int]:
+    """The codItem of our items for the next billing that are not, or no longer, among these, or are there twice."""
+    kept = {int(item["itemCabecalho"]["codItem"]) for item in _items_kept(cadastro, additions).values()}
+    numbers = [int(item["itemCabecalho"]["codItem"]) for item in _items(cadastro) if _is_addition(item)]
+    return [number for number in numbers if number not in kept]
 
 
 def contrato_cadastro(
