@@ -76,23 +76,29 @@ def doctor(
         )
     else:
         here.say("")
-        here.say(summary(levels))
+        for line in summary(findings):
+            here.say(line)
     if levels[Level.ERROR]:
         raise typer.Exit(1)
 
 
-def summary(levels: Counter[Level]) -> str:
-    """The last line: what was found, and what to do next."""
+def summary(findings: Sequence[Finding]) -> list[str]:
+    """The last lines: what was found, and what to do next."""
+    levels = Counter(finding.level for finding in findings)
     errors, warnings, by_hand = levels[Level.ERROR], levels[Level.WARNING], levels[Level.BY_HAND]
     found = [
         *([count(errors, "erro", "erros")] if errors else []),
         *([count(warnings, "aviso", "avisos")] if warnings else []),
         *([f"{by_hand} para olhar à mão"] if by_hand else []),
     ]
-    counts = ", ".join(found) or "Tudo certo"
+    lines = [f"{', '.join(found)}." if found else "Tudo certo."]
+    if any("[" in finding.fix or "configuração" in finding.fix for finding in findings):
+        lines.append("Depois de mudar a configuração: billing-ops settings push ARQUIVO")
     if errors:
-        return f"{counts}. Acerte os erros de cima para baixo e repita: billing-ops doctor"
-    return f"{counts}. Nenhum erro: o próximo passo é billing-ops run --preview"
+        lines.append("Acerte os erros de cima para baixo e repita: billing-ops doctor")
+    else:
+        lines.append("Nenhum erro: o próximo passo é billing-ops run --preview")
+    return lines
 
 
 def examine(here: Desk, chosen: Sequence[str], show: Show) -> Findings:

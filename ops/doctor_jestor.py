@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 SAMPLE: Final = 100
 """Rows looked at for the fields of connected records."""
-PUSH: Final = "Depois: billing-ops settings push ARQUIVO"
 AGAIN: Final = "Repita: billing-ops doctor"
-_API_NAMES: Final = "Copie o nome de API em Jestor > Developer Area > Objects and record types. " + PUSH
+_API_NAMES: Final = "Copie o nome de API em Jestor > Developer Area > Objects and record types."
 _NOT_OURS: Final = ("formula", "lookup", "rollup", "timein", "lastedited", "createdby", "button", "indicator", "id")
 """Parts of the names of field types that Jestor fills in by itself."""
 _OPTION_TYPES: Final = frozenset({"tags", "radioSelect", "multipleSelect"})
@@ -71,7 +70,8 @@ def examine_jestor(
     yield say.ok("jestor.token", f"O Jestor aceita o token; a tabela {table.table} tem {len(properties)} campos.")
     missing = [line for line in check_fields(properties, table) if line.startswith("jestor.contracts.fields.")]
     for line in missing:
-        yield say.error("jestor.fields", line, PUSH)
+        what, _, fix = line.rpartition(" Corrija ")
+        yield say.error("jestor.fields", what, f"Corrija {fix}")
     yield from _labels(settings, option_labels(properties))
     yield from _write_back(table, properties)
     if settings.jestor.receivables is not None:
@@ -170,13 +170,13 @@ def _compare(word: str, field: str, wanted: Sequence[str], existing: Sequence[st
         yield report(
             check,
             f"O campo {field} não tem a opção {quoted(gone)}, que está em {_SETTING[word]}.",
-            f"No Jestor há {quoted(list(existing))}. Copie o texto como o Jestor o mostra. {PUSH}",
+            f"No Jestor há {quoted(list(existing))}. Copie o texto como o Jestor o mostra.",
         )
     if unknown:
         yield say.warning(
             check,
             f"A configuração não conhece a opção {quoted(unknown)} do campo {field}: os contratos com ela param.",
-            f"{_ADD[word]} {PUSH}",
+            _ADD[word],
         )
     if not gone and not unknown:
         yield say.ok(check, f"As {len(existing)} opções de {field} estão na configuração.")
@@ -213,7 +213,7 @@ def _writable(check: str, setting: str, fields: Mapping[str, str], properties: S
         if problem:
             bad += 1
             what, fix = problem
-            yield say.error(check, f"{setting}.{word}: o campo {field} {what}", f"{fix} {PUSH}")
+            yield say.error(check, f"{setting}.{word}: o campo {field} {what}", f"{fix} Depois, em [{setting}].")
     if not bad:
         yield say.ok(check, f"Os {len(fields)} campos de {setting} existem e aceitam gravação.")
 
@@ -221,7 +221,7 @@ def _writable(check: str, setting: str, fields: Mapping[str, str], properties: S
 def _problem(word: str, kind: str | None) -> tuple[str, str] | None:
     """What is the matter with a field of this type, and what to do. Types whose names we do not know pass."""
     if kind is None:
-        return "não existe.", "Copie o nome de API do Jestor."
+        return "não existe.", "Copie o nome de API do Jestor, ou crie o campo."
     lower = kind.lower().replace("_", "").replace(" ", "")
     if any(part == lower if part == "id" else part in lower for part in _NOT_OURS):
         return f"é calculado pelo próprio Jestor ({kind}) e não pode ser gravado.", "Crie um campo comum para isto."
@@ -260,7 +260,7 @@ def _receivables(settings: Settings, table: ReceivablesTable, jestor: JestorClie
             yield say.error(
                 check,
                 f"O campo {fields[word]} da tabela {table.table} não tem a opção {quoted(gone)}.",
-                f"Crie-a no Jestor, ou mude a configuração: lá há {quoted(existing)}. {PUSH}",
+                f"Crie-a no Jestor, ou mude a configuração: lá há {quoted(existing)}.",
             )
 
 

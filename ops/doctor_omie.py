@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from billing.domain.charge import State
+from billing.domain.charge import MONTHLY, State
 from billing.omie.mapping import compact
 from billing.omie.replies import Blocked, KeyRefused, OmieError
 from ops.findings import Examiner, Finding, Findings, count, quoted, some
@@ -37,7 +37,6 @@ STATES: Final = frozenset({
     "AC", "AL", "AM", "AP", "BA", "CE", "DF", "ES", "EX", "GO", "MA", "MG", "MS", "MT", "PA", "PB", "PE", "PI", "PR",
     "RJ", "RN", "RO", "RR", "RS", "SC", "SE", "SP", "TO",
 })  # fmt: skip
-_PUSH: Final = "Depois: billing-ops settings push ARQUIVO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +116,11 @@ def _account(say: Examiner, subject: Subject) -> Findings:
     if account is None:
         names = [f"{number} ({found.get('descricao') or 'sem nome'})" for number, found in accounts.items()]
         what = f"A conta corrente {wanted} não existe nesta empresa."
-        yield say.error("omie.account", what, f"Copie para {setting} uma destas: {some(names, 6)}. {_PUSH}")
+        yield say.error("omie.account", what, f"Copie para {setting} uma destas: {some(names, 6)}.")
         return
     name = f"A conta corrente {wanted} ({account.get('descricao') or 'sem nome'})"
     if _yes(account, "inativo"):
-        yield say.error("omie.account", f"{name} está inativa.", f"Reative-a no Omie ou troque {setting}. {_PUSH}")
+        yield say.error("omie.account", f"{name} está inativa.", f"Reative-a no Omie ou troque {setting}.")
     elif subject.company.send_email.cEnviarBoleto and str(account.get("bol_sn") or "").upper() == "N":
         yield say.warning(
             "omie.account",
@@ -173,7 +172,7 @@ def _category(say: Examiner, setting: str, wanted: str, register: Mapping[str, J
         for code, row in register.items()
         if _yes(row, "conta_receita") and not any(_yes(row, flag) for flag in ("conta_inativa", "totalizadora"))
     ]
-    choose = f"Copie para {setting} uma destas: {some(usable)}. {_PUSH}"
+    choose = f"Copie para {setting} uma destas: {some(usable)}."
     if category is None:
         return say.error("omie.category", f"A categoria {wanted} não existe nesta empresa.", choose)
     if _yes(category, "conta_inativa"):
@@ -216,20 +215,20 @@ def _service_problem(
         return say.error(
             "omie.services",
             f'Serviço "{label}": o codServico {service.codServico} não existe no cadastro.',
-            f"Copie para {setting} um destes: {some(names)}. {_PUSH}",
+            f"Copie para {setting} um destes: {some(names)}.",
         )
     if _yes(row.get("info") or {}, "inativo"):
         return say.error(
             "omie.services",
             f'Serviço "{label}": o codServico {service.codServico} está inativo no Omie.',
-            f"Reative-o no Omie, ou troque-o em {setting}. {_PUSH}",
+            f"Reative-o no Omie, ou troque-o em {setting}.",
         )
     theirs = _head(row, "cCodLC116")
     if service.codLC116 is not None and theirs and theirs != service.codLC116:
         return say.warning(
             "omie.services",
             f'Serviço "{label}": a configuração diz LC 116 {service.codLC116}, o cadastro do Omie diz {theirs}.',
-            f"A contabilidade decide qual vale; deixe os dois iguais em {setting}. {_PUSH}",
+            f"A contabilidade decide qual vale; deixe os dois iguais em {setting}.",
         )
     return None
 
@@ -328,13 +327,13 @@ class _Contracts:
         used = [city for city, _ in self.cities.most_common() if city]
         if wanted[-3:-1] not in STATES:
             yield say.error(
-                "omie.city", f'A cidade "{wanted}" não termina com uma sigla de estado.', f"Corrija {setting}. {_PUSH}"
+                "omie.city", f'A cidade "{wanted}" não termina com uma sigla de estado.', f"Corrija {setting}."
             )
         elif used and wanted not in used:
             yield say.warning(
                 "omie.city",
                 f'Nenhum contrato ativo do Omie usa a cidade "{wanted}".',
-                f"Os contratos usam {quoted(used, 3)}: copie a certa para {setting}, letra por letra. {_PUSH}",
+                f"Os contratos usam {quoted(used, 3)}: copie a certa para {setting}, letra por letra.",
             )
         elif used:
             yield say.ok("omie.city", f'A cidade "{wanted}" é a dos contratos do Omie.')
@@ -371,8 +370,10 @@ def _lots(say: Examiner, subject: Subject) -> Findings:
 
 def _stage_30(say: Examiner, subject: Subject) -> Findings:
     billed = dict(subject.omie.obter_contratos(30))
-    ours = {charge.nCodCtr for charge in subject.charges if charge.state is State.BILLED}
-    unknown = [number or f"código {nCodCtr}" for nCodCtr, number in billed.items() if nCodCtr not in ours]
+    ours = {charge.nCodCtr for charge in subject.charges if charge.state is State.BILLED and charge.key.kind == MONTHLY}
+    unknown = [
+        f"nº {number}" if number else f"código {nCodCtr}" for nCodCtr, number in billed.items() if nCodCtr not in ours
+    ]
     if unknown:
         contracts = count(len(unknown), "contrato foi faturado", "contratos foram faturados")
         yield say.warning(

@@ -240,7 +240,11 @@ def test_what_a_person_reads_is_one_paragraph_a_finding_with_its_cure_below(hous
     assert lines[at + 1].startswith(
         "        → Copie para [companies.acme.omie] nCodCC uma destas: 2208238701 (Conta Acme"
     )
-    assert lines[-1].startswith("1 erro, 1 aviso, 1 para olhar à mão. Acerte os erros de cima para baixo")
+    assert lines[-3:] == [
+        "1 erro, 1 aviso, 1 para olhar à mão.",
+        "Depois de mudar a configuração: billing-ops settings push ARQUIVO",
+        "Acerte os erros de cima para baixo e repita: billing-ops doctor",
+    ]
     assert [line for line in lines if line and not line.startswith(" ")][:2] == ["AWS", "Jestor"]
 
 
