@@ -113,9 +113,25 @@ class _Check:
                 continue
             if charge.state in {State.SENDING, State.UNKNOWN}:
                 self.broken.append(f"{code}: {month} still {charge.state} at the end")
-            by_hand = charge.state is State.PARKED and all(order.by == "person" for order in orders)
-            if orders and charge.state is not State.BILLED and not by_hand:  # what was parked, a person may bill
-                self.broken.append(f"{code}: billed in {month}, and the ledger says {charge.state} {charge.reason}")
+            if not orders or charge.state is State.BILLED:
+                continue
+            line = f"{code}: billed in {month}, and the ledger says {charge.state} {charge.reason}"
+            by_hand = all(order.by == "person" for order in orders)
+            if charge.state is State.HELD and by_hand and self._moved(code):
+                self.forgiven.append(line)  # by hand in the company that the contract then left
+            elif not (charge.state is State.PARKED and by_hand):  # what was parked, a person may bill
+                self.broken.append(line)
+
+    def _moved(self, code: str) -> bool:
+        """Did more than one company plan it?"""
+        return len({company for company, contract in self._planned_in() if contract == code}) > 1
+
+    def _planned_in(self) -> set[tuple[str, str]]:
+        found = set()
+        for key, text in self.lab.objects.texts.items():
+            if key.endswith("plan.jsonl"):
+                found |= {(line["company"], line["contract"]) for line in map(json.loads, text.splitlines())}
+        return found
 
     def _lost(self) -> None:
         """The last plan of a month that came to its end: each line billed, parked, held or explained."""
