@@ -107,7 +107,8 @@ def bill(sim: Sim, app: App, contract: Contract, now: float, by: str) -> Order:
     order.nCodCtr, order.cNumCtr = contract.nCodCtr, contract.cNumCtr
     contract.billed_month = month
     app.billed_in.setdefault(month, {})[contract.nCodCtr] = None
-    contracts.keep_after_billing(app, contract, cadastro, now)
+    if sim.switches.once_only_after_billing == "removed":
+        contracts.keep_after_billing(app, contract, cadastro, now)
     sim.book.billed(
         Billing(
             app.company,

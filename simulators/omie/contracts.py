@@ -291,7 +291,8 @@ def _alter(call: Call, param: Json, contract: Contract) -> Json:
         replaces = call.switches.items_on_alter == "replace"
         cadastro["itensContrato"] = _merged(app, cadastro["itensContrato"], sent, replaces=replaces)
     known = cadastro.get("despesasReembolsaveis") or dict(EMPTY_EXPENSES)
-    cadastro["despesasReembolsaveis"] = _expenses(app, known, param.get("despesasReembolsaveis"))
+    replaces = call.switches.expenses_on_alter == "replace"
+    cadastro["despesasReembolsaveis"] = _expenses(app, known, param.get("despesasReembolsaveis"), replaces=replaces)
     _validate(app, cadastro)
     _keep(app, cadastro, contract, call.now)
     _announce(call, contract, "Alterado")
@@ -350,11 +351,14 @@ def _new_item(app: App, item: Json, seq: int = 0) -> Json:
     return new
 
 
-def _expenses(app: App, known: Json, sent: Json | None) -> Json:
-    """despesasReembolsaveis after a write; cAcaoReemb I (default), A or E."""
+def _expenses(app: App, known: Json, sent: Json | None, *, replaces: bool = False) -> Json:
+    """despesasReembolsaveis after a write; cAcaoReemb I (default), A or E. What is not sent stays, or goes."""
     if not sent:
         return known
     rows = list(known.get("despesaReembolsavel") or [])
+    if replaces:
+        named = {int(expense.get("nCodReemb") or 0) for expense in sent.get("despesaReembolsavel") or []}
+        rows = [row for row in rows if row["nCodReemb"] in named]
     for expense in sent.get("despesaReembolsavel") or []:
         row = {tag: value for tag, value in expense.items() if tag != "cAcaoReemb"}
         number = int(row.get("nCodReemb") or 0)

@@ -37,6 +37,9 @@ class Switches:
     missing_slash: documentation shows the trailing slash; what happens without it is not documented.
     null_values: clients strip nulls before AlterarContrato; what Omie does with them is not documented.
     items_on_alter: are items missing from an Alterar/Upsert kept ("merge") or removed ("replace")?
+    expenses_on_alter: the same of reimbursable expenses that the request does not name.
+    once_only_after_billing: is what was for one billing only (item of type 3, expense that does not recur) taken off
+      the contract by Omie ("removed"), or must whoever put it there do so, or it is billed again ("kept")?
     second_billing: FaturarContrato of a contract already billed this month.
     bill_outside_stage_20: FaturarContrato before nDiaFat or outside the vigência.
     repeat_status_change: suspending a suspended contract (and the like).
@@ -71,6 +74,8 @@ class Switches:
     missing_slash: Literal["redirect", "accept"] = "redirect"
     null_values: Literal["refuse", "accept"] = "refuse"
     items_on_alter: Literal["merge", "replace"] = "merge"
+    expenses_on_alter: Literal["merge", "replace"] = "merge"
+    once_only_after_billing: Literal["removed", "kept"] = "removed"
     second_billing: Literal["accept", "refuse"] = "accept"
     bill_outside_stage_20: Literal["accept", "refuse"] = "accept"
     repeat_status_change: Literal["refuse", "accept"] = "refuse"
