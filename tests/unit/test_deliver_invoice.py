@@ -177,6 +177,17 @@ def test_the_second_pdf_link_does_not_expire():
     assert not expires(office.shown()["invoice_pdf"])
 
 
+def test_what_came_on_top_of_the_month_is_named_in_the_message():
+    office = Office(2)
+    item = office.lab.ledger._charges[office.first.key]
+    late = {"key": "encargos#1", "title": 1, "through": "2026-11-30", "fine": 200, "interest": 5, "amount": 205}
+    share = {"key": "proporcional#1", "title": None, "through": None, "fine": 0, "interest": 0, "amount": 1000}
+    item["additions"] = [late, late | {"key": "encargos#2"}, share, share | {"doubtful": True}]
+    office.days_go_by(90.0)
+    assert "Inclui encargos por atraso: R$ 4,10\n" in office.shown()["whatsapp_text"]
+    assert "Inclui diferença proporcional: R$ 10,00\n" in office.shown()["whatsapp_text"]
+
+
 # --- whatever comes, in whatever order
 
 

@@ -15,6 +15,7 @@ from billing.domain.invoice import (
     NfseStatus,
     Slip,
     assess,
+    greeted,
     record,
     refusal,
     typeable_line,
@@ -187,6 +188,29 @@ def test_the_message_with_taxes_withheld_tells_what_is_to_be_paid():
     assert "Valor: R$ 1.200,50\nValor a pagar: R$ 1.140,47 (com as retenções de impostos)\n" in text(
         issued(replace(SLIP, amount=114047))
     )
+
+
+def test_the_message_names_what_came_on_top():
+    written = record(issued(), DECEMBER, 120050, TO, {"encargos": 2205, "proporcional": 1000})["whatsapp_text"]
+    assert (
+        "Valor: R$ 1.200,50\nInclui encargos por atraso: R$ 22,05\nInclui diferença proporcional: R$ 10,00\nVenc"
+        in written
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "shown"),
+    [
+        ("Padaria São João Ltda", "12345678000195", "Padaria São João Ltda"),
+        ("Padaria Sertão Ltda - em recuperação judicial", "12345678000195", "Padaria Sertão Ltda"),
+        ("João de Souza Silva", "12345678909", "João"),
+        ("MARIA  DA SILVA", "12345678909", "Maria"),
+        ("Bem-te-vi & Cia", "", "Bem-te-vi & Cia"),
+        ("", "12345678909", "cliente"),
+    ],
+)
+def test_a_customer_is_greeted_as_people_do(name, document, shown):
+    assert greeted(name, document) == shown
 
 
 def test_the_message_in_instalments_names_each():

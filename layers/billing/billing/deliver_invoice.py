@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from billing.domain.addition import Kind
 from billing.domain.charge import Charge, ChargeKey, State
 from billing.domain.invoice import (
     TO_SEND,
@@ -35,6 +37,7 @@ from billing.domain.invoice import (
     NfseStatus,
     Slip,
     assess,
+    greeted,
     record,
     valid_nfse,
 )
@@ -337,7 +340,7 @@ class _Delivery:
             fix = "Foi apagado, ou o token não o vê: confira no Jestor."
             raise JestorRefused(f"o contrato {jestor_id} não existe", table=table.table, fix=fix)
         to = self._addressee(row)
-        told = record(invoice, self.charge.key.month, self.charge.amount, to)
+        told = record(invoice, self.charge.key.month, self.charge.amount, to, _added(self.charge))
         bring(
             jestor,
             table.table,
@@ -353,7 +356,7 @@ class _Delivery:
     def _addressee(self, row: Mapping[str, Any]) -> Addressee:
         who = contact(dict(row), self.deps.settings.jestor.contracts.fields)
         phone = read_phone(who.phone, shared_phones(self.deps.objects))
-        return Addressee(self.company.name, who.name or "cliente", phone.number, phone.problem)
+        return Addressee(self.company.name, greeted(who.name, who.document), phone.number, phone.problem)
 
     def _park(self, document: Document, reason: str) -> None:
         message = {
@@ -381,6 +384,16 @@ def _is_news(invoice: Invoice, document: Document) -> bool:
 def _later(shown: object, month: BillingMonth) -> bool:
     """Whether a record speaks of a later month already: a late word about an old invoice must not replace it."""
     return isinstance(shown, str) and shown.strip()[:7] > str(month)
+
+
+def _added(charge: Charge) -> dict[str, int]:
+    """What came on top of the month's own, by kind."""
+    sums: Counter[str] = Counter()
+    for addition in charge.additions:
+        if not addition.get("doubtful"):
+            late = addition.get("fine") or addition.get("interest")
+            sums[Kind.LATE if late else Kind.PRORATE] += int(addition["amount"])
+    return dict(sums)
 
 
 def _jestor_id(charge: Charge) -> int:

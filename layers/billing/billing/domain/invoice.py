@@ -17,12 +17,14 @@ Every write to the record fires its WhatsApp automation, so an invoice is told o
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from billing.domain.addition import Kind
 from billing.domain.money import format_brl, reais
 from billing.domain.month import BillingMonth
 
@@ -252,7 +254,9 @@ class Addressee:
     phone_problem: str = ""
 
 
-def record(invoice: Invoice, month: BillingMonth, amount: int, to: Addressee) -> dict[str, Any]:
+def record(
+    invoice: Invoice, month: BillingMonth, amount: int, to: Addressee, added: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Any]:
     """Our word for a field (settings `jestor.contracts.write_back`) -> its value. Nothing for WAITING.
 
     Always all the fields: what an earlier month left there must not stay beside this month's.
@@ -282,7 +286,7 @@ def record(invoice: Invoice, month: BillingMonth, amount: int, to: Addressee) ->
             "boleto_barcode": "" if first.paid else typeable_line(first.barcode),
             "due_date": first.due.isoformat(),
             "whatsapp_phone": to.phone,
-            "whatsapp_text": whatsapp_text(invoice, month, amount, to),
+            "whatsapp_text": whatsapp_text(invoice, month, amount, to, added),
         }
     return told
 
@@ -295,12 +299,23 @@ def _problem(invoice: Invoice, to: Addressee) -> str:
     return f"WhatsApp não enviado: {to.phone_problem}" if to.phone_problem else ""
 
 
+def greeted(name: str, document: str) -> str:
+    """The customer as a message greets it: a person by the first name, a company without what was added to its own.
+
+    "João de Souza Silva" (CPF) -> "João"; "Padaria Sertão Ltda - em recuperação judicial" -> "Padaria Sertão Ltda".
+    """
+    own = " ".join(name.split(" - ", maxsplit=1)[0].split())
+    person = len(document) == len("00000000000") and document.isdecimal()
+    return (own.split()[0].capitalize() if person and own else own) or "cliente"
+
+
 # --- what the customer reads -----------------------------------------------------------------------------------------
 
 _MONTHS: Final = (
     "janeiro", "fevereiro", "março", "abril", "maio", "junho",
     "julho", "agosto", "setembro", "outubro", "novembro", "dezembro",
 )  # fmt: skip
+ADDED: Final = {Kind.LATE: "encargos por atraso", Kind.PRORATE: "diferença proporcional"}
 _CLOSING: Final = "Qualquer dúvida, é só responder a esta mensagem. Agradecemos a parceria!"
 
 
@@ -309,7 +324,9 @@ def month_name(month: BillingMonth) -> str:
     return f"{_MONTHS[month.month - 1]} de {month.year}"
 
 
-def whatsapp_text(invoice: Invoice, month: BillingMonth, amount: int, to: Addressee) -> str:
+def whatsapp_text(
+    invoice: Invoice, month: BillingMonth, amount: int, to: Addressee, added: Mapping[str, int] = MappingProxyType({})
+) -> str:
     """The message, ready to be sent: plain text, one thing to a line, so that links and digits can be tapped.
 
     Args:
@@ -317,6 +334,7 @@ def whatsapp_text(invoice: Invoice, month: BillingMonth, amount: int, to: Addres
         month: what is billed.
         amount: centavos on the invoice; what is to be paid may be less (taxes that the customer withholds).
         to: who bills whom.
+        added: what of the amount came on top of the month's own: kind (`addition.Kind`) -> centavos.
     """
     opening = f"Olá, {to.customer}! Sua fatura de {month_name(month)} da {to.company} já está disponível."
     if invoice.state is InvoiceState.SUBSTITUTED:
@@ -324,7 +342,7 @@ def whatsapp_text(invoice: Invoice, month: BillingMonth, amount: int, to: Addres
             f"Olá, {to.customer}! A nota fiscal da sua fatura de {month_name(month)} da {to.company} foi substituída. "
             "Por favor, desconsidere a anterior: vale esta."
         )
-    blocks = [opening, "\n".join([*_amounts(invoice, amount), f"Nota fiscal{_number(invoice)}: {invoice.link}"])]
+    blocks = [opening, "\n".join([*_amounts(invoice, amount, added), f"Nota fiscal{_number(invoice)}: {invoice.link}"])]
     if invoice.paid:
         blocks.append("Já identificamos o pagamento: não há nada a pagar.")
     else:
@@ -336,8 +354,9 @@ def _number(invoice: Invoice) -> str:
     return f" nº {invoice.number}" if invoice.number else ""
 
 
-def _amounts(invoice: Invoice, amount: int) -> list[str]:
+def _amounts(invoice: Invoice, amount: int, added: Mapping[str, int]) -> list[str]:
     lines = [f"Valor: {format_brl(amount)}"]
+    lines += [f"Inclui {ADDED[Kind(kind)]}: {format_brl(extra)}" for kind, extra in added.items()]
     to_pay = sum(slip.amount for slip in invoice.slips)
     if to_pay != amount:
         lines.append(f"Valor a pagar: {format_brl(to_pay)}{' (com as retenções de impostos)' * (to_pay < amount)}")
