@@ -1,12 +1,14 @@
 """From Omie's titles to Jestor's rows: the real clients against both simulators, on a clock that only we move."""
 
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from billing.domain.month import SAO_PAULO
 from billing.jestor.client import JestorUnavailable
 from billing.jestor.receivables import TableProblems, waivers
+from billing.settings import LateFeeSettings
 from billing.sync_receivables import look
 from simulators.lab import Killed, Lab
 from simulators.omie.desk import Desk
@@ -317,6 +319,26 @@ def test_days_are_those_of_sao_paulo():
     lab.clock.advance(3600)
     sync(lab)
     assert rows(lab)[title]["delay_days"] == 1
+
+
+def with_late_fees(lab, **terms):
+    late = LateFeeSettings(fine_percent=Decimal(2), interest_percent=Decimal(1), **terms)
+    acme = lab.settings.companies["acme"].model_copy(update={"late_fee": late})
+    companies = dict(lab.settings.companies) | {"acme": acme}
+    lab.settings = lab.settings.model_copy(update={"companies": companies})
+
+
+def test_a_late_row_says_what_the_delay_costs_and_why_until_a_person_waives_it(lab):
+    title = add_title(lab, date(2026, 11, 20))
+    with_late_fees(lab, bank_return_days=0)
+    sync(lab)
+    row = rows(lab)[title]
+    assert row["charges"] == 23.67  # 2 % of 1,000, and 1 % a month of it for 11 days
+    assert "R$ 1.000,00 × 11 dias × 1% ÷ 30 = R$ 3,6666… → R$ 3,67" in row["proof"]
+    edit(lab, row["id"], exception="Isento")
+    sync(lab)
+    row = rows(lab)[title]
+    assert (row["charges"], row["proof"], row["stage"]) == (None, None, None)
 
 
 def test_a_title_that_cannot_be_read_is_counted_and_its_row_left_alone(lab):

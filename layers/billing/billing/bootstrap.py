@@ -559,7 +559,7 @@ def sync_receivables() -> ReceivablesDeps:
     return ReceivablesDeps(
         settings=settings,
         jestor=_jestor(env),
-        omie=_omie(env, settings),
+        omie=_omie(env, settings, _counting(_lanes(env), clock)),
         ledger=_ledger(env),
         queues=Queues(_client("sqs"), ""),
         queue_url=env.receivables_queue_url,
