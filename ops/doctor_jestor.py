@@ -122,6 +122,7 @@ def _labels(settings: Settings, options: Mapping[str, Mapping[str, str]]) -> Fin
         ("service", table.fields.service, list(dict.fromkeys(sold))),
         ("late_mode", table.fields.late_mode, list(table.late_mode_labels)),
         ("customer_kind", table.fields.customer_kind, list(table.customer_kind_labels)),
+        ("readjust_index", table.fields.readjust_index, list(table.readjust_labels)),
     ):
         if field is None or "." in field:  # options of a connected record's fields are not known
             continue
@@ -149,19 +150,25 @@ _SETTING: Final = {
     "service": '[companies.EMPRESA.omie.services."..."]',
     "late_mode": "[jestor.contracts.late_mode_labels]",
     "customer_kind": "[jestor.contracts.customer_kind_labels]",
+    "readjust_index": "[jestor.contracts.readjust_labels]",
 }
+_OFFERED: Final = frozenset({"late_mode", "customer_kind", "readjust_index"})
+"""Whose labels the settings offer without being asked: Jestor need not have all of them."""
 _ADD: Final = {
     "status": "Acrescente cada uma em [jestor.contracts.status_labels] (active, suspended, churned, draft ou other).",
     "company": "Se deveria faturar, acrescente a empresa na configuração; senão, é assim mesmo.",
     "service": 'Acrescente [companies.EMPRESA.omie.services."OPÇÃO"], ou tire a opção do Jestor.',
     "late_mode": "Acrescente cada uma em [jestor.contracts.late_mode_labels] (next_invoice, boleto ou none).",
     "customer_kind": "Acrescente cada uma em [jestor.contracts.customer_kind_labels] (consumer ou business).",
+    "readjust_index": "Acrescente cada uma em [jestor.contracts.readjust_labels] (ipca, igpm, fixo ou nenhum).",
 }
 
 
 def _compare(word: str, field: str, wanted: Sequence[str], existing: Sequence[str]) -> Findings:
     there, here = {plain(label) for label in existing}, {plain(label) for label in wanted}
     gone = [label for label in wanted if plain(label) not in there]
+    if word in _OFFERED and len(gone) < len(wanted):
+        gone = []
     unknown = [label for label in existing if plain(label) not in here]
     check = f"jestor.labels.{word}"
     if gone:

@@ -420,6 +420,18 @@ def test_labels_are_compared_both_ways(house):
     assert unknown.startswith('A configuração não conhece a opção "Churn" do campo status_1')
 
 
+def test_of_labels_that_the_settings_offer_jestor_need_not_have_all(house):
+    table = house.jestor.tables[names.CONTRACTS_TABLE]
+    table.fields["modo_encargos"] = replace(table.fields["modo_encargos"], options=(("1", "Boleto"),))
+    assert not found(house.findings(), "jestor.labels.late_mode", "warning")
+    table.fields["modo_encargos"] = replace(table.fields["modo_encargos"], options=(("1", "Banco"),))
+    gone, unknown = found(house.findings(), "jestor.labels.late_mode", "error") + found(
+        house.findings(), "jestor.labels.late_mode", "warning"
+    )
+    assert "[jestor.contracts.late_mode_labels]" in gone
+    assert '"Banco"' in unknown
+
+
 def test_a_company_label_that_jestor_has_not_is_an_error(house):
     house.changed('jestor_label = "Acme Tecnologia Ltda"', 'jestor_label = "Acme Ltda"')
     findings = house.findings()
