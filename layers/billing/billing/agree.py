@@ -336,7 +336,7 @@ class _Order:
     def _write(self, call: Callable[[], Any], *, alters: bool = False) -> None:
         """One write, once. Before it, the doubt it may leave is remembered: the process may die in it."""
         in_doubt = self.now() + 2 * LONGEST_CALL + self.company.longest_abandoned_call_seconds
-        self._remember(lambda memory: replace(memory, doubt_until=in_doubt))
+        self._remember(lambda memory: replace(memory, doubt_until=in_doubt, waits="told"))
         try:
             self._turn()
         except Later:
@@ -488,7 +488,7 @@ class _Order:
                 )
             if self.wrote and memory.change and Step.ALTER in decision.steps:
                 memory = replace(memory, change={**memory.change, "done": True})
-            return replace(memory, waits=decision.waits, told={**memory.told, **told})
+            return replace(memory, waits=decision.waits, doubt_until=0.0, told={**memory.told, **told})
 
         if told:
             self._write_back(told)
@@ -511,6 +511,9 @@ class _Order:
         elif memory.waits == "run":
             month = str(around.month)
             note = f"{self.today():%d/%m/%Y}: a mudança entrou no faturamento de {around.month}."
+        elif memory.waits == "told" and decision.agrees:  # it was done, and whoever did it could not say so
+            month = str(decision.month or "")
+            note = f"{self.today():%d/%m/%Y}: acertado no Omie."
         elif (place := memory.place(self.order.company)) and place.problem:
             note = f"{self.today():%d/%m/%Y}: pendência resolvida."
         else:

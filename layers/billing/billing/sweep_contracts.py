@@ -162,7 +162,7 @@ class _Sweep:
         run_open = run is not None and run.status == "open"
         rivals = shared_links(self.rows)
         for chunk in _chunks(self._concerned(index), CHUNK):
-            self._look_at(chunk, rivals, run_open=run_open)
+            self._look_at(chunk, index, rivals, run_open=run_open)
         everybody = {row.code for row in self.rows}
         for code, omie in index.by_code.items():
             if code not in everybody:
@@ -179,14 +179,20 @@ class _Sweep:
                 yield row, omie
 
     def _look_at(
-        self, chunk: list[tuple[Row, OmieContract | None]], rivals: Mapping[int, tuple[str, ...]], *, run_open: bool
+        self,
+        chunk: list[tuple[Row, OmieContract | None]],
+        index: OmieIndex,
+        rivals: Mapping[int, tuple[str, ...]],
+        *,
+        run_open: bool,
     ) -> None:
         codes = [row.code for row, _ in chunk]
         memories = self.deps.contracts.get_many(codes)
         kinds = (MONTHLY, CREATION, ADDITIONS)
         charges = self.deps.ledger.get_many(ChargeKey(code, self.month, kind) for code in codes for kind in kinds)
         held = self.deps.ledger.held_many(codes)
-        for row, omie in chunk:
+        for row, shown in chunk:
+            omie = shown
             memory = memories.get(row.code) or Remembered(row.code)
             mine = [charges.get(ChargeKey(row.code, self.month, kind)) for kind in kinds]
             self.found.contracts += 1
@@ -195,6 +201,8 @@ class _Sweep:
             billed = mine[0] is not None and mine[0].state in FINAL
             undecided = any(charge is not None and charge.state in UNDECIDED for charge in mine)
             place = memory.place(self.company)
+            if omie is None and isinstance(row, BadRow) and place is not None:
+                omie = index.by_id.get(place.nCodCtr)  # the number it names cannot be read either
             decision = decide(
                 row,
                 omie,
@@ -234,7 +242,7 @@ class _Sweep:
             self._problem(row.code, omie, decision, known=known)
             if not known:
                 self._remember(row, omie, decision, memory)
-        elif decision.writes or self._customer_changed(row, memory) or memory.waits == "run":
+        elif decision.writes or self._customer_changed(row, memory) or memory.waits in {"run", "told"}:
             self._mend(row, omie, decision)
         else:
             self.found.agreed += 1

@@ -42,7 +42,7 @@ class Remembered:
     amount: centavos of our own items when it was last agreed; 0 when it never was.
     customer: digest of the customer's own data when Omie was last told of it.
     places: company -> where the contract is in its Omie.
-    waits: why an alteration waits ("run", "date"); "" for none.
+    waits: what is still to come: an alteration ("run", "date"), or telling what was done ("told"); "" for nothing.
     doubt_until: epoch seconds before which nobody may write to the contract: a call may still be under way.
     change: the change under way or last made, as {"old", "new", "day", "number", "done"}; the amounts in centavos.
     pending: what changes in mid-cycle left to be charged or given back.
