@@ -22,7 +22,8 @@ from billing.settings import load_settings
 from billing.store import dynamo
 from ops import render
 from ops.desk import Desk, Tools, desk
-from ops.doctor import doctor, parameter
+from ops.doctor import doctor
+from ops.doors import parameter
 from ops.errors import InputError, OperatorError
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
 from ops.invoices import invoices

@@ -17,14 +17,12 @@ from botocore.exceptions import ClientError
 from rich.text import Text
 
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.jestor.client import JestorClient
-from billing.omie.client import Credentials, OmieClient, shared_turns
-from billing.omie.governor import ReadGate
 from ops import render
 from ops.desk import Desk, desk
 from ops.doctor_aws import examine_stack, read_settings
 from ops.doctor_jestor import Seen, examine_jestor
 from ops.doctor_omie import Subject, examine_omie, not_shown_by_api
+from ops.doors import jestor_of, omie_of
 from ops.errors import OperatorError, explain
 from ops.findings import Examiner, Finding, Findings, Level, as_dict, count
 from ops.follow import hour
@@ -32,16 +30,12 @@ from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotat
 from ops.stack import known_company
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
-    from billing.domain.charge import Charge
-    from billing.omie.governor import BlockedUntil
     from billing.settings import Settings
 
 MARGIN: Final = 8
 """Columns of the word before each finding."""
-READS_PER_MINUTE: Final = 200
-"""Of one method: room for a run that reads at the same time with the same key."""
 _STYLES: Final = {Level.OK: "green", Level.BY_HAND: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
 
@@ -117,19 +111,17 @@ def examine(here: Desk, chosen: Sequence[str], show: Show) -> Findings:
 def _jestor(here: Desk, settings: Settings, show: Show) -> Generator[Finding, None, Seen | None]:
     stack, last = here.stack, BillingMonth.of(here.now()).previous()
     try:
-        (token,) = stack.read_secret(stack.jestor_secret, ("token",))
+        jestor = jestor_of(here)
         charges = [charge for key in sorted(settings.companies) for charge in stack.month_charges(key, last)]
-        base_url = parameter(here, "JestorBaseUrl")
     except (OperatorError, ClientError) as error:
         yield _not_looked_at(Examiner("Jestor"), error)
         return None
     show.reading("Jestor")
-    jestor = JestorClient(base_url, token, http=here.tools.http(), clock=here.tools.clock)
     return (yield from examine_jestor(settings, jestor, charges, last))
 
 
 def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Show) -> Findings:
-    stack, now, say = here.stack, here.now(), Examiner(f"Omie {key}")
+    stack, now, say, company = here.stack, here.now(), Examiner(f"Omie {key}"), settings.companies[key]
     month = BillingMonth.of(now)
     try:
         lane = stack.lane(key, now)
@@ -140,41 +132,22 @@ def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Sho
                 "Espere e repita; nada foi perguntado ao Omie.",
             )
             return
-        keys = stack.read_secret(stack.omie_secret(key), ("app_key", "app_secret"))
-        charges: list[Charge] = stack.month_charges(key, month)
-        base_url = parameter(here, "OmieBaseUrl")
+        charges = stack.month_charges(key, month)
+        omie = omie_of(here, key, company.same_question_seconds, waiting=show.waiting)
     except (OperatorError, ClientError) as error:
         yield _not_looked_at(say, error)
         return
     show.reading(f"Omie de {key}")
-    company = settings.companies[key]
-
-    def ask(question: str) -> float | BlockedUntil:
-        return stack.ask_omie(key, question, here.now(), company.same_question_seconds)
-
-    omie = OmieClient(
-        Credentials(*keys),
-        base_url=base_url,
-        http=here.tools.http(),
-        clock=here.tools.clock,
-        gate=ReadGate(here.tools.clock, READS_PER_MINUTE, show.waits(shared_turns(ask, here.tools.clock))),
-    )
     today = now.astimezone(SAO_PAULO).date()
-    yield from examine_omie(Subject(key, company, omie, charges, seen, today, month))
+    try:
+        yield from examine_omie(Subject(key, company, omie, charges, seen, today, month))
+    except ClientError as error:  # the turns at Omie are noted in AWS
+        yield _not_looked_at(say, error)
 
 
 def _not_looked_at(say: Examiner, error: Exception) -> Finding:
     what, _, fix = (explain(error) or str(error)).partition(". ")
     return say.error("not_examined", f"Não examinado: {what}.", fix or "Acerte o que está acima e repita.")
-
-
-def parameter(here: Desk, name: str) -> str:
-    try:
-        return here.stack.parameters[name]
-    except KeyError:
-        raise OperatorError(
-            f"A pilha {here.stack.name} não tem o parâmetro {name}. Publique-a de novo (make deploy)."
-        ) from None
 
 
 class Show:
@@ -208,13 +181,7 @@ class Show:
         if self._here.tools.at_a_terminal() and not self._silent:
             self._here.note(f"Lendo o {what}...")
 
-    def waits(self, ask: Callable[[str], float]) -> Callable[[str], float]:
+    def waiting(self, seconds: float) -> None:
         """Tells a person why nothing happens for a minute."""
-
-        def told(question: str) -> float:
-            seconds = ask(question)
-            if seconds > 2 and self._here.tools.at_a_terminal():
-                self._here.note(f"O Omie não aceita a mesma pergunta duas vezes por minuto: espero {seconds:.0f} s.")
-            return seconds
-
-        return told
+        if self._here.tools.at_a_terminal() and not self._silent:
+            self._here.note(f"O Omie não aceita a mesma pergunta duas vezes por minuto: espero {seconds:.0f} s.")

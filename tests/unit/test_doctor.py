@@ -321,6 +321,22 @@ def test_a_key_that_the_operator_may_not_read_is_a_finding(house):
     assert [f["where"] for f in findings if f["check"] == "not_examined"] == ["Jestor"]
 
 
+def test_whoever_may_not_note_the_turns_at_omie_is_told_which_permission_is_missing(house):
+    message = "User is not authorized to perform: dynamodb:UpdateItem on resource"
+    house.lanes = Refusing(refused("UpdateItem", "AccessDeniedException", message))
+    findings = house.findings("acme")
+    assert "não tem permissão para dynamodb:UpdateItem" in found(findings, "not_examined", "error")[0]
+    assert house.omie.read_book()["calls"] == {}
+
+
+class Refusing:
+    def __init__(self, error):
+        self.error = error
+
+    def ask(self, *_):
+        raise self.error
+
+
 def test_without_the_webhooks_secret_nothing_comes_before_the_daily_sweep(house):
     del house.secrets["billing-ops/webhooks"]
     (line,) = found(house.findings(), "aws.webhooks", "warning")
