@@ -232,7 +232,7 @@ class _Delivery:
         if not again and not _is_news(invoice, document):
             return document, "same"
         try:
-            problem = self._tell(invoice)
+            problem = self._tell(invoice, again=again)
         except JestorRefused as refused:
             reason = str(refused)
             if document.problem != reason:
@@ -328,8 +328,12 @@ class _Delivery:
 
     # --- what Jestor is told -------------------------------------------------------------------------------------
 
-    def _tell(self, invoice: Invoice) -> str:
-        """Writes the record, unless it speaks of a later month already; answers what a person must do, or ""."""
+    def _tell(self, invoice: Invoice, *, again: bool) -> str:
+        """Writes the record, unless it speaks of a later month already; answers what a person must do, or "".
+
+        Jestor's automation empties the message once it is sent (docs/jestor-setup.md): an empty one is no reason to
+        write it a second time, unless a person asks for that.
+        """
         table = self.deps.settings.jestor.contracts
         paths = {word: path for word, path in table.write_back if path is not None}
         month_field = paths.get("month")
@@ -349,6 +353,7 @@ class _Delivery:
             clock=self.deps.clock,
             filters=filters,
             whole=True,
+            consumed=frozenset() if again else frozenset({paths.get("whatsapp_text", "")}),
             wanted=lambda found: not _later(found.get(month_field) if month_field else None, self.charge.key.month),
         )
         return str(told["invoice_problem"])

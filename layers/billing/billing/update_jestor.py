@@ -83,6 +83,7 @@ def bring(
     clock: Clock,
     filters: tuple[Filter, ...] = (),
     whole: bool = False,
+    consumed: frozenset[str] = frozenset(),
     wanted: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> tuple[str, ...]:
     """The fields that differed and were written; empty when the record says so already.
@@ -95,6 +96,7 @@ def bring(
         clock: to wait between attempts.
         filters: see `drafts_too`.
         whole: write all of `data` when anything differs, for automations that look at what was sent.
+        consumed: fields that an automation empties when it has used them: by them nobody can tell what was written.
         wanted: asked with the record before every write; False leaves it alone.
 
     Raises:
@@ -106,7 +108,9 @@ def bring(
         if row is None:
             fix = "Foi apagado, ou o token não o vê: confira no Jestor."
             raise JestorRefused(f"o registro {record_id} não existe", table=table, fix=fix)
-        differing = tuple(field for field, value in data.items() if not says(row.get(field), value))
+        differing = tuple(
+            field for field, value in data.items() if field not in consumed and not says(row.get(field), value)
+        )
         if not differing or (wanted is not None and not wanted(row)):
             return ()
         try:
