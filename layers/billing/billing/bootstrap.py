@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 OMIE_READS_PER_MINUTE = 235
 """Of one method and process; Omie's ceiling is 240 (help 8112984)."""
+INVOICE_READS_PER_MINUTE = 60
+"""Likewise, where two processes look at invoices at a time, beside whoever else reads."""
 CONNECT_TIMEOUT = 5.0
 OMIE_TIMEOUT = 45.0
 """Seconds for one answer. Below what bill_batch keeps back before its own end (STOP_BEFORE_TIMEOUT)."""
@@ -221,11 +223,13 @@ def _omie(
     *,
     repeats: bool = True,
     read_attempts: int | None = None,
+    per_minute: int = OMIE_READS_PER_MINUTE,
 ) -> Callable[[str], OmieClient]:
     """Company -> its client. The connections and the gate outlive the invocation, the key is read anew.
 
     `repeats`: whether its lists could be asked for twice within a minute, here or in another function.
     `read_attempts`: None for the client's own.
+    `per_minute`: reads of one method, of this process.
     """
     from billing.omie.client import READ_ATTEMPTS, OmieClient
 
@@ -237,7 +241,12 @@ def _omie(
             base_url=env.omie_base_url,
             http=_http(OMIE_TIMEOUT),
             clock=SystemClock(),
-            gate=_gate(company, env.lanes_table, settings.companies[company].same_question_seconds if repeats else 0),
+            gate=_gate(
+                company,
+                env.lanes_table,
+                settings.companies[company].same_question_seconds if repeats else 0,
+                per_minute,
+            ),
             on_error=on_error(company) if on_error else None,
             read_attempts=read_attempts or READ_ATTEMPTS,
         )
@@ -269,18 +278,18 @@ def _http(timeout: float) -> httpx.Client:
 
 
 @lru_cache
-def _gate(company: str, lanes_table: str, same_question: float) -> ReadGate:
+def _gate(company: str, lanes_table: str, same_question: float, per_minute: int) -> ReadGate:
     from billing.omie.client import shared_turns
     from billing.omie.governor import ReadGate
     from billing.store.lanes import LaneStore
 
     clock = SystemClock()
     if not same_question:
-        return ReadGate(clock, OMIE_READS_PER_MINUTE)
+        return ReadGate(clock, per_minute)
     lanes = LaneStore(_client("dynamodb"), lanes_table)
     return ReadGate(
         clock,
-        OMIE_READS_PER_MINUTE,
+        per_minute,
         shared_turns(lambda question: lanes.ask(company, question, clock.now().timestamp(), same_question), clock),
     )
 
@@ -660,8 +669,15 @@ def deliver_invoice() -> InvoiceDeps:
         lanes=lanes,
         objects=_objects(env),
         queues=_queues(env),
-        omie=_omie(env, settings, _counting(lanes, clock), repeats=False),
-        jestor=_jestor(env),
+        omie=_omie(
+            env,
+            settings,
+            _counting(lanes, clock),
+            repeats=False,
+            read_attempts=2,
+            per_minute=INVOICE_READS_PER_MINUTE,
+        ),
+        jestor=_jestor(env, attempts=3),
         clock=clock,
         omie_writes_url=env.omie_writes_queue_url,
         invoice_events_url=env.invoice_events_queue_url,
@@ -692,4 +708,6 @@ def update_jestor() -> UpdateDeps:
     from billing.update_jestor import UpdateDeps
 
     env = UpdateEnv.read()
-    return UpdateDeps(settings=_settings(env), jestor=_jestor(env), queues=_queues(env), clock=SystemClock())
+    return UpdateDeps(
+        settings=_settings(env), jestor=_jestor(env, attempts=3), queues=_queues(env), clock=SystemClock()
+    )
