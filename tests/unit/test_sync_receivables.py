@@ -293,6 +293,37 @@ def test_a_table_that_no_longer_fits_is_not_touched_and_says_why(lab):
     assert written(lab) == 0
 
 
+def test_whom_a_person_spared_is_known_though_other_fields_are_gone(lab):
+    title = add_title(lab, date(2026, 11, 20))
+    sync(lab)
+    edit(lab, rows(lab)[title]["id"], exception="Em disputa")
+    gone = [RECEIVABLE_FIELDS[word] for word in ("delay_days", "stage")]
+    lab.jestor.set_faults([{"kind": "vanished_field", "table": RECEIVABLES_TABLE, "field": field} for field in gone])
+    assert waivers(lab.jestor_client(), lab.settings, "acme") == {title: "em_disputa"}
+    lab.jestor.set_faults(
+        [{"kind": "vanished_field", "table": RECEIVABLES_TABLE, "field": RECEIVABLE_FIELDS["exception"]}]
+    )
+    with pytest.raises(TableProblems, match="exception"):
+        waivers(lab.jestor_client(), lab.settings, "acme")
+
+
+def test_more_rows_to_look_up_than_a_run_may_take_turns(lab, monkeypatch):
+    monkeypatch.setattr("billing.sync_receivables.MAX_LOOKUPS", 1)
+    found = [add_title(lab, date(2026, 11, 18) + timedelta(days=n)) for n in range(3)]
+    sync(lab)
+    for title in found:
+        lab.clock.advance(1)
+        desk(lab).ask("financas/contareceber", "ExcluirContaReceber", {"chave_lancamento": title})
+    for _ in range(3):
+        sync(lab)
+        tomorrow(lab)
+    assert [rows(lab)[title]["status"] for title in found].count("Cancelado") >= 2
+    for _ in range(3):
+        sync(lab)
+        tomorrow(lab)
+    assert {rows(lab)[title]["status"] for title in found} == {"Cancelado"}
+
+
 def test_a_list_that_cannot_be_read_whole_writes_nothing(lab):
     add_title(lab, date(2026, 11, 20))
     lab.jestor.set_faults([{"kind": "server_error", "path": "/object/list", "every": 1}])

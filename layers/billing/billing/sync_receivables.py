@@ -221,13 +221,13 @@ class _Run:
         labels = {self.table.label[status] for status in RESOLVED}
         missing = [row for row in self.rows.values() if row.title not in self.titles.keys() | self.unread]
         open_ones = [row for row in missing if row.company and row.values.get("status") not in labels]
-        for row in open_ones[:MAX_LOOKUPS]:
+        first = self.today.toordinal() * MAX_LOOKUPS % max(1, len(open_ones))  # more than fit take turns by the day
+        for row in (open_ones[first:] + open_ones[:first])[:MAX_LOOKUPS]:
             found = list(titles(self.omie.iter_movimentos(OLDEST, LATEST, nCodTitulo=row.title), self._unreadable))
             if found:
                 self.titles[row.title] = found[0]
             elif row.title not in self.unread:
                 self.gone.append(row)
-        self.result.left += max(0, len(open_ones) - MAX_LOOKUPS)
 
     def _read_links(self) -> None:
         settings = self.deps.settings

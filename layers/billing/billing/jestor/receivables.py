@@ -26,6 +26,8 @@ UNREADABLE: Final = "?"
 
 _MONEY: Final = frozenset({"amount", "open_amount", "paid_amount", "collected_fine", "collected_interest", "charges"})
 _WHOLE: Final = frozenset({"title", "delay_days"})
+_MARKED: Final = frozenset({"title", "company", "exception"})
+"""What is read of a row to know whom a person spared."""
 _DAYS: Final = frozenset({"due_date", "paid_date"})
 _DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})(?:$|[ T])")
 
@@ -44,8 +46,12 @@ class ReceivableRow(NamedTuple):
     values: dict[str, Any]
 
 
-def read_rows(jestor: JestorClient, settings: Settings, company: str) -> Iterator[ReceivableRow]:
+def read_rows(
+    jestor: JestorClient, settings: Settings, company: str, words: frozenset[str] | None = None
+) -> Iterator[ReceivableRow]:
     """The company's rows and those of no company, by id. They may be used only after the last one came.
+
+    `words`: the only fields that are read, and that the table must have; all of them when not given.
 
     Raises:
         TableProblems: the table does not fit `[jestor.receivables]`.
@@ -54,12 +60,12 @@ def read_rows(jestor: JestorClient, settings: Settings, company: str) -> Iterato
     table = _table(settings)
     properties = jestor.properties(table.table)
     options = option_labels(properties)
-    problems = table_problems([str(field["key"]) for field in properties], table, options)
+    problems = table_problems([str(field["key"]) for field in properties], table, options, words)
     if problems:
         raise TableProblems("\n".join(problems))
     mine = settings.companies[company].jestor_label
     contract_id = id_field(settings.jestor.contracts.table)
-    select = sorted({path for _, path in table.fields if path is not None})
+    select = sorted({path for word, path in table.fields if path is not None and (words is None or word in words)})
     for raw in jestor.iter_records(table.table, filters=[with_drafts(table.fields.draft)], select=select):
         row = to_row(raw, table, options, contract_id)
         if row.company in {"", mine}:
@@ -75,7 +81,8 @@ def waivers(jestor: JestorClient, settings: Settings, company: str) -> dict[int,
     table = settings.jestor.receivables
     if table is None or table.fields.exception is None:
         return {}
-    return {row.title: str(row.mark) for row in read_rows(jestor, settings, company) if row.title and row.mark}
+    rows = read_rows(jestor, settings, company, _MARKED)
+    return {row.title: str(row.mark) for row in rows if row.title and row.mark}
 
 
 def to_row(
@@ -107,11 +114,16 @@ def to_fields(values: Values, table: ReceivablesTable) -> dict[str, Any]:
     return found
 
 
-def table_problems(keys: Sequence[str], table: ReceivablesTable, options: Options) -> list[str]:
-    """What makes syncing pointless: fields that are gone, options that do not exist. One Portuguese line each."""
+def table_problems(
+    keys: Sequence[str], table: ReceivablesTable, options: Options, words: frozenset[str] | None = None
+) -> list[str]:
+    """What makes syncing pointless: fields that are gone, options that do not exist. One Portuguese line each.
+
+    `words`: as in `read_rows`; options matter only to who writes, and so reads all.
+    """
     lines = []
     for word, path in table.fields:
-        if path is None or path in keys or word == "draft":
+        if path is None or path in keys or word == "draft" or (words is not None and word not in words):
             continue
         near = difflib.get_close_matches(path, sorted(keys), n=3, cutoff=0.6)
         hint = f" Parecidos: {', '.join(near)}." if near else ""
@@ -119,6 +131,8 @@ def table_problems(keys: Sequence[str], table: ReceivablesTable, options: Option
             f"jestor.receivables.fields.{word}: o campo {path} não existe mais na tabela {table.table}."
             f"{hint} Corrija o nome de API na configuração."
         )
+    if words is not None:
+        return lines
     stages = [*table.stages, table.resolved_stage]
     for setting, path, wanted in (
         ("status_labels", table.fields.status, list(table.status_labels)),
