@@ -35,6 +35,7 @@ from ops.reajuste import reajuste_app
 from ops.receivables import receivables
 from ops.repair import dlq_app, explain, resolve
 from ops.stack import Execution, Stack, known_company, no_settings
+from ops.sweep import sweep
 from ops.verdict import refusals, verdict
 from ops.webhooks import put_webhooks
 
@@ -344,6 +345,7 @@ app.command("doctor")(doctor)
 app.command("explain")(explain)
 app.command("resolve")(resolve)
 app.command("late-fee")(late_fee)
+app.command("sweep")(sweep)
 app.command("receivables")(receivables)
 app.command("invoices")(invoices)
 

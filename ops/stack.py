@@ -430,6 +430,24 @@ class Stack:
             "Nada se perdeu; o que estava na fila reaparece em 15 minutos."
         )
 
+    def sweep(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the sweep function, and wait for it; its answer."""
+        name = self.outputs.get("SweepContractsFunctionName")
+        if name is None:
+            raise OperatorError(
+                f"A pilha {self.name} ainda não tem a função sweep_contracts. Publique-a de novo (make deploy)."
+            )
+        answer = self.clients.functions.invoke(FunctionName=name, Payload=json.dumps(request).encode())
+        told = _json_object(answer["Payload"].read().decode())
+        if "FunctionError" not in answer:
+            return told
+        kind, message = str(told.get("errorType", "")), " ".join(str(told.get("errorMessage", "")).split())
+        raise OperatorError(f"Nada foi conferido ({kind or 'sem nome'}): {message[:400]}")
+
+    def text(self, key: str) -> str:
+        """A text of the data bucket."""
+        return self._objects.get_text(key)
+
     def charges(self, contract: str, month: BillingMonth, kinds: Sequence[str]) -> tuple[list[Charge], str | None]:
         """The contract's charges of that month, in the order of `kinds`, and the reason of its hold, if any."""
         holds = self.outputs.get("HoldsTableName", "")
@@ -489,7 +507,7 @@ class Stack:
             (entry["LastModified"], entry["Key"])
             for page in pages
             for entry in page.get("Contents", [])
-            if entry["Key"].endswith(f".{kind}")
+            if entry["Key"].endswith(f".{kind}") and not entry["Key"].endswith("/faturas.json")
         ]
         return max(found)[1] if found else None
 
