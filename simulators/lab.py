@@ -58,6 +58,7 @@ from simulators.world import JESTOR_TOKEN, World, make_world
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from billing.domain.reajuste import IndexTable
     from billing.omie.replies import OmieError
     from simulators.omie.switches import Switches
 
@@ -523,6 +524,8 @@ class Lab:
         self.runs = MemoryRuns()
         self.objects = MemoryObjects()
         self.documents = MemoryDocuments()
+        self.indices: IndexTable = {}
+        """The imported price indices."""
         self.queues = MemoryQueues(now=self.now)
         self.letters = MemoryDeadLetters(self.queues)
         self.tasks = MemoryTasks()
@@ -612,6 +615,7 @@ class Lab:
             objects=self.port("objects", self.objects),
             clock=self.clock,
             waivers=lambda company: waivers(self.jestor_client(), self.settings, company),
+            indices=lambda: self.indices,
             is_holiday=self._is_holiday,
         )
 
@@ -703,6 +707,7 @@ class Lab:
             omie=self.omie_clients(self._counting(self.lanes)),
             jestor=self.jestor_client,
             clock=self.clock,
+            notifier=cast("Any", self.notes),
             invoice_events_url=INVOICE_EVENTS,
         )
 

@@ -327,7 +327,8 @@ def test_the_invoice_sweep_answers_for_every_company(
     objects = MemoryObjects()
     objects.put_json("phones/shared.json", {"day": "2026-12-01", "marks": []})
     deps = InvoiceSweepDeps(
-        settings, MemoryLedger(), MemoryDocuments(), objects, MemoryQueues(), _no_omie, _no_jestor, clock, "invoice-events"
+        settings, MemoryLedger(), MemoryDocuments(), objects, MemoryQueues(), _no_omie, _no_jestor, clock, Letters(),
+        "invoice-events",
     )  # fmt: skip
     answer = load("sweep_invoices", deps).handler(events("sweep_invoices"), None)
     assert set(answer["companies"]) == set(settings.companies)

@@ -656,6 +656,35 @@ def test_a_note_the_city_refused_is_found_though_omie_has_no_webhook_for_it():
     assert sweep(office)["hints"] == len(office.charges)
 
 
+def test_what_waits_for_a_person_is_in_the_report_and_told_once():
+    office = Office(4, switches=Switches(nfse_rejected_share=1.0))
+    office.lab.notes.sent.clear()
+    office.lab.clock.advance(90.0)
+    sweep(office)
+    assert office.lab.notes.sent == []
+    office.work()
+    for _ in range(2):
+        office.lab.clock.advance(3600.0)
+        sweep(office)
+    report = office.lab.objects.get_json("reports/2026-12/faturas.json")
+    assert set(report["acme"]) == {charge.key.contract for charge in office.charges.values()}
+    assert all("O que fazer: " in problem for problem in report["acme"].values())
+    ((subject, body),) = office.lab.notes.sent
+    assert subject == "Acme Tecnologia: faturas de 2026-12 esperam uma pessoa"
+    assert office.first.key.contract in body
+    assert "billing-ops invoices --month 2026-12 --company acme --missing" in body
+
+    office.lab.omie.switches.nfse_rejected_share = 0.0
+    resend(office)
+    office.lab.clock.advance(90.0)
+    sweep(office)
+    office.work()
+    office.lab.clock.advance(61.0)
+    sweep(office)
+    left = office.lab.objects.get_json("reports/2026-12/faturas.json")["acme"]
+    assert all("WhatsApp" in problem for problem in left.values())
+
+
 def test_a_lost_cancellation_and_a_lost_boleto_are_found():
     office = Office(4, switches=Switches(boleto="on_request"), wait_for_boleto_hours=0)
     office.lab.clock.advance(90.0)

@@ -163,6 +163,7 @@ class InvoiceEnv(PlanEnv):
 @dataclass(frozen=True)
 class InvoiceSweepEnv(PlanEnv):
     documents_table: str
+    notification_topic: str
     invoice_events_queue_url: str
 
 
@@ -372,7 +373,7 @@ def task_callbacks() -> TaskCallbacks:
     return TaskCallbacks(_client("stepfunctions"))
 
 
-def _notifier(env: NotifyingEnv | CloseEnv | SweepEnv) -> Notifier:
+def _notifier(env: NotifyingEnv | CloseEnv | SweepEnv | InvoiceSweepEnv) -> Notifier:
     from billing.notify import Notifier
 
     return Notifier(_client("sns"), env.notification_topic)
@@ -700,6 +701,7 @@ def sweep_invoices() -> InvoiceSweepDeps:
         omie=_omie(env, settings, _counting(lanes, clock)),
         jestor=_jestor(env),
         clock=clock,
+        notifier=_notifier(env),
         invoice_events_url=env.invoice_events_queue_url,
     )
 

@@ -5,7 +5,9 @@ billed charges of the last two months are held against Omie's own lists, read in
 by day of issue. Where what Jestor was told differs from them, one hint goes to InvoiceEventsQueue, as a webhook's
 would; nothing is asked of Omie per charge.
 
-On its way, once a day, it notes which phones several customers have.
+What a person must put right goes into the month's report of invoices (S3 `reports/<month>/faturas.json`, shown by
+`billing-ops invoices`), and what is new in it is told by e-mail. On its way, once a day, it notes which phones several
+customers have.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from billing.clock import Clock
     from billing.domain.charge import Charge
     from billing.jestor.client import JestorClient
+    from billing.notify import Notifier
     from billing.omie.client import OmieClient
     from billing.settings import Settings
     from billing.store.ports import Charges, Documents, Messages, Objects
@@ -51,6 +54,7 @@ class InvoiceSweepDeps:
     omie: Callable[[str], OmieClient]
     jestor: Callable[[], JestorClient]
     clock: Clock
+    notifier: Notifier
     invoice_events_url: str
 
 
@@ -76,16 +80,46 @@ def sweep_invoices(event: Mapping[str, Any], deps: InvoiceSweepDeps) -> dict[str
     swept: dict[str, dict[str, int]] = {}
     failed: list[str] = []
     for company in wanted:
+        problems: dict[str, dict[str, str]] = {}
         try:
-            swept[company] = _sweep(company, deps)
+            swept[company] = _sweep(company, deps, problems)
         except OmieError as error:
             failed.append(f"{company}: {error.method} {error.rule}")
+        else:
+            for month, found in problems.items():
+                _report(company, month, found, deps)
     if failed:
         raise SweepFailed("; ".join(failed))
     return {"companies": swept}
 
 
-def _sweep(company: str, deps: InvoiceSweepDeps) -> dict[str, int]:
+def report_key(month: object) -> str:
+    """Where a month's invoices that wait for a person are: {company: {contract: what to do}}."""
+    return f"reports/{month}/faturas.json"
+
+
+def _report(company: str, month: str, problems: dict[str, str], deps: InvoiceSweepDeps) -> None:
+    """Keeps what a person must put right, and tells of what is new; of nothing, when nothing has changed."""
+    try:
+        report = deps.objects.get_json(report_key(month))
+    except ObjectMissing:
+        report = {}
+    before = report.get(company, {})
+    if problems == before:
+        return
+    deps.objects.put_json(report_key(month), report | {company: problems})
+    if new := sorted(contract for contract in problems if problems[contract] != before.get(contract)):
+        name = deps.settings.companies[company].name
+        shown = ", ".join(new[:20]) + (f" e outros {len(new) - 20}" if len(new) > 20 else "")
+        deps.notifier.send(
+            f"{name}: faturas de {month} esperam uma pessoa",
+            f"{len(new)} de {name}: {shown}.\nO motivo e o que corrigir, de cada uma: "
+            f"billing-ops invoices --month {month} --company {company} --missing",
+        )
+
+
+def _sweep(company: str, deps: InvoiceSweepDeps, problems: dict[str, dict[str, str]]) -> dict[str, int]:
+    """`problems` is filled: month -> contract -> what a person must do."""
     now = deps.clock.now()
     today = now.astimezone(SAO_PAULO).date()
     month = BillingMonth.containing(today)
@@ -95,6 +129,7 @@ def _sweep(company: str, deps: InvoiceSweepDeps) -> dict[str, int]:
     counts = {"billed": len(charges), "told": 0, "hints": 0, "left": 0}
     if not charges:
         return counts
+    problems.update({str(charge.key.month): {} for charge in charges})
     books = _Books(deps.omie(company), month.previous().first_day, today)
     keys = {charge.key: books.order_of(charge) for charge in charges}
     documents = deps.documents.get_many(document_key(company, order) for order in keys.values() if order)
@@ -105,6 +140,8 @@ def _sweep(company: str, deps: InvoiceSweepDeps) -> dict[str, int]:
             continue
         document = documents.get(document_key(company, order), Document(""))
         counts["told"] += bool(document.told)
+        if document.problem:
+            problems[str(charge.key.month)][charge.key.contract] = document.problem
         if not needs_a_look(books.nfse(order), document, books, order, now, boleto_expected=boleto_expected):
             continue
         if counts["hints"] == MOST_HINTS:
