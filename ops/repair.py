@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from billing.bill_batch import CREATION
+from billing.bill_batch import ADDITIONS, CREATION
 from billing.domain.charge import MONTHLY, ParkClass
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO
@@ -185,7 +185,7 @@ def explain(
     here = desk(ctx)
     code = f"JST-{contract_number(contract)}"
     chosen = here.month(month)
-    charges, hold = here.stack.charges(code, chosen, (MONTHLY, CREATION))
+    charges, hold = here.stack.charges(code, chosen, (MONTHLY, CREATION, ADDITIONS))
     if as_json:
         here.say_json(story.facts(code, chosen, charges, hold))
         return

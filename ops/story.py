@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from billing.bill_batch import ADDITIONS, CREATION
 from billing.domain.charge import MONTHLY, Charge, Event, State
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO
@@ -44,6 +45,12 @@ OF_CREATION: Final[Mapping[str, str]] = {
     Event.IN_DOUBT: "criação do contrato em dúvida",
     Event.REDRIVE: "criação do contrato liberada para nova tentativa",
 }
+OF_ADDITIONS: Final[Mapping[str, str]] = {
+    Event.CLAIM: "acréscimos no contrato do Omie: reservados",
+    Event.GIVE_UP: "acréscimos no contrato do Omie: chamada encerrada",
+    Event.IN_DOUBT: "acréscimos no contrato do Omie: resposta perdida",
+    Event.RESEND: "acréscimos no contrato do Omie: espera encerrada",
+}
 FUNCTIONS: Final[Mapping[str, str]] = {
     "bill_batch": "faturamento",
     "settle_company": "conferência",
@@ -57,6 +64,7 @@ def told(contract: str, month: object, charges: Sequence[Charge], hold: str | No
     if monthly is not None:
         yield _headline(monthly)
         yield f"  O que fazer: {_to_do(monthly)}"
+        yield from _additions(monthly)
     elif charges:
         yield f"{contract} em {month}: a cobrança ainda não foi enviada."
     else:
@@ -91,6 +99,7 @@ def facts(contract: str, month: object, charges: Sequence[Charge], hold: str | N
                 "failures": charge.failures,
                 "run": charge.run,
                 "plan_hash": charge.plan_hash,
+                "additions": [dict(each) for each in charge.additions],
                 "history": [dict(line) for line in charge.history],
             }
             for charge in charges
@@ -105,6 +114,19 @@ def _headline(charge: Charge) -> str:
     reason = f" {charge.reason}" if charge.reason else ""
     key = charge.key
     return f"{key.contract} em {key.month} ({charge.company}): {STATES[charge.state]}. {', '.join(parts)}.{reason}"
+
+
+def _additions(charge: Charge) -> Iterator[str]:
+    """What the charge carries beside the month's own amount, and where the arithmetic is."""
+    for each in charge.additions:
+        both = (("multa", each["fine"]), ("juros", each["interest"]))
+        parts = [f"{name} {format_brl(amount)}" for name, amount in both if amount]
+        through = f" até {date.fromisoformat(each['through']):%d/%m/%Y}" if each["through"] else ""
+        of_title = f" (encargos do título {each['title']}{through}: {' + '.join(parts)})" if each["title"] else ""
+        doubt = ". Não se sabe se foi cobrado: confira a OS no Omie." if each.get("doubtful") else ""
+        yield f"  Acréscimo: {format_brl(each['amount'])}{of_title}{doubt}"
+    if charge.additions:
+        yield f"  O cálculo de cada um: billing-ops report --month {charge.key.month} --open"
 
 
 def _to_do(charge: Charge) -> str:
@@ -126,7 +148,8 @@ def _to_do(charge: Charge) -> str:
 
 def _event(kind: str, line: Mapping[str, Any]) -> str:
     event, why = str(line["event"]), str(line.get("why") or "")
-    what = (EVENTS if kind == MONTHLY else OF_CREATION).get(event) or EVENTS.get(event, event)
+    words = {CREATION: OF_CREATION, ADDITIONS: OF_ADDITIONS}.get(kind, EVENTS)
+    what = words.get(event) or EVENTS.get(event, event)
     says_nothing = why in {"", what} or (event == Event.CLAIM and why.startswith("run "))
     because = "" if says_nothing else f": {why}"
     return f"{what}{because} [{_who(str(line['who']))}]"

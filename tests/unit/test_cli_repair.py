@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from billing.bill_batch import CREATION
+from billing.bill_batch import ADDITIONS, CREATION
 from billing.domain.charge import ChargeKey, Event, ParkClass, State
 from billing.domain.month import BillingMonth
 from billing.parking import charge_message
@@ -461,6 +461,30 @@ def test_each_state_says_what_to_do(books, event, state, to_do):
     lines = ops("explain", "--contract", "JST-12").stdout.splitlines()
     assert lines[0].startswith(f"JST-12 em 2026-12 (acme): {state}. R$ 120,00")
     assert lines[1] == f"  O que fazer: {to_do}"
+
+
+def test_what_a_charge_carries_is_told_with_where_the_arithmetic_is(books):
+    ops, ledger = books
+    key, putting = ChargeKey("JST-12", DECEMBER), ChargeKey("JST-12", DECEMBER, ADDITIONS)
+    at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    fee = {"key": "encargos#7#2026-12", "title": 7, "through": "2026-11-30", "fine": 200, "interest": 50, "amount": 250}
+    share = {"key": "proporcional#1", "title": None, "through": None, "fine": 0, "interest": 0, "amount": 900}
+    ledger.claim(putting, attempt="p", now=at, who="bill_batch x", nCodCtr=700, **FACTS)
+    ledger.apply(putting, Event.GIVE_UP, now=at, who="bill_batch x", why="o Omie respondeu", attempt="p")
+    ledger.claim(key, attempt="a", now=at, who="bill_batch x", nCodCtr=700, additions=[fee, share], **FACTS)
+    lines = ops("explain", "--contract", "JST-12").stdout.splitlines()
+    assert lines[2:5] == [
+        "  Acréscimo: R$ 2,50 (encargos do título 7 até 30/11/2026: multa R$ 2,00 + juros R$ 0,50)",
+        "  Acréscimo: R$ 9,00",
+        "  O cálculo de cada um: billing-ops report --month 2026-12 --open",
+    ]
+    assert any("acréscimos no contrato do Omie: reservados" in line for line in lines)
+    told = json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)
+    assert told["charges"][0]["additions"] == [fee, share]
+    ledger.apply(key, Event.IN_DOUBT, now=at, who="w", why="x", attempt="a")
+    ledger.apply(key, Event.ADOPT, now=at, who="w", why="x", additions=[fee | {"doubtful": True}])
+    lines = ops("explain", "--contract", "JST-12").stdout.splitlines()
+    assert lines[2].endswith("juros R$ 0,50). Não se sabe se foi cobrado: confira a OS no Omie.")
 
 
 def test_a_held_contract_and_one_never_sent_say_so(books):

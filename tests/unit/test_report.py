@@ -15,6 +15,7 @@ from billing.domain.plan import Reason
 from billing.report import (
     ADVICE,
     LIMIT,
+    Charged,
     ContractLine,
     Difference,
     Listing,
@@ -118,6 +119,54 @@ def test_errors_of_two_companies_do_not_cancel_out():
     report = summarise(RUN, {"acme": Tally(2, 125_050), "nimbus": Tally(1, 900)}, moved)
     assert report.total.gap == Tally()
     assert not report.balanced
+
+
+FEE = Charged("acme", "JST-1", "Padaria São João", 1234, "Encargos <por> atraso", "Multa...\nJuros...")
+
+
+def test_what_is_charged_once_is_shown_with_its_arithmetic():
+    report = summarise(RUN, planned([BILLED]), [replace(BILLED, additions=(FEE, replace(FEE, amount=9, proof="")))])
+    assert (report.additions.count, report.additions_amount, report.owed.count) == (2, 1243, 0)
+    page = render_html(report)
+    assert "Acréscimos destas cobranças" in page
+    assert "Encargos &lt;por&gt; atraso" in page
+    assert "<p>Juros...</p>" in page
+    assert json.loads(render_json(report))["additions_amount"] == {"centavos": 1243, "reais": "12.43"}
+    assert json.loads(render_json(report))["additions"]["rows"][0]["proof"] == "Multa...\nJuros..."
+    assert "Acréscimos destas" not in render_html(summarise(RUN, planned([BILLED]), [BILLED]))
+
+
+@pytest.mark.parametrize("code", ["churned", "suspended", "ended", "other_status"])
+def test_what_a_contract_without_a_next_bill_owes_is_listed_and_counted_nowhere(code):
+    line = replace(SKIPPED, reason_code=code, additions=(FEE,))
+    report = summarise(RUN, planned([line]), [line])
+    assert (report.owed.rows, report.owed_amount, report.additions.count) == ((FEE,), 1234, 0)
+    assert report.balanced
+    assert report.total.skipped.amount == SKIPPED.amount
+    assert "Encargos de clientes encerrados" in render_html(report)
+
+
+@pytest.mark.parametrize("line", [SKIPPED, PARKED, replace(SKIPPED, reason_code="billed_in_omie")])
+def test_what_waits_for_its_next_bill_is_no_matter_for_a_person(line):
+    report = summarise(RUN, planned([line]), [replace(line, additions=(FEE,))])
+    assert (report.owed.count, report.additions.count) == (0, 0)
+
+
+def test_charges_withdrawn_after_the_plan_explain_the_difference_to_the_centavo():
+    report = summarise(RUN, planned([BILLED]), [replace(BILLED, amount=BILLED.amount - 1234, withdrawn=1234)])
+    assert report.balanced
+    assert report.total.withdrawn == Tally(0, 1234)
+    assert "encargos retirados, de títulos pagos ou alterados depois do plano" in render_html(report)
+    short = summarise(RUN, planned([BILLED]), [replace(BILLED, amount=BILLED.amount - 1235, withdrawn=1234)])
+    assert not short.balanced
+
+
+def test_notes_about_no_contract_are_told_beside_the_warnings():
+    report = summarise(replace(RUN, notes={"acme": ("1 título atrasado sem contrato",)}), planned([BILLED]), [BILLED])
+    assert [(row.company, row.contract, row.text) for row in report.notices.rows] == [
+        ("acme", "", "1 título atrasado sem contrato")
+    ]
+    assert "1 título atrasado sem contrato" in render_html(report)
 
 
 def test_a_contract_in_doubt_keeps_the_verdict_open():

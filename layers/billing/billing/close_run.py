@@ -18,7 +18,7 @@ from billing.clock import Clock
 from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine
-from billing.report import ContractLine, Difference, Run, Situation, Tally
+from billing.report import Charged, ContractLine, Difference, Run, Situation, Tally
 from billing.request_approval import Notifier
 from billing.settings import Settings
 from billing.store.objects import report_key
@@ -57,6 +57,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
         plan_hash={book.key: book.plan["hash"] for book in books if book.plan},
         stopped={book.key: book.stopped for book in books if book.stopped},
         findings={book.key: book.finding for book in books if book.finding},
+        notes={book.key: tuple(book.company["notes"]) for book in books if book.company.get("notes")},
         vanished=tuple(gone for book in books for gone in book.vanished()),
     )
     csv_file = io.StringIO(newline="")
@@ -135,6 +136,7 @@ class _Book:
 
     def _line(self, line: PlanLine, charge: Charge | None) -> ContractLine:
         situation, amount, code, reason = self._what_became(line, charge)
+        withdrawn = _withdrawn(line, charge)
         return ContractLine(
             company=self.key,
             contract=line.contract,
@@ -149,6 +151,12 @@ class _Book:
             nCodCtr=line.nCodCtr or (charge.nCodCtr if charge else None),
             nCodOS=charge.nCodOS if charge else None,
             warnings=line.warnings,
+            additions=tuple(
+                Charged(self.key, line.contract, line.name, each["amount"], each["text"], each["proof"])
+                for each in line.additions
+                if each["key"] not in withdrawn
+            ),
+            withdrawn=sum(withdrawn.values()),
         )
 
     def _what_became(self, line: PlanLine, charge: Charge | None) -> tuple[Situation, int, str, str]:
@@ -172,6 +180,15 @@ class _Book:
         if self.stopped:
             return Situation.SKIPPED, line.amount, "stopped", self.stopped
         return Situation.UNEXPLAINED, line.amount, "", ""
+
+
+def _withdrawn(line: PlanLine, charge: Charge | None) -> dict[str, int]:
+    """Key -> centavos of the planned additions that the bill went out without, because their title had changed."""
+    if charge is None or charge.state is not State.BILLED or line.action is not Action.BILL:
+        return {}
+    billed = {each["key"] for each in charge.additions}
+    left = {each["key"]: each["amount"] for each in line.additions if each["key"] not in billed}
+    return left if charge.amount == line.amount - sum(left.values()) else {}
 
 
 def _in_omie(charge: Charge) -> str:

@@ -73,7 +73,8 @@ class ContractLine:
 
     `situation` is about the month, not about this execution: what an earlier generation of the run billed is
     BILLED here too. `amount`: what was billed, else what the plan says. `reason_code` is the plan's or the ledger's
-    and picks the title and the advice (see `ADVICE`); `todo` and `where` override that advice.
+    and picks the title and the advice (see `ADVICE`); `todo` and `where` override that advice. `withdrawn`: centavos
+    of late charges that were planned and not billed, because their title was paid or changed after the plan.
     """
 
     company: str
@@ -91,6 +92,22 @@ class ContractLine:
     nCodCtr: int | None = None
     nCodOS: int | None = None
     warnings: tuple[str, ...] = ()
+    additions: tuple["Charged", ...] = ()
+    withdrawn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """Part of a contract's amount that is charged once (late fine and interest, the share of a change): what, the
+    text of the invoice, and the arithmetic. Of a contract that is not billed: what it owes.
+    """
+
+    company: str
+    contract: str
+    customer: str
+    amount: int
+    text: str
+    proof: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,7 @@ class CompanyReport:
     parked: Tally = Tally()
     in_doubt: Tally = Tally()
     unexplained: Tally = Tally()
+    withdrawn: Tally = Tally()
     plan_hash: str = ""
     approval: str = ""
     stopped: str = ""
@@ -132,7 +150,7 @@ class CompanyReport:
     @property
     def gap(self) -> Tally:
         """What the plan holds and nothing explains. Its parts are negative when more came out than went in."""
-        return self.planned - (self.billed + self.skipped + self.parked + self.in_doubt)
+        return self.planned - (self.billed + self.skipped + self.parked + self.in_doubt + self.withdrawn)
 
     @property
     def balanced(self) -> bool:
@@ -218,7 +236,8 @@ class Run:
     """What is known of the run before its contracts are counted.
 
     `companies`: key -> name, in the order of the report. `plan_hash`, `approval`, `stopped` and `findings` by company
-    key. `vanished`: contracts billed last month that the plan does not know any more. `versions`: what -> version.
+    key; so are `notes`, which are about no contract of the plan. `vanished`: contracts billed last month that the plan
+    does not know any more. `versions`: what -> version.
     """
 
     month: BillingMonth
@@ -233,6 +252,7 @@ class Run:
     approval: Mapping[str, str] = field(default_factory=dict)
     stopped: Mapping[str, str] = field(default_factory=dict)
     findings: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vanished: tuple[Difference, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     csv_name: str = "report.csv"
@@ -252,6 +272,10 @@ class RunReport:
     previous: Tally | None = None
     skipped: tuple[SkippedReason, ...] = ()
     notices: Listing[Notice] = Listing()
+    additions: Listing[Charged] = Listing()
+    additions_amount: int = 0
+    owed: Listing[Charged] = Listing()
+    owed_amount: int = 0
 
     @property
     def total(self) -> CompanyReport:
@@ -269,6 +293,7 @@ class RunReport:
             parked=over("parked"),
             in_doubt=over("in_doubt"),
             unexplained=over("unexplained"),
+            withdrawn=over("withdrawn"),
         )
 
     @property
@@ -353,6 +378,9 @@ ADVICE: Mapping[str, Advice] = {
     "stopped": Advice("A empresa parou antes da vez dele"),
 }
 """Reason code -> short title, what to do, where. A code that is not here shows its own reason."""
+
+CLOSED = frozenset({"churned", "suspended", "ended", "other_status"})
+"""Skipped, and no next bill to wait for: what such a contract owes in late charges is for a person."""
 
 _UNKNOWN = Advice("Precisa ser conferido", "Leia o motivo, confira no Omie e só então mande de novo.", Where.OMIE)
 
@@ -453,7 +481,10 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
             from `lines`, or the balance would prove nothing.
         lines: every contract of every company; KeyError for a company that is not in `run.companies`.
     """
-    tallies = {key: dict.fromkeys(_TALLY.values(), Tally()) for key in run.companies}
+    tallies = {key: dict.fromkeys((*_TALLY.values(), "withdrawn"), Tally()) for key in run.companies}
+    additions = _Largest[Charged](lambda row: row.amount)
+    owed = _Largest[Charged](lambda row: row.amount)
+    sums = {"additions": 0, "owed": 0}
     matters = {
         situation: _Largest[NeedsPerson](lambda row: row.amount)
         for situation in (Situation.PARKED, Situation.IN_DOUBT, Situation.UNEXPLAINED)
@@ -482,6 +513,15 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
             differs(difference)
         for text in line.warnings:
             notices.add(Notice(line.company, line.contract, line.customer, text))
+        of_company["withdrawn"] += Tally(0, line.withdrawn)
+        closed = line.situation is Situation.SKIPPED and line.reason_code in CLOSED
+        if line.situation is Situation.BILLED or closed:
+            for charged in line.additions:
+                (owed if closed else additions).add(charged)
+                sums["owed" if closed else "additions"] += charged.amount
+    for company, texts in run.notes.items():
+        for text in texts:
+            notices.add(Notice(company, "", run.companies[company], text))
     for gone in run.vanished:
         previous += Tally(1, gone.before or 0)
         differs(gone)
@@ -515,6 +555,10 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
             for (code, title), tally in sorted(skipped.items(), key=lambda item: (-item[1].count, item[0]))
         ),
         notices=notices.listing(),
+        additions=additions.listing(),
+        additions_amount=sums["additions"],
+        owed=owed.listing(),
+        owed_amount=sums["owed"],
     )
 
 
@@ -729,6 +773,8 @@ def render_html(report: RunReport) -> str:
         unexplained=_shown(report.unexplained),
         differences=_shown(report.differences),
         notices=_shown(report.notices),
+        additions=_shown(report.additions),
+        owed=_shown(report.owed),
     )
 
 
@@ -741,7 +787,7 @@ def _money(centavos: int | None) -> dict[str, Any] | None:
     return None if centavos is None else {"centavos": centavos, "reais": f"{reais(centavos):.2f}"}
 
 
-_MONEY = {"amount", "before", "now", "difference"}
+_MONEY = {"amount", "before", "now", "difference", "additions_amount", "owed_amount"}
 
 
 def _plain(value: Any) -> Any:
@@ -760,7 +806,7 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case BillingMonth():
             return str(value)
-        case Run() | NeedsPerson() | CauseTotal() | SkippedReason() | Notice():
+        case Run() | NeedsPerson() | CauseTotal() | SkippedReason() | Notice() | Charged():
             return _fields(value)
         case Mapping():
             return dict(value)
@@ -783,7 +829,7 @@ def render_json(report: RunReport) -> str:
         "balanced": report.balanced,
         "verdict": {"tone": said.tone, "text": str(said)},
         "total": {name: _plain(getattr(report.total, name)) for name in ("planned", *_TALLY.values())},
-        **{known.name: _plain(getattr(report, known.name)) for known in fields(report)},
+        **_fields(report),
     }
     return json.dumps(data, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
 
