@@ -1,7 +1,9 @@
 """From Omie's titles to Jestor's rows: the real clients against both simulators, on a clock that only we move."""
 
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from random import Random
 
 import pytest
 
@@ -389,3 +391,47 @@ def test_looking_shows_what_a_sync_would_write_and_writes_nothing(lab):
     (seen,) = look("acme", lab.receivables_deps())
     assert (seen.title.nCodTitulo, seen.standing.stage, seen.mark) == (title, "D+5", "")
     assert written(lab) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_fails_on_the_way_each_title_ends_with_one_right_row(seed):
+    """Lost answers, refusals, 5xx and deaths, payments and marks in between; then one undisturbed sync."""
+    lab, random = Lab(contracts=2, seed=seed + 1, clean=True, latency_ms=5), Random(seed)
+    titles = [add_title(lab, date(2026, 11, 1) + timedelta(days=3 * n)) for n in range(8)]
+
+    def step(port, call):
+        if port.startswith("jestor.") and random.random() < 0.04:
+            if random.random() < 0.5:
+                call()
+            raise Killed
+        return call()
+
+    for _ in range(4):
+        lab.step = step
+        lab.jestor.set_faults(
+            [
+                {"kind": kind, "path": f"/object/{path}", "probability": 0.15}
+                for kind in ("lost_reply", "server_error")
+                for path in ("create", "update")
+            ]
+        )
+        with suppress(JestorUnavailable):
+            lab.sync_receivables("acme")
+        lab.queues.sent["receivables"].clear()
+        lab.step = None
+        lab.jestor.set_faults([])
+        paid = random.choice(titles)
+        if lab.omie.apps["acme"].titles[paid].open:
+            pay(lab, paid, random.choice([400, 1000]), date(2026, 12, 1))
+        tomorrow(lab, random.randrange(3))
+    sync(lab)
+    found, today = rows(lab), lab.clock.now().astimezone(SAO_PAULO).date()
+    assert set(found) == set(titles)
+    for number, row in found.items():
+        title = lab.omie.apps["acme"].titles[number]
+        assert row["open_amount"] * 100 == title.open
+        assert row["status"] == ("Atrasado" if title.open else "Pago")
+        assert row["delay_days"] == ((today if title.open else date(2026, 12, 1)) - title.due).days
+    before = written(lab)
+    sync(lab)
+    assert written(lab) == before
