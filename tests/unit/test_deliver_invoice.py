@@ -204,6 +204,19 @@ def test_doubled_late_and_reordered_webhooks_tell_once():
     assert_each_was_told_once(office)
 
 
+def test_a_title_that_names_its_order_by_number_only_is_found():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    office.lab.omie.advance(office.lab.now())
+    for title in office.app().titles.values():
+        title.nCodOS = 0
+    office.app().changed()
+    assert sweep(office)["hints"] == len(office.charges)
+    office.work()
+    assert_each_was_told_once(office)
+    assert office.shown()["boleto_link"]
+
+
 @pytest.mark.parametrize("name", ["nCodOS", "nIdNf", "nCodTitulo", "numero_pedido"])
 def test_a_hint_may_name_the_invoice_by_any_of_its_numbers(name):
     office = Office(2)

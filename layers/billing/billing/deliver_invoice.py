@@ -185,10 +185,8 @@ def _order_of(name: str, number: object, omie: OmieClient) -> int | None:
     if name == "nCodTitulo":
         movement = omie.movimento_do_titulo(int(str(number)))
         return int(movement.get("nCodOS") or 0) or None if movement else None
-    if name == "nIdNf":
-        found = omie.nfses_da_os(nCodNF=int(str(number)))
-    else:
-        found = omie.nfses_da_os(cNumOS=str(number).strip().zfill(ORDER_DIGITS))
+    by: Json = {"nCodNF": int(str(number))} if name == "nIdNf" else {"cNumOS": padded(number)}
+    found = omie.nfses_da_os(**by)
     orders = {int(row.get("OrdemServico", {}).get("nCodigoOS") or 0) for row in found} - {0}
     return orders.pop() if len(orders) == 1 else None
 
@@ -264,26 +262,28 @@ class _Delivery:
             return assess(nfse)
         papers = self.omie.obter_nfse(nfse.nCodNF)
         link, pdf = links(papers)
-        customer = next(
-            (int(row["Cabecalho"].get("nCodigoCliente") or 0) for row in rows if nfse_of(row).nCodNF == nfse.nCodNF), 0
-        )
+        row = next(row for row in rows if nfse_of(row).nCodNF == nfse.nCodNF)
+        customer = int((row.get("Cabecalho") or {}).get("nCodigoCliente") or 0)
+        number = padded((row.get("OrdemServico") or {}).get("nNumeroOS"))
         return assess(
             nfse,
-            self._slips(customer),
+            self._slips(customer, number),
             link=link,
             pdf=pdf,
             boleto_expected=self._boleto_expected(document),
             told_nCodNF=document.nCodNF,
         )
 
-    def _slips(self, nCodCli: int) -> list[Slip]:
+    def _slips(self, nCodCli: int, number: str) -> list[Slip]:
         """The order's titles. Read from the customer's list: it answers "none" without an error."""
         since = self.charge.key.month.first_day
         today = self.now.astimezone(SAO_PAULO).date()
         titles = self.omie.iter_contas_receber(since, max(today, since), filtrar_cliente=nCodCli)
         slips = []
         for title in titles:
-            if int(title.get("nCodOS") or 0) != self.nCodOS or title.get("status_titulo") == "CANCELADO":
+            order = int(title.get("nCodOS") or 0)
+            ours = order == self.nCodOS or (not order and number != "" and padded(title.get("numero_pedido")) == number)
+            if not ours or title.get("status_titulo") == "CANCELADO":
                 continue
             slip = slip_of(title)
             boleto = self.omie.obter_boleto(slip.nCodTitulo) if self.company.invoice.boleto == "expected" else None
@@ -413,6 +413,12 @@ def shared_phones(objects: Objects) -> frozenset[str]:
 
 
 # --- Omie's words -------------------------------------------------------------------------------------------------
+
+
+def padded(number: object) -> str:
+    """An order's number as Omie keeps it; empty when there is none."""
+    text = str(number or "").strip()
+    return text.zfill(ORDER_DIGITS) if text else ""
 
 
 def nfse_of(row: Mapping[str, Any]) -> Nfse:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from billing.deliver_invoice import SHARED_PHONES, nfse_of
+from billing.deliver_invoice import SHARED_PHONES, nfse_of, padded
 from billing.domain.charge import State
 from billing.domain.invoice import TO_SEND, InvoiceState, Nfse, NfseStatus, valid_nfse
 from billing.domain.month import SAO_PAULO, BillingMonth
@@ -140,7 +140,7 @@ def _sweep(company: str, deps: InvoiceSweepDeps, problems: dict[str, dict[str, s
             continue
         document = documents.get(document_key(company, order), Document(""))
         counts["told"] += bool(document.told)
-        if document.problem:
+        if document.problem and document.told_state != InvoiceState.CANCELLED:
             problems[str(charge.key.month)][charge.key.contract] = document.problem
         if not needs_a_look(books.nfse(order), document, books, order, now, boleto_expected=boleto_expected):
             continue
@@ -192,10 +192,13 @@ class _Books:
         self._titles: Titles | None = None
         self._nfses: dict[int, list[Nfse]] = {}
         self._of_contract: dict[tuple[int, BillingMonth], set[int]] = {}
+        self._numbered: dict[str, int] = {}
         for row in omie.listar_nfses(since, until):
             of = row.get("OrdemServico") or {}
             order, contract = int(of.get("nCodigoOS") or 0), int(of.get("nCodigoContrato") or 0)
             self._nfses.setdefault(order, []).append(nfse_of(row))
+            if number := padded(of.get("nNumeroOS")):
+                self._numbered[number] = order
             if contract and (month := _month_of(row)):
                 self._of_contract.setdefault((contract, month), set()).add(order)
 
@@ -213,7 +216,10 @@ class _Books:
     def titles(self) -> Titles:
         if self._titles is None:
             rows = [
-                (int(row.get("nCodOS") or 0), (row.get("boleto") or {}).get("cGerado") == "S")
+                (
+                    int(row.get("nCodOS") or 0) or self._numbered.get(padded(row.get("numero_pedido")), 0),
+                    (row.get("boleto") or {}).get("cGerado") == "S",
+                )
                 for row in self._omie.iter_contas_receber(*self._days)
                 if row.get("status_titulo") != "CANCELADO"
             ]
