@@ -6,7 +6,7 @@ import time
 
 from tests.simulation.adversary import Adversary
 from tests.simulation.exhaustive import CONTRACTS, pairs, search, singles
-from tests.simulation.schedules import Tally, outcome, tallies
+from tests.simulation.schedules import Tally, adversary_of, outcome, tallies
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     if wanted.exhaustive:
         return _tell(search(singles() if wanted.exhaustive == "singles" else pairs(), wanted.every))
     if wanted.schedules == 1:
-        return _replay(Adversary(wanted.seed))
+        return _replay(adversary_of(wanted.seed))
     total, began, told = Tally(), time.monotonic(), 0
     for piece in tallies(wanted.seed, wanted.schedules, wanted.jobs):
         for replay, broken in piece.failed:

@@ -41,7 +41,7 @@ LONGEST_ABANDONED = 60.0
 MOVES = 220
 CALM_RUNS = 6
 
-STORES = frozenset({"ledger", "lanes", "runs", "objects", "queues", "tasks"})
+STORES = frozenset({"ledger", "lanes", "runs", "objects", "queues", "tasks", "contracts"})
 OMIE_ANSWERS = [
     "server_error",
     "html",
@@ -228,6 +228,7 @@ class Adversary:
         script: step number -> what happens there, instead of chance (the exhaustive search).
         spoil: changes the lab before it starts: the mutations.
         contracts: how many.
+        kind: of lab.
     """
 
     def __init__(
@@ -237,6 +238,7 @@ class Adversary:
         script: dict[int, str] | None = None,
         spoil: Callable[[Lab], None] | None = None,
         contracts: int | None = None,
+        kind: type[Lab] = Lab,
     ) -> None:
         self.seed = seed
         self.random = random = Random(seed)
@@ -256,7 +258,7 @@ class Adversary:
         companies = ("acme", "nimbus") if script is None and random.random() < 0.3 else ("acme",)
         peculiar = ("create", "differs_amount", "foreign_item") if script is not None else ()
         switches = Switches() if script is not None else _switches(random)
-        self.lab = Lab(
+        self.lab = kind(
             world=small_world(random, start, contracts or random.randint(3, 6), companies, peculiar),
             settings=only(companies, switches.redundant_on > 0),
             switches=switches,
@@ -287,6 +289,7 @@ class Adversary:
                 self.forced = False
                 if self.random.random() < self.event_rate:
                     self.something()
+                self.between()
                 ready = lab.actions()
                 if ready:
                     self.random.choice(ready)()
@@ -295,6 +298,9 @@ class Adversary:
                 if self._new_month():
                     lab.start(trigger="schedule")
         self._calm_down()
+
+    def between(self) -> None:
+        """For more than this adversary does."""
 
     def _calm_down(self) -> None:
         """Nothing breaks any more: what is under way ends, and a person starts the month again until it balances."""

@@ -10,6 +10,9 @@ from typing import NamedTuple, Self
 from simulators.lab import Lab
 from tests.simulation.adversary import Adversary
 from tests.simulation.checker import Verdict, check
+from tests.simulation.living import LivingAdversary
+
+LIVES = 3
 
 
 class Outcome(NamedTuple):
@@ -22,9 +25,15 @@ class Outcome(NamedTuple):
     trace: list[str]
 
 
+def adversary_of(seed: int, *, spoil: Callable[[Lab], None] | None = None) -> Adversary:
+    """Every fourth seed lives: webhooks, their workers and orders in the lane come between (`living`)."""
+    if seed % 4 == LIVES and spoil is None:
+        return LivingAdversary(seed)
+    return Adversary(seed, spoil=spoil)
+
+
 def run_schedule(seed: int, *, spoil: Callable[[Lab], None] | None = None) -> Outcome:
-    adversary = Adversary(seed, spoil=spoil).run()
-    return outcome(adversary)
+    return outcome(adversary_of(seed, spoil=spoil).run())
 
 
 def outcome(adversary: Adversary) -> Outcome:
