@@ -40,6 +40,7 @@ def test_the_plan_proposes_and_bills_the_old_price_until_a_person_applies_it(lab
     assert line.amount == old
     (said,) = line.warnings
     assert said.startswith("Reajuste devido desde 01/12/2026 (percentual fixo): proposta R$ 350,60 → R$ 385,66")
+    assert said.endswith("Preço unitário: R$ 350,60 × fator = R$ 385,66, arredondado só aqui (meio centavo sobe).")
 
 
 def test_a_price_applied_before_its_day_is_billed_from_that_day_on(lab):

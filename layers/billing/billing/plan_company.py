@@ -282,13 +282,13 @@ def _fees(
 
 
 def _readjustment(row: Contract | BadRow, effective: date, prices: IndexTable, rules: Rules) -> list[str]:
-    """The yearly adjustment that is due by then, in one line. The plan only says so: a person applies it."""
+    """The yearly adjustment that is due by then, with its proof. The plan only says so: a person applies it."""
     if not isinstance(row, Contract) or row.status is not ContractStatus.ACTIVE:
         return []
     found = proposal(
         row.readjust, start=row.start, unit_amount=row.unit_amount, effective=effective, table=prices, rules=rules
     )
-    return [found.line] if found else []
+    return [found.told] if found else []
 
 
 def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_here: int) -> str:

@@ -95,8 +95,13 @@ class Proposal:
     proof: str
 
     @property
+    def told(self) -> str:
+        """The line and, when there is a price, its proof: one paragraph for a plan."""
+        return self.line if self.after is None else " ".join([self.line, *self.proof.splitlines()])
+
+    @property
     def line(self) -> str:
-        """One Portuguese line for a plan."""
+        """One Portuguese line: what is proposed, or why nothing is."""
         due = f"Reajuste devido desde {_day(self.anniversary)} ({NAMES[self.index]})"
         if self.after is None:
             return f"{due}, sem proposta: {self.proof.splitlines()[-1]}"
