@@ -19,6 +19,7 @@ from billing.store.documents import HoldLost
 from billing.sweep_invoices import SweepFailed, sweep_invoices
 from simulators.jestor.faults import OF_A_CALL
 from simulators.lab import Killed, Lab, demo_settings
+from simulators.living_lab import LivingLab
 from simulators.omie import invoices
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
@@ -500,6 +501,25 @@ def die_once(office, call):
         office.died = True
         raise Killed
     return call()
+
+
+def test_our_own_write_comes_back_as_a_webhook_and_differs_from_nothing():
+    lab = LivingLab(3, clean=True)
+    lab.run(companies=["acme"])
+    lab.clock.advance(90.0)
+    charge = next(charge for charge in lab.ledger.by_month("acme", DECEMBER) if charge.nCodOS)
+    hint = {"company": "acme", "nCodOS": charge.nCodOS, "received_at": lab.clock.now().isoformat()}
+    assert deliver_invoice(hint, lab.invoice_deps())["outcome"] == "authorised"
+    written = Counter({name: line.count for name, line in lab.omie.book.methods.items()})
+    (echo,) = lab.echoes
+    assert lab.arrive(echo).status == 202
+    lab.echoes.clear()
+    lab.drain()
+
+    after = Counter({name: line.count for name, line in lab.omie.book.methods.items()}) - written
+    assert not [name for name in after if not name.startswith(("Listar", "Consultar", "Obter"))]
+    assert lab.echoes == []
+    assert "changes" in dict(lab.outcomes)
 
 
 # --- who else is at it, what breaks
