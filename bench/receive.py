@@ -6,8 +6,9 @@ bench/conventional (no .pyc), with boto3 from the virtual environment, compiled,
 more with its .pyc, to tell what the code costs and what the compiling. All talk plain http to a stand-in for AWS on
 this machine, so none pays for TLS. Python writes no .pyc meanwhile.
 
-Warm: one caller over a kept connection to the stack on the emulator. A churn's 202 comes after its hold is written, so
-its time is the time until the contract cannot be billed. The floors: the same API and function refusing (no call to
+Warm: one caller over a kept connection to the stack on the emulator, while the functions that read the queues rest (on
+AWS they have processors of their own; here they would take the receiver's). A churn's 202 comes after its hold is
+written, so its time is the time until the contract cannot be billed. The floors: the same API and function refusing (no call to
 AWS), and one PutItem of boto3 to the emulator's DynamoDB.
 """
 
@@ -193,10 +194,24 @@ def warm(webhooks: int) -> dict[str, Any]:
     was_up = local.STATE.exists()
     state = json.loads(local.STATE.read_text()) if was_up else local.up(contracts=20, webhooks=False)
     try:
-        return _warm(state, webhooks)
+        with _workers_at_rest(state):
+            return _warm(state, webhooks)
     finally:
         if not was_up:
             local.down()
+
+
+@contextmanager
+def _workers_at_rest(state: dict[str, Any]) -> Iterator[None]:
+    functions = local.client(state, "lambda")
+    sources = [one["UUID"] for one in functions.list_event_source_mappings()["EventSourceMappings"]]
+    for source in sources:
+        functions.update_event_source_mapping(UUID=source, Enabled=False)
+    try:
+        yield
+    finally:
+        for source in sources:
+            functions.update_event_source_mapping(UUID=source, Enabled=True)
 
 
 def _warm(state: dict[str, Any], webhooks: int) -> dict[str, Any]:

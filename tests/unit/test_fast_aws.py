@@ -106,6 +106,7 @@ def test_a_sessions_token_travels_signed():
         (500, b"<html>"),
         refused("InternalServerError", 500),
         refused("ThrottlingException"),
+        refused("TransactionConflictException"),  # a charge of this contract is being claimed
         refused("ProvisionedThroughputExceededException"),
     ],
     ids=str,

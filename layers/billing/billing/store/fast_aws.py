@@ -34,7 +34,8 @@ PASSING: Final = frozenset(
     {
         "InternalFailure", "InternalServerError", "InternalServiceError", "LimitExceededException",
         "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "ServiceUnavailable",
-        "ThrottlingException", "TooManyRequestsException", "TransactionInProgressException",
+        "ThrottlingException", "TooManyRequestsException", "TransactionConflictException",
+        "TransactionInProgressException",
     }
 )  # fmt: skip
 
