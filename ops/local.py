@@ -5,7 +5,7 @@
 
 `OMIE_BASE_URL` and `JESTOR_BASE_URL` point it at other servers than our simulators; `SETTINGS` names the settings file
 (default config/demo.toml) and `SECRETS` a JSON file with their keys ({"jestor": {...}, "omie": {"acme": {...}}}, and
-"webhooks" if there are any).
+"webhooks" if there are any). `PARAMETERS`: more of the template's, as in `make deploy`.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ def up(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, *, webhook
     try:
         state = _up(processes, contracts, seed, latency_ms)
         if webhooks:
-            _connect_webhooks(state)
+            connect_webhooks(state)
     except BaseException:
         processes.end()
         raise
@@ -180,6 +180,7 @@ def build() -> None:
 
 def _deploy(env: Mapping[str, str], addresses: Mapping[str, str]) -> None:
     overrides = [_runtime(), f"OmieBaseUrl={addresses['omie']}", f"JestorBaseUrl={addresses['jestor']}"]
+    overrides += os.environ.get("PARAMETERS", "").split()
     command = [
         str(TOOLS / "sam" / "bin" / "sam"),
         "deploy",
@@ -254,7 +255,7 @@ def omie_webhook_token(company: str) -> str:
     return f"demo-omie-webhook-token-{company}"
 
 
-def _connect_webhooks(state: Mapping[str, Any]) -> None:
+def connect_webhooks(state: Mapping[str, Any]) -> None:
     """Both simulators (those that are ours) send to the deployed API from now on."""
     to, simulators = state["addresses"]["webhooks"], state["simulators"]
     wishes: dict[str, tuple[str, Any]] = {
