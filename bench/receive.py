@@ -8,8 +8,8 @@ this machine, so none pays for TLS. Python writes no .pyc meanwhile.
 
 Warm: one caller over a kept connection to the stack on the emulator, while the functions that read the queues rest (on
 AWS they have processors of their own; here they would take the receiver's). A churn's 202 comes after its hold is
-written, so its time is the time until the contract cannot be billed. The floors: the same API and function refusing (no call to
-AWS), and one PutItem of boto3 to the emulator's DynamoDB.
+written, so its time is the time until the contract cannot be billed. The floors: the same API and function refusing (no
+call to AWS), and one PutItem of boto3 to the emulator's DynamoDB.
 """
 
 import compileall
