@@ -11,6 +11,7 @@ Nothing arrives by itself: whoever edits decides which posts come, when, in whic
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from billing.plan_company import PlanDeps
     from billing.receive_webhook import Answer, Route
     from simulators.clock import VirtualClock
     from simulators.jestor.core import JestorCore
@@ -126,6 +128,9 @@ class LivingLab(Lab):
     def jestor_client(self, attempts: int = 6) -> JestorClient:
         line = cast("httpx.Client", _TellingLine(self.jestor, self.clock, self.step, self.echoes.extend))
         return JestorClient(JESTOR_URL, JESTOR_TOKEN, http=line, clock=self.clock, attempts=attempts)
+
+    def plan_deps(self) -> PlanDeps:
+        return replace(super().plan_deps(), contracts=self.port("contracts", self.contracts))
 
     def receive_deps(self) -> ReceiveDeps:
         lab = self

@@ -13,7 +13,7 @@ FULL = Remembered(
     waits="run",
     doubt_until=1796112000.5,
     change={"old": 10000, "new": 12000, "day": "2026-12-10", "number": 2},
-    pending=(Pending(1, -500, "ontem"), Pending(2, 1250, "hoje")),
+    pending=(Pending(1, -500, "ontem", "2026-12-09"), Pending(2, 1250, "hoje", "2026-12-10")),
     told={"omie_status": "Ativo"},
 )
 

@@ -17,6 +17,7 @@ from billing.bootstrap import (
     MissingVariable,
     NotifyingEnv,
     PlanEnv,
+    PlanningEnv,
     SettleEnv,
     SweepEnv,
     UpdateEnv,

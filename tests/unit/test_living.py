@@ -1,11 +1,14 @@
 """Webhook to Omie and back: change, churn and reactivation, with everything that can go wrong between."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.prorate import Pending
+from billing.prorated import additions, still_owed
 from billing.store.contracts import Remembered
 from simulators.lab import Killed, demo_settings
 from simulators.living_lab import CHANGES, CHURNS, LivingLab
@@ -232,6 +235,44 @@ def test_an_upgrade_in_mid_cycle_leaves_the_days_difference_to_be_charged_once()
     desk.lab.sweep()
     desk.lab.drain()
     assert desk.memory().pending == (left,)
+
+
+def test_the_difference_goes_on_the_next_bill_and_on_no_other():
+    desk = Desk(start=datetime(2026, 12, 1, 6, tzinfo=SAO_PAULO))
+    desk.lab.run(trigger="operator")
+    old = desk.held.total
+    desk.lab.clock.set(TENTH)
+    desk.change(unit_amount=(old + 31000) / 100, change_mode="Proporcional")
+
+    for month in (1, 2):
+        desk.lab.clock.set(datetime(2027, month, 1, 6, tzinfo=SAO_PAULO))
+        desk.lab.run(trigger="operator")
+        desk.lab.sweep()
+        desk.lab.drain()
+
+    billed = [billing.amount for billing in desk.lab.omie.book.billings if billing.nCodCtr == desk.number]
+    assert billed == [old, old + 31000 + 22000, old + 31000]
+    assert desk.memory().pending == ()
+
+
+def test_a_bill_in_doubt_keeps_its_difference_to_itself():
+    desk = Desk()
+    left = Pending(1, 22000, "diferença", "2026-11-10")
+    desk.lab.contracts.put(replace(desk.memory(), pending=(left,)))
+    carried = [{"key": f"proporcional#{desk.code}#1", "amount": 22000, "title": None}]
+    desk.lab.ledger.claim(
+        ChargeKey(desk.code, DECEMBER), attempt="a", now=desk.lab.clock.now(), company="acme", amount=1,
+        plan_hash="p", run="r", nCodCtr=1, who="a test", additions=carried,
+    )  # fmt: skip
+
+    def owed():
+        return still_owed([desk.memory()], DECEMBER.next(), desk.lab.ledger)[desk.code]
+
+    assert owed() is None
+    assert additions({desk.code: owed()}) == {}
+    desk.charge(Event.NOT_EXECUTED, attempt="a")
+    assert owed() == (left,)
+    assert additions({desk.code: owed()})[desk.code].amount == 22000
 
 
 def test_up_and_down_again_on_one_day_comes_to_nothing():

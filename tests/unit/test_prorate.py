@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from billing.domain.month import BillingMonth
 from billing.domain.prorate import Cycle, Pending, bundle, pending, prorate, settled, share
 
+DAY = "2026-12-16"
 amounts = st.integers(0, 10_000_00)
 anchors = st.integers(1, 31)
 days = st.dates(date(2024, 1, 1), date(2032, 12, 31))
@@ -93,12 +94,13 @@ def test_what_a_change_leaves_says_how_it_was_reckoned():
         1,
         25806,
         "R$ 1.000,00 → R$ 1.500,00 a partir de 16/12/2026: 16 de 31 dias de 01/12 a 31/12/2026 = R$ 258,06",
+        "2026-12-16",
     )
     assert pending(2, 100000, 100000, date(2026, 12, 16), cycle) is None
 
 
 def test_an_upgrade_and_a_downgrade_are_netted_and_a_credit_waits():
-    up, down = Pending(1, 25806, "mais"), Pending(2, -10000, "menos")
+    up, down = Pending(1, 25806, "mais", DAY), Pending(2, -10000, "menos", DAY)
     both = bundle("JST-12", [up, down])
     assert (both.amount, both.key, both.kind, both.proof) == (
         15806,
@@ -111,11 +113,11 @@ def test_an_upgrade_and_a_downgrade_are_netted_and_a_credit_waits():
 
 
 def test_what_a_bill_carried_is_settled_and_what_came_after_it_is_not():
-    pendings = (Pending(1, 500, "a"), Pending(2, -100, "b"), Pending(3, 70, "c"))
+    pendings = (Pending(1, 500, "a", DAY), Pending(2, -100, "b", DAY), Pending(3, 70, "c", DAY))
     assert settled("JST-12", pendings, "proporcional#JST-12#2") == (pendings[2],)
     assert settled("JST-12", pendings, "encargos#9#2026-12") == pendings
     assert settled("JST-12", pendings, "proporcional#JST-1#2") == pendings
 
 
 def test_what_is_pending_goes_through_the_table():
-    assert Pending.from_dict(Pending(3, -70, "c").to_dict()) == Pending(3, -70, "c")
+    assert Pending.from_dict(Pending(3, -70, "c", DAY).to_dict()) == Pending(3, -70, "c", DAY)

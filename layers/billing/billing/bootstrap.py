@@ -117,6 +117,11 @@ class PlanEnv(OmieEnv):
 
 
 @dataclass(frozen=True)
+class PlanningEnv(PlanEnv):
+    contracts_table: str
+
+
+@dataclass(frozen=True)
 class ReceivablesEnv(PlanEnv):
     receivables_queue_url: str
 
@@ -335,7 +340,7 @@ def _queues(env: SettleEnv | InvoiceEnv | UpdateEnv) -> Queues:
     return Queues(_client("sqs"), env.parked_queue_url)
 
 
-def _contracts(env: BatchEnv | LivingEnv | SweepEnv) -> ContractStore:
+def _contracts(env: BatchEnv | LivingEnv | PlanningEnv | SweepEnv) -> ContractStore:
     from billing.store.contracts import ContractStore
 
     return ContractStore(_client("dynamodb"), env.contracts_table)
@@ -409,7 +414,7 @@ def plan_company() -> PlanDeps:
     from billing.jestor.receivables import waivers
     from billing.plan_company import PlanDeps
 
-    env = PlanEnv.read()
+    env = PlanningEnv.read()
     settings, clock = _settings(env), SystemClock()
     return PlanDeps(
         settings=settings,
@@ -419,6 +424,7 @@ def plan_company() -> PlanDeps:
         runs=_runs(env),
         objects=_objects(env),
         clock=clock,
+        contracts=_contracts(env),
         indices=lambda: _indices(env),
         waivers=lambda company: waivers(_jestor(env)(), settings, company),
     )

@@ -49,9 +49,11 @@ from billing.late_charges import NOTHING, LateTitles, Reckoned, Waivers, collect
 from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
+from billing.prorated import additions, still_owed
 from billing.settings import Settings
+from billing.store.contracts import Remembered
 from billing.store.objects import batches_key, plan_key
-from billing.store.ports import Charges, Objects, Runs
+from billing.store.ports import Charges, Contracts, Objects, Runs
 from billing.store.secrets import SecretError
 
 T = TypeVar("T")
@@ -84,6 +86,8 @@ class PlanDeps:
     indices: Callable[[], IndexTable] = dict
     """The price indices that were imported, for the yearly adjustment."""
     waivers: Waivers = no_waivers
+    contracts: Contracts | None = None
+    """What is remembered of the living contracts; None: nothing is."""
     is_holiday: HolidayCheck = bank_holiday
 
 
@@ -189,6 +193,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                 still_here += sum(charge.company == company and _is_billed(charge) for charge in last_month.values())
                 in_doubt += sum(charge.state in UNDECIDED for charge in this_month.values())
                 held = deps.ledger.held_many(codes)
+                prorated = additions(still_owed(_remembered(deps, codes), month, deps.ledger))
                 charged = late.charges(deps.ledger, ((row.code, index.number(row)) for row in chunk)) if late else {}
                 for row in chunk:
                     found = index.find(row)
@@ -206,7 +211,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         previous=_previous(last_month.get(row.code)),
                         held=row.code in held,
                         rivals=[c for c in rivals.get(found.nCodCtr, ()) if c != row.code] if found else (),
-                        additions=fees.additions,
+                        additions=[*fees.additions, *([prorated[row.code]] if row.code in prorated else ())],
                         warnings=[*_readjustment(row, month.day(settings.billing_day), prices, rules), *fees.warnings],
                     )
                     if line.customer is not None and customer:
@@ -428,6 +433,10 @@ def _previous(charge: Charge | None) -> Previous | None:
     if charge is None or not _is_billed(charge):
         return None
     return Previous(charge.amount, str(charge.key.month), total(charge.additions))
+
+
+def _remembered(deps: PlanDeps, codes: list[str]) -> Iterable[Remembered]:
+    return deps.contracts.get_many(codes).values() if deps.contracts is not None else ()
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

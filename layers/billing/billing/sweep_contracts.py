@@ -28,6 +28,7 @@ from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.omie.client import OmieClient
 from billing.omie.replies import OmieError
 from billing.plan_company import OmieIndex
+from billing.prorated import still_owed
 from billing.request_approval import Notifier
 from billing.settings import Settings
 from billing.store.contracts import Remembered
@@ -191,6 +192,7 @@ class _Sweep:
         kinds = (MONTHLY, CREATION, ADDITIONS)
         charges = self.deps.ledger.get_many(ChargeKey(code, self.month, kind) for code in codes for kind in kinds)
         held = self.deps.ledger.held_many(codes)
+        memories |= self._settled(memories)
         for row, shown in chunk:
             omie = shown
             memory = memories.get(row.code) or Remembered(row.code)
@@ -215,6 +217,15 @@ class _Sweep:
                 rivals=tuple(code for code in rivals.get(omie.nCodCtr, ()) if code != row.code) if omie else (),
             )
             self._judge(row, omie, decision, memory)
+
+    def _settled(self, memories: Mapping[str, Remembered]) -> dict[str, Remembered]:
+        """What bills have carried meanwhile is crossed out. The plan asks the ledger: this keeps the item small."""
+        found: dict[str, Remembered] = {}
+        for code, left in still_owed(memories.values(), self.month, self.deps.ledger).items():
+            if left is not None and left != memories[code].pending and not self.writes_nothing:
+                kept = self.deps.contracts.put(replace(memories[code], pending=left))
+                found |= {code: kept} if kept is not None else {}
+        return found
 
     def _hold(self, row: Row, charge: Charge | None, *, held: bool) -> bool:
         """Whether a hold or its lack is the matter: that is the churns' business, and what comes after it too."""

@@ -69,19 +69,20 @@ def prorate(old: int, new: int, effective: date, cycle: Cycle) -> int:
 class Pending:
     """The difference of one change, kept until a bill carries it. `amount` in centavos; negative is a credit.
 
-    `number` counts a contract's changes from 1. `proof`: the arithmetic, in Portuguese.
+    `number` counts a contract's changes from 1. `proof`: the arithmetic, in Portuguese. `day`: of the change, ISO.
     """
 
     number: int
     amount: int
     proof: str
+    day: str
 
     def to_dict(self) -> dict[str, Any]:
-        return {"number": self.number, "amount": self.amount, "proof": self.proof}
+        return {"number": self.number, "amount": self.amount, "proof": self.proof, "day": self.day}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(int(data["number"]), int(data["amount"]), str(data["proof"]))
+        return cls(int(data["number"]), int(data["amount"]), str(data["proof"]), str(data["day"]))
 
 
 def pending(number: int, old: int, new: int, effective: date, cycle: Cycle) -> Pending | None:
@@ -94,7 +95,7 @@ def pending(number: int, old: int, new: int, effective: date, cycle: Cycle) -> P
         f"{format_brl(old)} → {format_brl(new)} a partir de {max(effective, cycle.first):%d/%m/%Y}: "
         f"{rest} de {cycle.days} dias de {cycle.first:%d/%m} a {cycle.last:%d/%m/%Y} = {format_brl(amount)}"
     )
-    return Pending(number, amount, proof)
+    return Pending(number, amount, proof, effective.isoformat())
 
 
 def bundle(contract: str, pendings: Sequence[Pending]) -> Addition | None:
