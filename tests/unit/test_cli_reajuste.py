@@ -16,7 +16,7 @@ from ops.cli import app
 from ops.desk import Tools
 from ops.stack import Clients, Stack
 from simulators.jestor.transport import transport
-from simulators.lab import DEMO, Lab
+from simulators.lab import Lab, demo_settings
 from simulators.memory_store import MemoryObjects
 from simulators.world import CONTRACT_ID, CONTRACTS_TABLE, FIELDS, READJUSTMENTS
 
@@ -28,18 +28,25 @@ TABLE = "índice;mês;variação\n" + "".join(
 )
 
 
+class DemoStack(Stack):
+    """The demonstration's settings are in force, without being read each time."""
+
+    def settings(self):
+        return demo_settings()
+
+
 class Rig:
     """The stack's bucket and secrets in memory, the Jestor of a lab, and Banco Central as `bank` answers it."""
 
     def __init__(self):
         self.lab = Lab(4, seed=2, clean=True)
-        self.texts = {OUTPUTS["SettingsKey"]: DEMO.read_text(encoding="utf-8")}
+        self.texts = {}
         self.bank = lambda request: httpx.Response(200, json=[{"data": "01/11/2026", "valor": "0.18"}])
         self.terminal = True
         s3 = SimpleNamespace(meta=SimpleNamespace(region_name="sa-east-1"), get_object=self._get, put_object=self._put)
         secrets = SimpleNamespace(get_secret_value=lambda **_: {"SecretString": '{"token": "demo-jestor-token"}'})
         clients = Clients(None, None, s3, None, secrets, None)
-        self.stack = Stack("billing-ops", OUTPUTS, PARAMETERS, clients)
+        self.stack = DemoStack("billing-ops", OUTPUTS, PARAMETERS, clients)
         for each in self.table.rows.values():
             each.update(dict.fromkeys((FIELDS["readjust_index"], FIELDS["readjust_percent"], FIELDS["readjusted_on"])))
 

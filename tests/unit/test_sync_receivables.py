@@ -393,7 +393,7 @@ def test_looking_shows_what_a_sync_would_write_and_writes_nothing(lab):
     assert written(lab) == 0
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_whatever_fails_on_the_way_each_title_ends_with_one_right_row(seed):
     """Lost answers, refusals, 5xx and deaths, payments and marks in between; then one undisturbed sync."""
     lab, random = Lab(contracts=2, seed=seed + 1, clean=True, latency_ms=5), Random(seed)
