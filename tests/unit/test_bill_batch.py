@@ -8,12 +8,14 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from billing.bill_batch import CREATION, NoBatch, bill_batch, read_ahead, take
+from billing.bill_batch import ADDITIONS, CREATION, NoBatch, bill_batch, read_ahead, take
+from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.omie import mapping
 from billing.open_run import RunRequest, open_run
 from billing.plan_company import plan_company
-from simulators.lab import Lab
+from simulators.lab import Killed, Lab
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.faults import Fault
 
@@ -750,3 +752,186 @@ def test_an_order_in_the_lane_is_taken_by_whom_it_is_for_and_no_run_hears_of_it(
 
 def no_deps():
     raise AssertionError("an order needs nothing of a batch")
+
+
+# --- additions
+
+FEE = Addition("encargos#7#2026-12", Kind.LATE, 1234, "Encargos por atraso", "...", fine=1000, interest=234)
+ALTER = frozenset({"AlterarContrato"})
+
+
+def adding(*additions, kind="match"):
+    """A desk whose batch is a contract of that kind, to be billed with these on top."""
+    desk = Desk()
+    desk, code = (desk, desk.codes[0]) if kind == "match" else changing(kind)
+    line = desk.line(code)
+    line["additions"] = [each.to_dict() for each in additions]
+    line["amount"] += sum(each.amount for each in additions)
+    desk.batch = {**desk.batch, "lines": [line]}
+    desk.codes = [code]
+    return desk, code
+
+
+def carried(desk, code):
+    app = desk.lab.omie.apps[desk.company]
+    return mapping.additions_of(app.contracts[desk.charge(code).nCodCtr].cadastro())
+
+
+@pytest.mark.parametrize("how", ["expense", "item"])
+def test_an_addition_is_put_on_the_contract_billed_and_charged_in_one(how):
+    each = replace(FEE, how=how)
+    desk, code = adding(each)
+    amount = desk.line(code)["amount"]
+    desk.bill()
+    [billing] = desk.billings(code)
+    charge = desk.charge(code)
+    assert (charge.state, charge.amount, charge.additions) == (State.BILLED, amount, (each.charged(),))
+    assert billing.amount == amount
+    lines = [line.description for line in desk.lab.omie.apps["acme"].orders[billing.nCodOS].lines]
+    assert (each.label if how == "expense" else each.text) in lines
+    assert desk.charge(code, ADDITIONS).state is State.READY
+    assert carried(desk, code) == ()
+
+
+def test_a_contract_that_carries_what_is_planned_is_not_altered():
+    desk, code = adding(FEE)
+    desk.bill({**desk.batch, "lines": [desk.line(code)]})
+    assert desk.calls("AlterarContrato") == 1
+    again, code = adding(FEE)
+    again.person_changes(
+        code,
+        lambda cadastro: cadastro["despesasReembolsaveis"]["despesaReembolsavel"].append(
+            {"nCodReemb": 5, "nValorReemb": 12.34, "cDescReemb": FEE.label, "cRecorrenteReemb": "N"}
+        ),
+    )
+    again.bill()
+    assert again.calls("AlterarContrato") == 0
+    assert again.charge(code, ADDITIONS) is None
+    assert_billed_once(again, [code])
+
+
+def test_what_an_earlier_plan_left_is_taken_off_before_the_bill():
+    desk, code = adding()
+    desk.person_changes(
+        code,
+        lambda cadastro: cadastro["despesasReembolsaveis"]["despesaReembolsavel"].append(
+            {"nCodReemb": 5, "nValorReemb": 12.34, "cDescReemb": FEE.label, "cRecorrenteReemb": "N"}
+        ),
+    )
+    desk.bill()
+    assert_billed_once(desk, [code])
+    assert desk.charge(code).additions == ()
+
+
+@pytest.mark.parametrize("seconds", [1.0, 59.0])
+def test_while_an_alteration_may_still_come_the_contract_is_neither_altered_nor_billed(seconds):
+    desk, code = adding(FEE)
+    desk.faults(Fault("late_execution", seconds=seconds, methods=ALTER, times=1))
+    assert desk.bill()["left"] == 1
+    assert desk.charge(code, ADDITIONS).state is State.UNKNOWN
+    desk.lab.clock.advance(100)  # of the in-doubt wait of 180
+    assert desk.bill()["left"] == 1
+    assert desk.charge(code) is None
+    assert desk.calls("AlterarContrato") == 1
+    desk.lab.clock.advance(81)
+    desk.bill()
+    assert_billed_once(desk, [code])
+    assert desk.calls("AlterarContrato") == 1
+
+
+def test_a_request_that_never_arrived_is_made_again_after_the_wait():
+    desk, code = adding(FEE)
+    desk.faults(Fault("lost_request", methods=ALTER, times=1))
+    desk.bill()
+    desk.lab.clock.advance(181)
+    desk.bill()
+    assert_billed_once(desk, [code])
+    assert [line["event"] for line in desk.charge(code, ADDITIONS).history] == [
+        "CLAIM",
+        "IN_DOUBT",
+        "RESEND",
+        "CLAIM",
+        "GIVE_UP",
+    ]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_function_killed_while_altering_adds_nothing_twice(moment):
+    desk, code = adding(FEE)
+
+    def step(name, call):
+        if name == "omie.AlterarContrato":
+            if moment == "after":
+                call()
+            raise Killed
+        return call()
+
+    desk.lab.step = step
+    with pytest.raises(Killed):
+        desk.bill()
+    desk.lab.step = None
+    assert desk.charge(code, ADDITIONS).state is State.SENDING
+    assert desk.bill()["left"] == 1
+    desk.lab.clock.advance(720)
+    desk.bill()
+    assert_billed_once(desk, [code])
+    assert desk.calls("AlterarContrato") == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("busy", methods=ALTER, times=1), Fault("too_many_requests", methods=ALTER, times=1)]
+)
+def test_an_alteration_that_omie_did_not_execute_needs_no_wait(fault):
+    desk, code = adding(FEE)
+    desk.faults(fault)
+    desk.bill()
+    assert desk.charge(code, ADDITIONS).state is State.READY
+    desk.lab.clock.advance(70)
+    desk.bill()
+    assert_billed_once(desk, [code])
+
+
+def test_a_hold_keeps_additions_off_the_contract():
+    desk, code = adding(FEE)
+    desk.lab.ledger.put_hold(code, "Cancelado no Jestor.", desk.lab.clock.now())
+    desk.bill()
+    assert desk.calls("AlterarContrato") == 0
+    assert desk.charge(code).state is State.HELD
+
+
+def test_a_contract_billed_as_it_stands_gets_its_additions_and_nothing_else():
+    desk, code = adding(FEE)
+    line = desk.line(code)
+    line["desired"] = None
+    desk.person_changes(code, lambda cadastro: cadastro["itensContrato"][0]["itemCabecalho"].update(codIntItem="X"))
+    before = desk.lab.omie.apps["acme"].contracts[line["nCodCtr"]].cadastro()["itensContrato"]
+    desk.bill()
+    assert_billed_once(desk, [code])
+    assert desk.lab.omie.apps["acme"].contracts[line["nCodCtr"]].cadastro()["itensContrato"] == before
+
+
+def test_a_contract_is_created_with_its_additions():
+    desk, code = adding(FEE, kind="create")
+    desk.bill()
+    charge = desk.charge(code)
+    assert (charge.state, charge.additions) == (State.BILLED, (FEE.charged(),))
+    assert desk.charge(code, ADDITIONS) is None
+
+
+def test_a_late_charge_whose_title_is_gone_is_withdrawn_and_the_rest_is_billed():
+    desk, code = adding(replace(FEE, title=7, due="2026-11-10", seen="100000:100000/0/0:"), replace(FEE, key="other"))
+    planned = desk.line(code)["amount"]
+    desk.bill()
+    charge = desk.charge(code)
+    assert (charge.state, charge.amount) == (State.BILLED, planned - 1234)
+    assert [entry["key"] for entry in charge.additions] == ["other"]
+    [billing] = desk.billings(code)
+    assert billing.amount == planned - 1234
+
+
+def test_what_is_parked_remembers_what_a_person_might_bill_with_it():
+    desk, code = adding(FEE)
+    desk.person_changes(code, lambda cadastro: cadastro["cabecalho"].update(cCodSit="90"))
+    desk.bill()
+    assert desk.charge(code).state is State.PARKED
+    assert desk.charge(code).additions == (FEE.charged(),)

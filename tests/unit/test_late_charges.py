@@ -469,8 +469,14 @@ class Trouble:
 
     def __init__(self, random, rate=0.25):
         self.random, self.rate, self.on, self.lab = random, rate, False, None
+        self.between = lambda: None
+        """What may happen once a plan is written."""
 
     def __call__(self, name, call):
+        if self.on and name == "runs.put_plan" and self.random.random() < 0.3:
+            call()
+            self.between()
+            return None
         if not self.on or self.random.random() > (self.rate if name in WRITES else self.rate / 30):
             return call()
         kind = self.random.choice(["before", "after", "lost_reply", "late", "lost_request"])
@@ -503,9 +509,11 @@ def months_of_trouble(seed):
         once_only_after_billing=random.choice(["removed", "kept"]),
         expenses_on_alter=random.choice(["merge", "replace"]),
         second_billing=random.choice(["accept", "refuse"]),
+        same_id_lookup=random.choice(["off", "consultar+status"]),
     )
     trouble.lab = months.lab
     marks = {}
+    trouble.between = lambda: happens(months, random, marks)
     deps = months.lab.plan_deps
     months.lab.plan_deps = lambda: replace(deps(), waivers=lambda company: dict(marks))
     for month in ("2026-12", "2027-01", "2027-02", "2027-03"):
