@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 
@@ -28,7 +29,7 @@ from simulators.world import CONTRACTS_TABLE, CUSTOMERS_TABLE, INVOICE_FIELDS
 DECEMBER = BillingMonth(2026, 12)
 DELAY = 75.0
 COME_AGAIN = 720.0
-MANY = 20
+MANY = 60
 FIELD = INVOICE_FIELDS
 
 
@@ -790,6 +791,52 @@ def test_phones_of_many_customers_are_noted_once_a_day_and_a_failing_reading_lea
     office.lab.jestor.faults.replace([])
     sweep(office)
     assert office.lab.objects.get_json("phones/shared.json") == {"day": "2026-12-02", "marks": []}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_every_invoice_is_told_exactly_once(seed):
+    random = Random(seed)
+    kills = Counter()
+
+    def step(name, call):
+        if random.random() < 0.04 and kills["all"] < 25:
+            kills["all"] += 1
+            raise Killed
+        answer = call()
+        if random.random() < 0.04 and kills["all"] < 25:
+            kills["all"] += 1
+            raise Killed
+        return answer
+
+    office = Office(10, step=step)
+    office.lab.omie.faults.replace(
+        [
+            Fault("webhook_lost", share=0.4),
+            Fault("webhook_duplicate", share=0.4),
+            Fault("webhook_late", share=0.5, seconds=400.0),
+            Fault("http_500", methods=frozenset({"ObterNFSe", "ListarNFSEs", "ObterBoleto"}), share=0.05),
+        ]
+    )
+    office.lab.jestor.faults.replace(
+        [
+            {"kind": "lost_reply", "path": "/object/update", "times": 6, "probability": 0.5},
+            {"kind": "rate_limited", "path": "/object/", "times": 10, "probability": 0.1},
+        ]
+    )
+    for _ in range(4):
+        office.days_go_by(30.0, mangle=lambda hints: random.sample(hints, len(hints)))
+    office.days_go_by(600.0)
+    for _ in range(8):
+        office.lab.clock.advance(700.0)
+        office.died = False
+        try:
+            if sweep(office)["hints"] == 0:
+                break
+        except (Killed, SweepFailed):
+            continue
+        office.work()
+    assert kills["all"] > 5
+    assert_each_was_told_once(office)
 
 
 # --- Omie's words
