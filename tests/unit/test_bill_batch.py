@@ -652,6 +652,25 @@ def test_a_contract_that_omie_already_knows_by_its_code_is_taken_as_the_created_
     assert [c.nCodCtr for c in created(desk, code)] == [987654]
 
 
+def test_a_contract_created_in_the_company_it_then_left_waits_for_a_person():
+    desk, code = changing("create")
+    key = ChargeKey(code, DECEMBER, CREATION)
+    facts = {"now": desk.lab.clock.now(), "who": "bill_batch of the other company", "attempt": "a"}
+    plan = {"company": "nimbus", "amount": 1, "plan_hash": "h", "run": "r"}
+    desk.lab.ledger.claim(key, nCodCtr=None, **facts, **plan)
+    desk.lab.ledger.apply(key, Event.DONE, why="contrato criado no Omie", nCodCtr=11_920_000_001, **facts)
+
+    desk.bill()
+    desk.lab.clock.advance(61)
+    desk.bill()
+
+    charge = desk.charge(code)
+    assert (charge.state, charge.reason_code) == (State.PARKED, "created_elsewhere")
+    assert "já foi criado no Omie de nimbus (código 11920000001)" in charge.reason
+    assert created(desk, code) == []
+    assert [message["contract"] for message in desk.lab.queues.parked].count(code) == 1
+
+
 def test_a_rejected_creation_parks_the_contract():
     desk, code = changing("create")
     desk.faults(Fault("soft_error", methods=frozenset({"IncluirContrato"}), contains=f'"{code}"'))

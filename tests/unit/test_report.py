@@ -252,7 +252,16 @@ def test_every_reason_of_the_plan_has_a_title():
 
 
 @pytest.mark.parametrize(
-    "code", ["omie_rejected", "amount_not_planned", "not_sent", "too_many_failures", "in_doubt", "missed_month"]
+    "code",
+    [
+        "omie_rejected",
+        "amount_not_planned",
+        "created_elsewhere",
+        "not_sent",
+        "too_many_failures",
+        "in_doubt",
+        "missed_month",
+    ],
 )
 def test_what_billing_and_settling_park_comes_with_advice(code):
     assert ADVICE[code].todo

@@ -43,7 +43,7 @@ from billing.domain.contract import Customer
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO, BillingMonth, may_send
 from billing.domain.plan import Desired, PlanLine
-from billing.late_charges import stands_as_planned
+from billing.late_charges import standing_now
 from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.omie.governor import (
@@ -81,7 +81,7 @@ ADDITIONS = "acrescimos"
 """The ledger's kind for putting additions on the Omie contract; READY: no such call is under way."""
 CONTRACT_ACTIVE = "10"
 STAGE_SHOWN_FOR = 61.0
-"""Seconds for which the plan's or Settle's look at stage 30 is fresh enough."""
+"""Seconds for which the plan's or Settle's look at stage 30 is fresh enough; ours at a title too."""
 STAGE_30 = 'ObterContratos {"cEtapa": "30"}'
 """The question, as the readers' gate words it."""
 
@@ -102,6 +102,8 @@ class BillDeps:
     new_attempt: Callable[[], str] = lambda: uuid.uuid4().hex
     seen_billed: dict[str, frozenset[int]] = field(default_factory=dict)
     """This process's last look at stage 30: company -> nCodCtr. Outlives the invocation."""
+    seen_titles: dict[int, tuple[float, str]] = field(default_factory=dict)
+    """Likewise its last looks at titles: nCodTitulo -> when (epoch seconds), and how the title stood."""
 
 
 class LaneStopped(Exception):  # noqa: N818 - the batch's own stop signal
@@ -122,6 +124,14 @@ class NoBatch(ValueError):  # noqa: N818
 
 class AmountNotPlanned(Exception):  # noqa: N818
     """Omie shows another amount than the plan: billing it would bill what nobody approved."""
+
+    code = "amount_not_planned"
+
+
+class CreatedElsewhere(AmountNotPlanned):
+    """This system created the contract this month already, in the Omie of the company that it then left."""
+
+    code = "created_elsewhere"
 
 
 @dataclass(frozen=True)
@@ -391,7 +401,17 @@ class _Lane:
     def _read(self, line: PlanLine) -> _Found:
         cadastro = self.omie.consultar_contrato(line.nCodCtr) if line.nCodCtr is not None else None
         planned = map(Addition.from_dict, line.additions)
-        return _Found(cadastro, tuple(each for each in planned if stands_as_planned(each, self.omie)))
+        return _Found(cadastro, tuple(each for each in planned if each.title is None or self._stands(each)))
+
+    def _stands(self, addition: Addition) -> bool:
+        """Whether the title still is as the plan saw it. Asked for once a minute: Omie takes more for an error."""
+        assert addition.title is not None  # noqa: S101 - asked of late charges only
+        now = self.deps.clock.now().timestamp()
+        at, standing = self.deps.seen_titles.get(addition.title, (0.0, ""))
+        if now - at >= STAGE_SHOWN_FOR:
+            standing = standing_now(addition, self.omie)
+            self.deps.seen_titles[addition.title] = (now, standing)
+        return standing == addition.seen
 
     def _bill(self, line: PlanLine, found: Callable[[], _Found]) -> None:
         key = ChargeKey(line.contract, self.batch.month)
@@ -401,7 +421,7 @@ class _Lane:
         try:
             ready = self._bring(line, found())
         except AmountNotPlanned as changed:
-            self._park(line, key, ParkClass.DATA, "amount_not_planned", str(changed))
+            self._park(line, key, ParkClass.DATA, changed.code, str(changed))
         except OmieError as error:
             self._brought_to_nothing(line, key, error)
         else:
@@ -512,7 +532,15 @@ class _Lane:
         claim = self._claim(key, None, line.amount)
         if not isinstance(claim, Claimed):
             charge = None if isinstance(claim, Held) else claim.charge
-            return (charge.nCodCtr if charge and charge.state is State.BILLED else None), nCodCli
+            if charge is None or charge.state is not State.BILLED:
+                return None, nCodCli
+            if charge.company != self.batch.company:
+                raise CreatedElsewhere(
+                    f"Este mês o contrato já foi criado no Omie de {charge.company} (código {charge.nCodCtr}), e depois "
+                    "mudou de empresa no Jestor. Crie-o no Omie da empresa nova e vincule: "
+                    f"billing-ops link --contract {line.contract} --omie CÓDIGO."
+                )
+            return charge.nCodCtr, nCodCli
         attempt = claim.charge.attempt
         cadastro = mapping.contrato_cadastro(
             desired, code=line.contract, nCodCli=nCodCli, company=self.company, additions=additions, on=self._today()

@@ -367,6 +367,9 @@ ADVICE: Mapping[str, Advice] = {
     "amount_not_planned": Advice(
         "Valor diferente do planejado", f"Confira os itens do contrato no Omie. {_RELEASE}", Where.OMIE
     ),
+    "created_elsewhere": Advice(
+        "Criado em outra empresa", f"Crie o contrato no Omie da empresa nova e vincule. {_RELEASE}", Where.OMIE
+    ),
     "not_sent": Advice("Não foi possível enviar", "Libere o contrato: `billing-ops dlq redrive`.", Where.COMMAND),
     "too_many_failures": Advice("O Omie falhou seguidas vezes", f"Confira o contrato no Omie. {_RELEASE}", Where.OMIE),
     "in_doubt": Advice(

@@ -128,7 +128,7 @@ class _Settlement:
             creation = self._creation(line, resting)
             if creation is not None and creation.state in UNDECIDED | {State.PARKED}:
                 return
-            nCodCtr = creation.nCodCtr if creation else None
+            nCodCtr = creation.nCodCtr if creation and creation.company == self.company else None
         if self.books.billed(nCodCtr):
             self._adopt(line, charge, "faturado por uma pessoa no Omie durante a execução", nCodCtr)
         elif (until := self._altering(line)) is not None:
