@@ -59,7 +59,7 @@ def test_the_api_is_throttled(of_type: Any) -> None:
     (api,) = of_type("AWS::Serverless::Api").values()
     (setting,) = api["MethodSettings"]
     assert (setting["ResourcePath"], setting["HttpMethod"]) == ("/*", "*")
-    assert 0 < setting["ThrottlingRateLimit"] <= setting["ThrottlingBurstLimit"] <= 100
+    assert 0 < setting["ThrottlingRateLimit"] <= setting["ThrottlingBurstLimit"] <= 400
 
 
 def test_the_receiver_answers_before_omie_gives_up(functions: dict[str, Any]) -> None:
