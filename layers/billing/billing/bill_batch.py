@@ -536,8 +536,8 @@ class _Lane:
                 return None, nCodCli
             if charge.company != self.batch.company:
                 raise CreatedElsewhere(
-                    f"Este mês o contrato já foi criado no Omie de {charge.company} (código {charge.nCodCtr}), e depois "
-                    "mudou de empresa no Jestor. Crie-o no Omie da empresa nova e vincule: "
+                    f"Este mês o contrato já foi criado no Omie de {charge.company} (código {charge.nCodCtr}), "
+                    "e depois mudou de empresa no Jestor. Crie-o no Omie da empresa nova e vincule: "
                     f"billing-ops link --contract {line.contract} --omie CÓDIGO."
                 )
             return charge.nCodCtr, nCodCli
