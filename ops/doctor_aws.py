@@ -21,6 +21,7 @@ OMIE: Final = "https://app.omie.com.br/api/v1/"
 _PUSH: Final = "billing-ops settings push ARQUIVO"
 _QUEUES: Final = {
     "OmieWritesDlq": ("contratos parados à espera de uma pessoa", "billing-ops dlq list"),
+    "ScheduleDlq": ("inícios do agendamento que falharam", "inicie o do mês à mão: billing-ops run; docs/runbook.md"),
     "LivingDlq": ("avisos do Jestor ou do Omie que falharam", "docs/runbook.md diz o que fazer com cada um"),
 }
 
