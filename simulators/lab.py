@@ -84,6 +84,7 @@ TIMEOUTS: Final = {
     "change_contract": FUNCTION_TIMEOUT_SECONDS,
     "churn_contract": FUNCTION_TIMEOUT_SECONDS,
     "update_jestor": FUNCTION_TIMEOUT_SECONDS,
+    "deliver_invoice": FUNCTION_TIMEOUT_SECONDS,
     "sweep_contracts": 900,
     "sync_receivables": 900,
 }
@@ -535,6 +536,7 @@ class Lab:
         self.step = step
         self.warm: dict[str, frozenset[int]] = {}
         """What the process that bills remembers from one invocation to the next, until it is killed."""
+        self.warm_titles: dict[int, tuple[float, str]] = {}
         self.deadlines: list[float] = []
         """Of the functions now running, the innermost last: when Lambda kills each (epoch seconds)."""
         self._numbers = count(1)
@@ -636,6 +638,7 @@ class Lab:
             read_ahead=one_by_one,
             new_attempt=self.new_attempt,
             seen_billed=self.warm,
+            seen_titles=self.warm_titles,
         )
 
     def settle_deps(self) -> SettleDeps:
@@ -750,7 +753,7 @@ class Lab:
                 answer = bill_batch(message.body["batch"], self.bill_deps(), deadline=self.deadlines[-1])
                 self.port("tasks", self.tasks).success(message.body["token"], answer)
         except Killed:
-            self.warm = {}
+            self.warm, self.warm_titles = {}, {}
             return
         except Exception:  # noqa: BLE001 - the message comes again after its visibility time-out
             return

@@ -438,6 +438,11 @@ def request_approval() -> ApprovalDeps:
 
 
 @lru_cache(maxsize=1)
+def _seen_titles() -> dict[int, tuple[float, str]]:
+    return {}
+
+
+@lru_cache(maxsize=1)
 def _seen_billed() -> dict[str, frozenset[int]]:
     """One for the life of the process."""
     return {}
@@ -460,6 +465,7 @@ def bill_batch() -> BillDeps:
         clock=clock,
         read_ahead=read_ahead(),
         seen_billed=_seen_billed(),
+        seen_titles=_seen_titles(),
     )
 
 

@@ -191,17 +191,17 @@ def standing(title: Title) -> str:
     return f"{title.amount}:{state}:{paid}"
 
 
-def stands_as_planned(addition: Addition, omie: OmieClient) -> bool:
-    """Whether the title an addition is for still stands as its reckoning saw it; one without a title always does.
+def standing_now(addition: Addition, omie: OmieClient) -> str:
+    """How the title an addition is for stands in Omie; empty when it is gone, and for an addition without one.
 
     Raises:
         OmieError: it cannot be read.
     """
     if addition.title is None or addition.due_date is None:
-        return True
+        return ""
     due = addition.due_date
     found = _titles(omie.iter_movimentos(due, due, nCodTitulo=addition.title))
-    return any(standing(title) == addition.seen for title in found if title.nCodTitulo == addition.title)
+    return next((standing(title) for title in found if title.nCodTitulo == addition.title), "")
 
 
 # ---- a company's plan
