@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,7 @@ from simulators.omie.answers import (
 from simulators.omie.contracts import centavos
 from simulators.omie.dates import br, day_of, hour_of, read_br
 from simulators.omie.paging import CLASSIC, one_page
-from simulators.omie.state import App, Boleto, Call, Handler, Order, Receipt, Sim, Title, digits
+from simulators.omie.state import App, Boleto, Call, Contract, Handler, Order, Receipt, Sim, Title, digits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,20 +126,54 @@ def _automatic_boleto(sim: Sim, app: App, number: int, now: float) -> None:
         make_boleto(sim, app, title, now)
 
 
-def make_boleto(sim: Sim, app: App, title: Title, now: float) -> Boleto:
-    number = f"{title.nCodTitulo % 10**10:010}"
-    factor = (title.due - date(2022, 5, 29)).days % 9000 + 1000
-    free = f"{title.nCodTitulo % 10**25:025}"
-    title.boleto = Boleto(
-        number=number,
-        bank_number=f"00019/{number}-{title.nCodTitulo % 9}",
-        barcode=f"341{9}{title.nCodTitulo % 10}{factor:04}{title.amount:010}{free}",
-        issued=day_of(now),
+def earlier_title(app: App, contract: Contract, now: float, *, due: date, amount: int) -> Title:
+    """The title, with its boleto, of a contract billed in a month before anybody looked: no webhook tells of it."""
+    cadastro = contract.cadastro().get("infAdic") or {}
+    issued = due - timedelta(days=10)
+    title = keep_title(
+        app,
+        Title(
+            nCodTitulo=app.new_id(),
+            code="",
+            nCodCli=contract.nCodCli,
+            due=due,
+            forecast=due,
+            issued=issued,
+            amount=amount,
+            category=str(cadastro.get("cCodCateg") or ""),
+            account=int(cadastro.get("nCodCC") or 0),
+            origin="VENR",
+            document=f"RPS {app.last_id % 10**5}",
+            fiscal_document="",
+            installment="001/001",
+            included=now,
+            altered=now,
+            nCodCtr=contract.nCodCtr,
+            cNumCtr=contract.cNumCtr,
+        ),
     )
+    title.boleto = _boleto(title, issued)
+    return title
+
+
+def make_boleto(sim: Sim, app: App, title: Title, now: float) -> Boleto:
+    title.boleto = _boleto(title, day_of(now))
     title.altered = now
     app.changed()
     announce(sim, app, title, "BoletoGerado", now)
     return title.boleto
+
+
+def _boleto(title: Title, issued: date) -> Boleto:
+    number = f"{title.nCodTitulo % 10**10:010}"
+    factor = (title.due - date(2022, 5, 29)).days % 9000 + 1000
+    free = f"{title.nCodTitulo % 10**25:025}"
+    return Boleto(
+        number=number,
+        bank_number=f"00019/{number}-{title.nCodTitulo % 9}",
+        barcode=f"341{9}{title.nCodTitulo % 10}{factor:04}{title.amount:010}{free}",
+        issued=issued,
+    )
 
 
 def announce(sim: Sim, app: App, title: Title, what: str, now: float) -> None:

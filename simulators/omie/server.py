@@ -5,11 +5,14 @@ One process, one event loop: the core is called without an await, so requests ar
 
     GET  /_sim/health                     {"ok": true}
     GET  /_sim/book[?billings=0]          what was billed, called, refused
+    GET  /_sim/contracts                  {company: {nCodCtr: its code, situation, centavos a month, last alteration}}
     GET  /_sim/switches, POST             all switches; POST changes some
     POST /_sim/faults                     list of rules, {"faults": [...]} or {"spec": "lost_reply:share=0.03"}
     POST /_sim/clock                      {"offset_seconds": n} or {"now": epoch seconds or ISO text}
     POST /_sim/reset                      the world as it was at the start, an empty book
     POST /_sim/bill                       {"nCodCtr": n, "company": "acme"?}: a person clicks Faturar
+    POST /_sim/titles                     [{"nCodCtr": n, "due": ISO day, "amount"?: centavos}]: billed before today
+    POST /_sim/account                    {"company": "acme", "per_multa": 2, "per_juros": 1}: what its boletos charge
     POST /_sim/webhooks                   list of {"url", "company"?, "topics"?}: send there, and nowhere else
     POST /_sim/ping                       the portal's webhook test
 """
@@ -19,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -31,6 +34,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from simulators.omie.answers import OmieFault
 from simulators.omie.dates import SAO_PAULO, iso
 from simulators.omie.faults import FaultError, read_faults
+from simulators.omie.receivables import earlier_title
 from simulators.omie.switches import SwitchError
 
 if TYPE_CHECKING:
@@ -89,11 +93,14 @@ class Server:
         routes = [
             Route("/_sim/health", self._health),
             Route("/_sim/book", self._book),
+            Route("/_sim/contracts", self._contracts),
             Route("/_sim/switches", self._switches, methods=["GET", "POST"]),
             Route("/_sim/faults", _controlled(self._faults), methods=["POST"]),
             Route("/_sim/clock", _controlled(self._clock), methods=["POST"]),
             Route("/_sim/reset", _controlled(self._reset), methods=["POST"]),
             Route("/_sim/bill", _controlled(self._bill), methods=["POST"]),
+            Route("/_sim/titles", _controlled(self._titles), methods=["POST"]),
+            Route("/_sim/account", _controlled(self._account), methods=["POST"]),
             Route("/_sim/webhooks", _controlled(self._webhooks), methods=["POST"]),
             Route("/_sim/ping", _controlled(self._ping), methods=["POST"]),
             Route("/{path:path}", self._api, methods=["POST"]),
@@ -124,6 +131,24 @@ class Server:
     async def _book(self, request: Request) -> Response:
         self.core.advance(self.clock.now())
         return JSONResponse(self.core.read_book(billings=request.query_params.get("billings") != "0"))
+
+    async def _contracts(self, request: Request) -> Response:
+        """Every contract as it stands, without a call of Omie's that would count against its limits."""
+        del request
+        return JSONResponse(
+            {
+                name: {
+                    number: {
+                        "cCodIntCtr": one.cCodIntCtr.strip(),
+                        "cCodSit": one.cCodSit,
+                        "amount": one.total,
+                        "altered": iso(one.altered),
+                    }
+                    for number, one in app.contracts.items()
+                }
+                for name, app in self.core.apps.items()
+            }
+        )
 
     async def _switches(self, request: Request) -> Response:
         if request.method == "POST":
@@ -161,10 +186,33 @@ class Server:
 
     def _bill(self, request: Any) -> dict[str, Any]:
         number = int(request["nCodCtr"])
-        company = request.get("company") or next(
-            (name for name, app in self.core.apps.items() if number in app.contracts), ""
-        )
+        company = request.get("company") or self._owner(number)
         return {"nCodOS": self.core.bill_by_person(company, number, now=self.clock.now())}
+
+    def _titles(self, request: Any) -> dict[str, Any]:
+        """All of them or, when one cannot be, none."""
+        wished = []
+        for one in request:
+            app = self.core.apps[self._owner(int(one["nCodCtr"]))]
+            contract = app.contracts[int(one["nCodCtr"])]
+            amount = int(one.get("amount", contract.total))
+            if amount <= 0:
+                raise ValueError(f"{amount} centavos: a title is of more than nothing")
+            wished.append((app, contract, date.fromisoformat(one["due"]), amount))
+        now = self.clock.now()
+        made = [earlier_title(app, contract, now, due=due, amount=amount) for app, contract, due, amount in wished]
+        return {"nCodTitulo": [title.nCodTitulo for title in made]}
+
+    def _account(self, request: Any) -> dict[str, Any]:
+        """On every account of the company."""
+        percents = {name: float(request[name]) for name in ("per_multa", "per_juros")}
+        for account in self.core.apps[request["company"]].accounts.values():
+            account.update(percents)
+        return percents
+
+    def _owner(self, nCodCtr: int) -> str:
+        """The company whose contract it is; "" when nobody's."""
+        return next((name for name, app in self.core.apps.items() if nCodCtr in app.contracts), "")
 
     def _ping(self, request: Any) -> dict[str, Any]:
         del request

@@ -123,6 +123,26 @@ def test_the_control_plane_moves_the_clock_sets_switches_and_bills_by_hand(omie)
     assert omie.post("/_sim/bill", json={"nCodCtr": 1}).status_code == 400
 
 
+def test_the_control_plane_puts_titles_of_earlier_months_and_percents_on_boletos(omie):
+    omie.post("/_sim/reset")
+    number = first_in_stage_20(omie)
+    wish = {"nCodCtr": number, "due": "2026-10-10", "amount": 12345}
+    (title,) = omie.post("/_sim/titles", json=[wish]).json()["nCodTitulo"]
+    omie.post("/_sim/account", json={"company": "acme", "per_multa": 2, "per_juros": 1.5})
+    key = {"nCodTitulo": title, "cNatureza": "R", "dDtVencDe": "10/10/2026", "dDtVencAte": "10/10/2026"}
+    (row,) = ask(omie, "ListarMovimentos", key, path="/api/v1/financas/mf/").json()["movimentos"]
+    assert (row["detalhes"]["nCodCtr"], row["detalhes"]["nValorTitulo"]) == (number, 123.45)
+    assert row["detalhes"]["cStatus"] == "ATRASADO"
+    slip = ask(omie, "ObterBoleto", {"nCodTitulo": title}, path="/api/v1/financas/contareceberboleto/").json()
+    assert slip["cLinkBoleto"]
+    assert (slip["nPerMulta"], slip["nPerJuros"]) == (2, 1.5)
+    for wrong in ({"nCodCtr": 1}, {"due": "10/10/2026"}, {"amount": 0}):
+        assert omie.post("/_sim/titles", json=[wish, wish | wrong]).status_code == 400
+    found = ask(omie, "ListarMovimentos", key | {"nCodTitulo": ""}, path="/api/v1/financas/mf/").json()
+    assert found["nTotRegistros"] == 1
+    assert omie.post("/_sim/account", json={"company": "acne", "per_multa": 2, "per_juros": 1}).status_code == 400
+
+
 def test_the_latency_of_a_call_is_slept(omie):
     omie.post("/_sim/reset")
     omie.post("/_sim/faults", json={"spec": "slow:seconds=0.2"})
