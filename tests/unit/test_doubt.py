@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing.bill_batch import CREATION
+from billing.bill_batch import ADDITIONS, CREATION
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import BillingMonth
 from billing.doubt import Books, Doubts, Shown, Verdict
@@ -182,3 +182,30 @@ def test_a_contract_whose_creation_is_in_doubt_is_adopted_by_its_code():
 def test_a_contract_that_omie_does_not_have_may_be_created_again():
     resolution = Case(Omie(), LATER, Event.IN_DOUBT, key=CREATE).resolve()
     assert (resolution.verdict, resolution.charge.state) == (Verdict.RELEASED, State.READY)
+
+
+# --- additions
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
+def test_an_alteration_in_doubt_is_over_after_its_wait_whatever_omie_shows(events):
+    key = ChargeKey("JST-12", MONTH, ADDITIONS)
+    case = Case(Omie({30: [CTR], 20: [CTR]}), CLAIMED + timedelta(minutes=9), *events, key=key)
+    assert case.resolve().verdict is Verdict.RESTS
+    case = Case(Omie({30: [CTR]}), LATER, *events, key=key)
+    assert case.resolve().verdict is Verdict.RELEASED
+    assert case.ledger.get(key).state is State.READY
+    assert case.omie.asked == []
+
+
+@pytest.mark.parametrize(
+    ("total", "charged"),
+    [(100, [{"key": "k", "amount": 1000}]), (90, []), (95, [{"key": "k", "amount": 1000, "doubtful": True}])],
+)
+def test_what_is_adopted_charged_what_its_order_proves(total, charged):
+    omie = Omie({30: [CTR]}, [order(total=total)])
+    case = Case(omie, LATER, Event.IN_DOUBT)
+    claimed = case.ledger._charges[KEY]
+    case.ledger._charges[KEY] = claimed | {"additions": [{"key": "k", "amount": 1000}]}
+    assert case.resolve().verdict is Verdict.ADOPTED
+    assert list(case.ledger.get(KEY).additions) == charged

@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from billing.bill_batch import CREATION, bill_batch
+from billing.bill_batch import ADDITIONS, CREATION, bill_batch
+from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import BillingMonth
 from billing.open_run import RunRequest, open_run
 from billing.plan_company import plan_company
 from billing.settle_company import MAX_ROUNDS, settle_company
 from simulators.lab import Lab
+from simulators.omie import contracts as omie_contracts
 from simulators.omie.faults import Fault
 
 DECEMBER = BillingMonth(2026, 12)
@@ -63,12 +65,8 @@ class Desk:
         return self.lab.ledger.get(ChargeKey(code, DECEMBER, kind))
 
     def omie_id(self, code):
-        return next(
-            line["nCodCtr"]
-            for batch in self.batches(self.planned)
-            for line in batch["lines"]
-            if line["contract"] == code
-        )
+        lines = map(json.loads, self.lab.objects.read_lines(self.planned["plan"]["key"]))
+        return next(line["nCodCtr"] for line in lines if line["contract"] == code)
 
     def billings(self, code):
         return [b for b in self.lab.omie.book.billings if b.nCodCtr == self.omie_id(code)]
@@ -392,3 +390,90 @@ def test_reading_again_settles_nothing_twice():
 
     assert again == first
     assert [desk.charge(code) for code in desk.codes] == ledger
+
+
+# --- additions
+
+FEE = Addition("encargos#7#2026-12", Kind.LATE, 1234, "Encargos por atraso", "...", fine=1000, interest=234)
+
+
+def adding(action="bill"):
+    """A desk with a contract that is planned with a late charge; `action` "skip": billed by hand before the plan."""
+    desk = Desk()
+    code = desk.codes[0]
+
+    def add(line):
+        if line["contract"] == code:
+            line["additions"] = [FEE.to_dict()]
+            line["amount"] += FEE.amount if action == "bill" else 0
+            line |= {} if action == "bill" else {"action": "skip", "reason_code": "billed_in_omie"}
+        return line
+
+    texts, plan, batches = desk.lab.objects.texts, desk.planned["plan"]["key"], desk.planned["batches"]["key"]
+    lines = [add(json.loads(line)) for line in texts[plan].splitlines()]
+    texts[plan] = "".join(f"{json.dumps(line)}\n" for line in lines)
+    messages = [json.loads(line) for line in texts[batches].splitlines()]
+    for message in messages:
+        message["lines"] = [add(line) for line in message["lines"] if action == "bill" or line["contract"] != code]
+    texts[batches] = "".join(f"{json.dumps(message)}\n" for message in messages)
+    return desk, code
+
+
+def put_by_hand(desk, code, amount):
+    """What the contract carries in Omie when a person bills it, over its own amount."""
+    app = desk.lab.omie.apps["acme"]
+    contract = app.contracts[desk.omie_id(code)]
+    cadastro = contract.cadastro()
+    expense = {"nCodReemb": 5, "nValorReemb": amount / 100, "cDescReemb": FEE.label, "cRecorrenteReemb": "N"}
+    cadastro["despesasReembolsaveis"]["despesaReembolsavel"] = [expense] if amount else []
+    omie_contracts._keep(app, cadastro, contract, desk.lab.now())
+
+
+@pytest.mark.parametrize("action", ["bill", "skip"])
+@pytest.mark.parametrize(
+    ("carried", "charged"), [(1234, [FEE.charged()]), (0, []), (1000, [FEE.charged() | {"doubtful": True}])]
+)
+def test_an_order_found_in_omie_proves_by_its_total_what_it_charged(action, carried, charged):
+    desk, code = adding(action)
+    put_by_hand(desk, code, carried)
+    desk.person_bills(code)
+    desk.settle()
+    charge = desk.charge(code)
+    assert charge.state is State.BILLED
+    assert list(charge.additions) == charged
+
+
+def test_a_doubt_that_omie_billed_charged_what_was_claimed():
+    desk, code = adding()
+    desk.faults(Fault("lost_reply", methods=SEND, nth=frozenset({1})))
+    desk.bill()
+    desk.faults()
+    assert desk.charge(code).state is State.UNKNOWN
+    desk.lab.clock.advance(WAIT + 1)
+    assert desk.settle()["decision"] == "done"
+    assert (desk.charge(code).state, desk.charge(code).additions) == (State.BILLED, (FEE.charged(),))
+
+
+def test_a_contract_whose_alteration_is_in_doubt_rests_and_costs_no_rounds():
+    desk, code = adding()
+    desk.faults(Fault("late_execution", seconds=50, methods=frozenset({"AlterarContrato"}), times=1))
+    desk.bill()
+    desk.faults()
+    assert desk.charge(code, ADDITIONS).state is State.UNKNOWN
+    since = desk.charge(code, ADDITIONS).claimed_at
+    answer = desk.settle()
+    rest = (since + timedelta(seconds=WAIT) - desk.lab.clock.now()).total_seconds()
+    assert (answer["decision"], answer["in_doubt"]) == ("wait", 1)
+    assert rest < answer["wait_seconds"] <= rest + 2
+    answer = desk.settle_to_the_end()
+    assert answer["round"] == 1
+    [billing] = desk.billings(code)
+    assert billing.amount == desk.charge(code).amount
+    assert desk.charge(code).additions == (FEE.charged(),)
+
+
+def test_what_settle_parks_remembers_its_additions():
+    desk, code = adding()
+    desk.settle(desk.planned | {"round": MAX_ROUNDS})
+    assert desk.charge(code).state is State.PARKED
+    assert desk.charge(code).additions == (FEE.charged(),)
