@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from billing import agree, change_contract, churn_contract
+from billing import agree, change_contract, churn_contract, deliver_invoice
 from billing.agree import AgreeDeps
 from billing.jestor.client import JestorClient
 from billing.living import LivingDeps, LivingUrls
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from billing.deliver_invoice import InvoiceDeps
     from billing.plan_company import PlanDeps
     from billing.receive_webhook import Answer, Route
+    from billing.sweep_invoices import InvoiceSweepDeps
     from simulators.clock import VirtualClock
     from simulators.jestor.core import JestorCore
     from simulators.jestor.triggers import Post
@@ -52,6 +54,8 @@ Json = dict[str, Any]
 
 CHANGES, CHURNS, INVOICES, JESTOR_WRITES = "changes", "churns", "invoices", "jestor-writes"
 SECRET: Final = "lab-webhook-secret"  # noqa: S105 - obviously fake
+INVOICE_DELAY: Final = 75.0
+"""Seconds a hint about an invoice rests in its queue (InvoiceDelaySeconds in template.yaml)."""
 STOPPED: Final = ("Churn", "Suspenso")
 """The status labels on which the builder's script calls the churn address."""
 
@@ -72,6 +76,8 @@ class RoutingQueues(MemoryQueues):
         if queue is not None:
             self.sent[url].pop()
             queue.send(group, json.loads(json.dumps(message)))
+            if url == INVOICES:
+                queue.messages[-1].visible_at = self._lab.now() + INVOICE_DELAY
 
     def hide(self, url: str, receipt: str, seconds: float) -> None:
         queue = self._lab.queue(url)
@@ -179,6 +185,12 @@ class LivingLab(Lab):
             resting=self.resting,
         )
 
+    def invoice_deps(self) -> InvoiceDeps:
+        return replace(super().invoice_deps(), invoice_events_url=INVOICES)
+
+    def invoice_sweep_deps(self) -> InvoiceSweepDeps:
+        return replace(super().invoice_sweep_deps(), invoice_events_url=INVOICES)
+
     def sweep_deps(self) -> SweepDeps:
         return SweepDeps(
             settings=self.settings,
@@ -232,7 +244,7 @@ class LivingLab(Lab):
             with self.process("bill_batch"):
                 answer = agree.take(json.dumps(message.body), self.agree_deps())
         except Killed:
-            self.warm, self.labels, self.resting = {}, {}, {}
+            self.warm, self.warm_titles, self.labels, self.resting = {}, {}, {}, {}
             return
         except Exception as error:  # noqa: BLE001 - the message comes again after its visibility time-out
             self.outcomes.append(("agree", {"error": repr(error)}))
@@ -249,6 +261,7 @@ class LivingLab(Lab):
             "body": json.dumps(message.body),
             "messageId": f"{name}-{message.number}",
             "receiptHandle": str(message.number),
+            "attributes": {"ApproximateReceiveCount": str(message.receives)},
         }
         try:
             answer = self._work(name, record)
@@ -270,6 +283,9 @@ class LivingLab(Lab):
             case "churns":
                 with self.process("churn_contract"):
                     return churn_contract.take(record, self.living_deps())
+            case "invoices":
+                with self.process("deliver_invoice"):
+                    return deliver_invoice.take(record, self.invoice_deps())
             case "jestor-writes":
                 deps = UpdateDeps(self.settings, self.jestor_client, self.queues, self.clock)
                 with self.process("update_jestor"):

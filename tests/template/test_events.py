@@ -30,6 +30,7 @@ from billing.sweep_invoices import InvoiceSweepDeps
 from billing.sync_receivables import ReceivablesDeps
 from billing.update_jestor import UpdateDeps
 from simulators.clock import VirtualClock
+from simulators.living_lab import LivingLab
 from simulators.memory_store import (
     MemoryDeadLetters,
     MemoryDocuments,
@@ -41,6 +42,7 @@ from simulators.memory_store import (
     MemoryTasks,
     MemoryWebhooks,
 )
+from simulators.world import FIELDS
 
 START = datetime(2026, 12, 1, 9, 0, 12, tzinfo=UTC)
 DEMO_SECRET = "demo-jestor-webhook-secret"
@@ -344,6 +346,32 @@ def test_update_jestor_parks_what_jestor_refuses(
     assert load("update_jestor", deps).handler(events("update_jestor"), None) == {"batchItemFailures": []}
     (letter,) = queues.parked
     assert (letter["jestor_id"], letter["fields"]) == (12, ["observacao_omie"])
+
+
+def test_change_contract_orders_what_the_webhook_told(load: Any, events: Events) -> None:
+    lab, event = LivingLab(12, 7, clean=True), events("change_contract")
+    lab.sweep()
+    lab.edit(12, {FIELDS["unit_amount"]: 777})
+    module = load("change_contract", lab.living_deps())
+    assert module.handler(event, None) == {"batchItemFailures": []}
+    (order,) = [message.body["order"] for message in lab.fifo.messages]
+    assert (order["contract"], order["webhook"]) == ("JST-12", "2f7c1b6a9d")
+
+
+def test_a_hint_that_comes_too_early_goes_back_to_its_queue(load: Any, events: Events) -> None:
+    lab, event = LivingLab(12, 7, clean=True), events("churn_contract")
+    lab.ledger.put_hold("JST-12", "churn", lab.clock.now())
+    queues = MemoryQueues()
+    module = load("churn_contract", replace(lab.living_deps(), queues=queues))
+    (record,) = event["Records"]
+    assert module.handler(event, None) == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+    assert [(receipt, round(seconds)) for _, receipt, seconds in queues.hidden] == [(record["receiptHandle"], 60)]
+
+
+def test_sweep_contracts_sweeps_what_was_asked(load: Any, events: Events) -> None:
+    lab = LivingLab(12, 7, clean=True)
+    answer = load("sweep_contracts", lab.sweep_deps()).handler(events("sweep_contracts"), None)
+    assert (answer["found"], set(answer["companies"])) == (0, {"acme"})
 
 
 def test_the_samples_hold_no_key_and_no_real_address(root: Path) -> None:

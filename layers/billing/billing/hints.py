@@ -15,6 +15,8 @@ from billing.store.ports import Messages
 
 FIRST_PAUSE: Final = 60.0
 LONGEST_PAUSE: Final = 3600.0
+RECEIVES: Final = 3
+"""A hint that was put off so often goes on as a new message: the queue gives up one that was received five times."""
 EPOCH: Final = "1970-01-01T00:00:00+00:00"
 
 
@@ -85,5 +87,10 @@ def take(
             return facts | {"later": False} | work(hint, str(record["messageId"]))
         except Later as put_off:
             later = put_off
+    if int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= RECEIVES:
+        again = hint.again(later.until)
+        group = hint.contract or f"customer-{hint.customer}"
+        queues.send(url, again.message(), group, f"{record['messageId']}.again")
+        return facts | {"later": False, "outcome": f"{later.why}; asked anew"}
     queues.hide(url, str(record["receiptHandle"]), later.until - clock.now().timestamp())
     return facts | {"later": True, "outcome": later.why}
