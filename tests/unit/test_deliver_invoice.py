@@ -523,6 +523,20 @@ def test_our_own_write_comes_back_as_a_webhook_and_differs_from_nothing():
     assert "changes" in dict(lab.outcomes)
 
 
+def test_in_the_living_lab_a_swept_invoice_goes_through_its_queue_a_minute_later():
+    lab = LivingLab(3, clean=True)
+    lab.run(companies=["acme"])
+    lab.clock.advance(90.0)
+    lab.omie.advance(lab.now())
+    before = lab.now()
+    sweep_invoices({"company": "acme"}, lab.invoice_sweep_deps())
+    lab.drain()
+    assert lab.now() - before > DELAY
+    told = [answer["outcome"] for name, answer in lab.outcomes if name == "invoices"]
+    assert told
+    assert set(told) == {"authorised"}
+
+
 # --- who else is at it, what breaks
 
 
