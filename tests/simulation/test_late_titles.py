@@ -77,6 +77,8 @@ def test_no_schedule_bills_an_addition_twice_or_loses_track_of_one(seed: int) ->
         if billing.nCodOS in lab.omie.book.cancelled or billing.nCodOS not in charged:
             continue
         entries = charged[billing.nCodOS].additions
+        if billing.by != "api" and lab.omie.switches.once_only_after_billing == "kept":
+            continue  # what Omie should have taken off, a person billed again before we could: the run says so
         markers = [marker for line in order.lines if (marker := marker_in(line.description))]
         shown.update((billing.company, marker) for marker in markers)
         sure = [entry for entry in entries if not entry.get("doubtful")]
