@@ -17,7 +17,7 @@ from moto import mock_aws
 from billing.store.contracts import ContractStore
 from billing.store.documents import DocumentStore
 from billing.store.dynamo import decode_item
-from billing.store.fast_aws import FastAws
+from billing.store.fast_aws import Connections, FastAws
 from billing.store.lanes import LaneStore
 from billing.store.ledger import Ledger
 from billing.store.objects import ObjectStore
@@ -118,6 +118,7 @@ class Aws:
         self.sqs = sqs
         self.secretsmanager = secretsmanager
         self.tables = Tables(dynamodb, self.own)
+        self.connections = Connections()
 
     @cached_property
     def bucket(self) -> str:
@@ -137,6 +138,7 @@ class Aws:
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
     def remove(self) -> None:
+        self.connections.close()
         for name in self.tables.values():
             self.dynamodb.delete_table(TableName=name)
         if "dlq_url" in vars(self):
@@ -240,7 +242,7 @@ class AwsStores:
         keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION}
         if "amazonaws.com" in self._aws.sqs.meta.endpoint_url:
             return FastAws(keys, send=_by_requests)
-        return FastAws({**keys, "AWS_ENDPOINT_URL": self._aws.sqs.meta.endpoint_url})
+        return FastAws({**keys, "AWS_ENDPOINT_URL": self._aws.sqs.meta.endpoint_url}, send=self._aws.connections.send)
 
     @cached_property
     def webhooks(self) -> WebhookStore:

@@ -182,8 +182,9 @@ def test_a_connection_is_kept_until_the_other_side_closes_it(server):
     connections = Connections()
     assert [connections.send(address, {}, b"%d" % n) for n in range(5)] == [(200, b"%d" % n) for n in range(5)]
     assert seen == [2, 2, 1]
-    for kept in connections._open.values():
-        kept.close()
+    connections.close()
+    assert connections.send(address, {}, b"x") == (200, b"x")
+    connections.close()
 
 
 def test_nobody_there_is_an_os_error():

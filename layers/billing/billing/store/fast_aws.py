@@ -162,6 +162,11 @@ class Connections:
             self._open[address] = connection
         return found
 
+    def close(self) -> None:
+        """What is kept open; a later call opens anew."""
+        while self._open:
+            self._open.popitem()[1].close()
+
     def _connect(self, address: str) -> HTTPConnection:
         parts = urlsplit(address)
         host = parts.hostname or ""
