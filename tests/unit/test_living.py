@@ -560,6 +560,25 @@ def test_a_jestor_that_is_away_keeps_the_lane_free():
     assert desk.held.total == 77700
 
 
+def test_a_hint_outlives_a_jestor_that_is_away_for_a_day():
+    desk = Desk()
+    desk.lab.jestor.set_faults([{"kind": "server_error", "times": 10**6}])
+    desk.edit(unit_amount=777)
+    until = desk.lab.now() + 86400
+    while desk.lab.now() < until:
+        ready = desk.lab.actions()
+        assert ready or desk.lab.wait(), "nobody asks any more"
+        for action in ready:
+            action()
+    assert desk.lab.fifos[CHANGES].dead == []
+    assert len(desk.did("changes")) < 60
+
+    desk.lab.jestor.set_faults([])
+    desk.lab.drain()
+
+    assert desk.held.total == 77700
+
+
 def test_an_order_for_a_company_nobody_knows_ends_there():
     desk = Desk()
     desk.lab.fifo.send("nobody", {"order": {"contract": "JST-1", "jestor_id": 1, "company": "nobody"}})

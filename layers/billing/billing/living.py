@@ -43,7 +43,7 @@ def look(hint: Hint, deps: LivingDeps) -> Contract | BadRow | None:
     try:
         return read_row(deps.jestor(), deps.settings, hint.jestor_id, labels=deps.labels, now=now)
     except JestorError as error:
-        raise Later(now + pause(hint.tries), type(error).__name__) from error
+        raise Later(deps.clock.now().timestamp() + pause(hint.tries), type(error).__name__) from error
 
 
 def whereabouts(
