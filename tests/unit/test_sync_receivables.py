@@ -110,10 +110,10 @@ def test_a_late_title_is_flagged_with_its_stage_and_resolved_when_it_is_paid(lab
 def test_a_second_sync_writes_nothing(lab):
     add_title(lab, date(2026, 11, 20))
     first = sync(lab)
-    assert (first["created"], first["overdue"], first["left"]) == (1, 1, 0)
+    assert (first["added"], first["overdue"], first["left"]) == (1, 1, 0)
     before = written(lab)
     again = sync(lab)
-    assert (again["created"], again["updated"], written(lab)) == (0, 0, before)
+    assert (again["added"], again["updated"], written(lab)) == (0, 0, before)
 
 
 def test_titles_of_a_billed_month_belong_to_their_contracts(lab):
@@ -190,7 +190,7 @@ def test_a_create_whose_answer_was_lost_is_found_and_not_repeated(lab):
     titles = {add_title(lab, date(2026, 11, 20)), add_title(lab, date(2026, 11, 21))}
     lab.jestor.set_faults([{"kind": "lost_reply", "path": "/object/create", "times": 1}])
     (answer,) = lab.sync_receivables("acme")
-    assert (answer["created"], answer["left"]) == (2, 0)
+    assert (answer["added"], answer["left"]) == (2, 0)
     assert set(rows(lab)) == titles
 
 
@@ -198,7 +198,7 @@ def test_a_create_that_came_to_nothing_is_left_to_the_next_round(lab):
     title = add_title(lab, date(2026, 11, 20))
     lab.jestor.set_faults([{"kind": "server_error", "path": "/object/create", "times": 1}])
     first, second = lab.sync_receivables("acme")
-    assert (first["created"], first["left"], second["created"], second["left"]) == (0, 1, 1, 0)
+    assert (first["added"], first["left"], second["added"], second["left"]) == (0, 1, 1, 0)
     assert set(rows(lab)) == {title}
 
 
@@ -207,7 +207,7 @@ def test_more_writes_than_one_round_takes_go_on_in_the_next(lab, monkeypatch):
     late = [add_title(lab, date(2026, 11, 20) + timedelta(days=n)) for n in range(2)]
     later = [add_title(lab, date(2026, 12, 20) + timedelta(days=n)) for n in range(5)]
     answers = lab.sync_receivables("acme")
-    assert [(a["created"], a["left"]) for a in answers] == [(3, 4), (3, 1), (1, 0)]
+    assert [(a["added"], a["left"]) for a in answers] == [(3, 4), (3, 1), (1, 0)]
     assert list(rows(lab))[:2] == late
     assert set(rows(lab)) == {*late, *later}
 
@@ -224,7 +224,7 @@ def test_a_round_ends_before_its_function_is_killed(lab):
 
     lab.step = slow
     answers = lab.sync_receivables("acme")
-    assert [a["created"] for a in answers] == [3, 3]
+    assert [a["added"] for a in answers] == [3, 3]
     assert len(rows(lab)) == 6
 
 

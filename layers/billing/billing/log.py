@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 TOLD = (
     "month", "company", "run", "execution", "generation", "round", "decision", "wait_seconds",
     "planned", "billed", "skipped", "parked", "in_doubt", "left", "unexplained", "mismatches", "balanced", "preview",
-    "anything_to_do", "titles", "overdue", "created", "updated", "refused", "duplicates", "unmatched",
+    "anything_to_do", "titles", "overdue", "added", "updated", "refused", "duplicates", "unmatched",
     "unreadable",
     "contract", "source", "webhook", "outcome", "contracts", "agreed", "ordered", "listed", "holds", "waiting",
     "problems", "known_problems", "told", "hints", "why", "jestor_id",

@@ -94,7 +94,7 @@ class Result:
     company: str
     titles: int = 0
     overdue: int = 0
-    created: int = 0
+    added: int = 0
     updated: int = 0
     left: int = 0
     refused: int = 0
@@ -128,7 +128,7 @@ def take(body: Mapping[str, Any], deps: ReceivablesDeps, *, seconds_left: float)
         return {"company": company}  # the settings changed since it was asked for
     result = sync_receivables(company, deps, deadline=deps.clock.now().timestamp() + seconds_left)
     round_ = int(body.get("round") or 0) + 1
-    progress = result.created + result.updated > 0
+    progress = result.added + result.updated > 0
     if result.left and round_ < MAX_ROUNDS and (progress or round_ < 3):
         _send(company, round_, deps)
     return result.to_dict()
@@ -366,7 +366,7 @@ class _Run:
 
     def _may_write(self) -> bool:
         left = self.deadline - self.deps.clock.now().timestamp()
-        return self.result.created + self.result.updated < MAX_WRITES and left > STOP_BEFORE_TIMEOUT
+        return self.result.added + self.result.updated < MAX_WRITES and left > STOP_BEFORE_TIMEOUT
 
     def _create(self, title: Title, values: Values) -> None:
         try:
@@ -378,7 +378,7 @@ class _Run:
             if not self._is_there(title.nCodTitulo):
                 self.result.left += 1  # it may still come to be: only the next list can tell
                 return
-        self.result.created += 1
+        self.result.added += 1
         self.deps.clock.sleep(PAUSE)
 
     def _is_there(self, number: int) -> bool:
