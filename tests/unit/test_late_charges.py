@@ -22,7 +22,16 @@ from billing.settings import LateFeeSettings
 from simulators.lab import START, Killed, Lab, demo_settings
 from simulators.omie.faults import Fault
 from simulators.omie.state import Receipt
-from simulators.world import COMPANIES, CONTRACTS_TABLE, FIELDS, World, make_world
+from simulators.world import (
+    COMPANIES,
+    CONTRACTS_TABLE,
+    FIELDS,
+    RECEIVABLE_FIELDS,
+    RECEIVABLE_ID,
+    RECEIVABLES_TABLE,
+    World,
+    make_world,
+)
 
 LATE = LateFeeSettings(fine_percent=Decimal(2), interest_percent=Decimal(1))
 TWO = tuple(one for one in make_world(9, 5, START.date(), clean=True).contracts if one.omie_company == "acme")[:2]
@@ -582,3 +591,59 @@ def no_title_twice(months):
         assert sum(e["interest"] for e in mine) <= whole.interest
         assert sum(1 for e in mine if e["fine"]) <= 1
         assert not any(e.get("doubtful") for e in mine)
+
+
+# --- with Jestor's receivables table
+
+
+def receivable(months, title):
+    rows = months.lab.jestor_client().iter_records(RECEIVABLES_TABLE)
+    return next(row for row in rows if int(row[RECEIVABLE_FIELDS["title"]]) == title.nCodTitulo)
+
+
+def test_an_overdue_title_is_flagged_in_jestor_charged_on_the_next_bill_and_not_on_the_one_after(december):
+    title, spared = december.title_of(december.first), december.title_of(december.second)
+    december.to(date(2027, 1, 1))
+    december.lab.sync_receivables("acme")
+    row = receivable(december, title)
+    assert row[RECEIVABLE_FIELDS["delay_days"]] == (date(2027, 1, 1) - title.due).days > 0
+    assert row[RECEIVABLE_FIELDS["proof"]] == owed(title, date(2026, 12, 30)).proof
+
+    mark = {RECEIVABLE_FIELDS["exception"]: "7c21f0"}  # Isento
+    change = {"table": RECEIVABLES_TABLE, "id": receivable(december, spared)[RECEIVABLE_ID], "data": mark}
+    december.lab.jestor.edit(change, december.lab.now())
+    december.bill("2027-01")
+    (planned,) = december.line(december.first)["additions"]
+    assert planned["proof"] == row[RECEIVABLE_FIELDS["proof"]]
+    assert [e["title"] for e in december.charge(december.first, "2027-01").additions] == [title.nCodTitulo]
+    assert december.charge(december.second, "2027-01").additions == ()
+
+    december.pay(title, date(2026, 12, 30))
+    december.pay(december.title_of(december.first, "2027-01"), date(2027, 1, 5))
+    december.bill("2027-02")
+    assert december.charge(december.first, "2027-02").additions == ()
+
+
+def test_a_receivables_table_that_cannot_be_read_charges_nobody_and_bills_everybody(december):
+    receivables = december.lab.settings.jestor.receivables
+    fields = receivables.fields.model_copy(update={"exception": "sumiu"})
+    broken = december.lab.settings.jestor.model_copy(
+        update={"receivables": receivables.model_copy(update={"fields": fields})}
+    )
+    december.lab.settings = december.lab.settings.model_copy(update={"jestor": broken})
+    december.bill("2027-01")
+    assert len(december.billed("2027-01")) == 2
+    assert december.charge(december.first, "2027-01").additions == ()
+    (note,) = december.event["notes"]
+    assert note.startswith("Encargos por atraso não cobrados nesta execução: ")
+
+
+def test_what_a_contract_that_ended_owes_is_listed_in_the_report(december):
+    december.says(december.first, status="Churn")
+    answer = december.bill("2027-01")
+    found = json.loads(december.lab.objects.get_text(answer["report"]["json"]))
+    assert [row["contract"] for row in found["owed"]["rows"]] == [december.first]
+    assert [row["contract"] for row in found["additions"]["rows"]] == [december.second]
+    fee = owed(december.title_of(december.first), date(2026, 12, 30))
+    assert found["owed_amount"]["centavos"] == fee.total
+    assert found["owed"]["rows"][0]["proof"] == fee.proof

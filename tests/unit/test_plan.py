@@ -1163,3 +1163,38 @@ def test_a_line_written_before_additions_existed_has_none():
 
 def test_the_warnings_given_are_said_of_a_bill_too():
     assert plan(warnings=["Sem taxa combinada."]).warnings == ("Sem taxa combinada.",)
+
+
+def test_what_is_altered_for_two_reasons_says_both():
+    line = plan(omie=OMIE._replace(nDiaFat=15), additions=[FEE, SHARE])
+    assert line.work == "alter"
+    assert line.reason == (
+        "Corrigir no Omie antes de faturar: dia de faturamento 15 → 1. "
+        "Acréscimos desta cobrança no Omie: R$ 0,00 → R$ 62,34."
+    )
+    assert plan(omie=OMIE._replace(additions=brought([FEE, SHARE]))).reason == (
+        "Acréscimos desta cobrança no Omie: R$ 62,34 → R$ 0,00."
+    )
+
+
+def test_what_waits_because_omie_may_not_be_altered_is_summed():
+    line = plan(policy=replace(POLICY, alter_differences=False), additions=[FEE, SHARE])
+    assert "Acréscimos de R$ 62,34 ficam para depois" in line.warnings[0]
+    same = plan(
+        policy=replace(POLICY, alter_differences=False),
+        omie=OMIE._replace(additions=brought([FEE])),
+        additions=[FEE],
+    )
+    assert (same.work, same.amount, same.warnings) == ("none", 101234, ())
+
+
+def test_last_months_additions_are_known_of_every_line():
+    before = Previous(101234, "2026-11", additions=1234)
+    assert plan(replace(CONTRACT, status=ContractStatus.CHURNED), previous=before).previous_additions == 1234
+    assert plan(previous=before).previous_additions == 1234
+    assert plan().previous_additions == 0
+
+
+def test_the_order_of_additions_in_omie_makes_no_difference():
+    assert brought([FEE, SHARE]) == brought([SHARE, FEE])
+    assert plan(omie=OMIE._replace(additions=brought([SHARE, FEE])), additions=[FEE, SHARE]).work == "none"
