@@ -76,7 +76,7 @@ class Door:
             queues=self.queues,
             urls={"changes": "changes", "churns": "churns", "invoices": "invoices"},
             clock=self.clock,
-            tell=plain_log.tell,
+            tell=plain_log.teller("DEBUG"),
             allow_static=allow_static,
         )
         self._handler = _handler()

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from billing.plain_log import teller
 from billing.receive_webhook import HOLD_REASON, Known, Sender
 from billing.store.fast_aws import AwsError, AwsUnavailable
 from billing.store.webhooks import WebhookSecretError, WebhookSecrets, read_known
@@ -373,6 +374,17 @@ def test_a_failure_is_told_by_its_class_alone(door):
         "level": "ERROR", "message": "failed", "service": "billing-ops", "route": "contract", "status": 503,
         "error": "AwsUnavailable",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("least", "told"),
+    [("DEBUG", ["accepted", "refused", "failed"]), ("WARNING", ["refused", "failed"]), ("ERROR", ["failed"])],
+)
+def test_the_log_level_is_heeded(capsys, least, told):
+    tell = teller(least)
+    for outcome in ("accepted", "refused", "failed"):
+        tell(outcome)
+    assert [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()] == told
 
 
 def test_nothing_is_lost_after_its_202_with_the_stores_failing_at_random(door):

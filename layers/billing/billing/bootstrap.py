@@ -640,7 +640,7 @@ def _webhook_secrets(prefix: str) -> WebhookSecrets:
 
 
 def receive_webhook() -> ReceiveDeps:
-    from billing.plain_log import tell
+    from billing.plain_log import teller
     from billing.receive_webhook import ReceiveDeps
     from billing.store.webhooks import WebhookHolds, WebhookQueues, WebhookStore
 
@@ -657,7 +657,7 @@ def receive_webhook() -> ReceiveDeps:
             "invoices": env.invoice_events_queue_url,
         },
         clock=SystemClock(),
-        tell=tell,
+        tell=teller(os.environ.get("POWERTOOLS_LOG_LEVEL", "INFO")),
         allow_static=env.allow_static_webhook_secret == "true",  # noqa: S105 - a setting, no secret
     )
 
