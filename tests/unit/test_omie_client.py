@@ -577,3 +577,42 @@ def test_a_title_names_its_order_or_is_gone(client_of):
     client, _ = client_of([(200, page), EMPTY])
     assert client.movimento_do_titulo(5)["nCodOS"] == 9
     assert client.movimento_do_titulo(6) is None
+
+
+UNKNOWN = (
+    500,
+    {"faultstring": "ERROR: Contrato não cadastrado para o Código [0]!", "faultcode": "SOAP-ENV:Client-103"},
+)
+
+
+def test_a_contract_is_found_by_our_code_and_none_is_an_answer(client_of):
+    client, omie = client_of([(200, {"contratoCadastro": contrato(7)}), UNKNOWN])
+    assert client.consultar_contrato_por_codigo("JST-12") == contrato(7)
+    assert client.consultar_contrato_por_codigo("JST-12") is None
+    assert omie.params[0] == {"contratoChave": {"cCodIntCtr": "JST-12"}}
+
+
+def test_a_refused_key_is_not_a_contract_that_is_not_there(client_of):
+    refused = (500, {"faultstring": "ERROR: A chave de acesso está inválida.", "faultcode": "SOAP-ENV:Client-4"})
+    client, _ = client_of([refused])
+    with pytest.raises(KeyRefused):
+        client.consultar_contrato_por_codigo("JST-12")
+
+
+def test_who_must_not_wait_reads_once(client_of, clock):
+    began = clock.now()
+    client, omie = client_of([BROKEN, DONE], read_attempts=1)
+    with pytest.raises(NotExecuted):
+        client.consultar_contrato(7)
+    assert (len(omie.asked), clock.now()) == (1, began)
+
+
+def test_a_boleto_is_cancelled_by_its_title_and_one_that_is_not_there_is_refused_softly(client_of):
+    gone = (200, {"cCodStatus": "103", "cDesStatus": "O boleto ainda não foi gerado!"})
+    client, omie = client_of([(200, {"cCodStatus": "0", "cDesStatus": "ok"}), gone])
+    client.cancelar_boleto(99)
+    with pytest.raises(Rejected) as refused:
+        client.cancelar_boleto(99)
+    assert (refused.value.rule, refused.value.counts_toward_block) == ("soft", False)
+    assert omie.params == [{"nCodTitulo": 99}] * 2
+    assert omie.asked[0][0] == "/api/v1/financas/contareceberboleto/"

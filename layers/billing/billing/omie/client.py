@@ -166,7 +166,7 @@ class OmieClient:
         return cadastro
 
     def consultar_contrato_por_codigo(self, cCodIntCtr: str) -> Json | None:
-        """The contratoCadastro of our code; None when no contract carries it. That answer counts as an error of ours."""
+        """The contratoCadastro of our code; None when no contract carries it: an answer that counts as an error."""
         try:
             reply = self._read("ConsultarContrato", {"contratoChave": {"cCodIntCtr": cCodIntCtr}})
         except Rejected as refused:
