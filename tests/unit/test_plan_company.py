@@ -10,12 +10,13 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event
 from billing.domain.month import BillingMonth
 from billing.domain.plan import PlanLine, plan_hash
 from billing.omie.client import Credentials, OmieClient
 from billing.open_run import RunRequest, open_run
-from billing.plan_company import PlanDeps, PlanRefused, plan_company
+from billing.plan_company import PlanDeps, PlanRefused, plan_company, write_batches
 from billing.store.objects import PlanWriter
 from billing.store.secrets import SecretError
 from simulators.clock import VirtualClock
@@ -591,3 +592,19 @@ def test_memory_grows_by_less_than_1_kb_a_contract():
     slope = (peak_of_planning(Streams(many)) - peak_of_planning(Streams(few))) / (many - few)
 
     assert 0 < slope < 1024, f"{slope:.0f} bytes a contract"
+
+
+def test_a_batch_full_of_late_charges_fits_into_a_message():
+    fee = Addition("encargos#11920000694#2026-12", Kind.LATE, 99_999_99, "x" * 160, "p" * 2000, title=11920000694,
+                   through="2026-11-30", fine=50_000_00, interest=49_999_99, seen="1000000:0/0/0:" + "20261201=100," * 6,
+                   due="2026-11-10")  # fmt: skip
+    lab = Lab(60, clean=True)
+    event = open_run(RunRequest("arn:execution:one", "operator", companies=("acme",)), lab.open_deps())["companies"][0]
+    planned = plan_company(event, lab.plan_deps())
+    lines = [PlanLine.from_json(line) for line in lab.objects.read_lines(planned["plan"]["key"])][:25]
+    assert len(lines) == 25
+    full = [replace(line, additions=(fee.to_dict(),) * 12) for line in lines]
+    written = write_batches(lab.objects, planned, full, 1, as_of=START)
+    (message,) = lab.objects.read_lines(written["key"])
+    assert len(json.dumps({"token": "t" * 900, "batch": json.loads(message)}).encode()) < 256 * 1024
+    assert json.loads(message)["lines"][0]["additions"][0] == fee.to_dict() | {"proof": ""}
