@@ -30,7 +30,7 @@ def linked(contract):
 class Desk:
     """A small agreed world, swept once, and its first contract of Acme."""
 
-    def __init__(self, *, start=TENTH, settings=None, contracts=8, **more):
+    def __init__(self, *, start=TENTH, settings=None, contracts=5, **more):
         self.lab = LivingLab(contracts, 5, clean=True, start=start, settings=settings, **more)
         self.lab.sweep()
         self.lab.drain()
@@ -445,7 +445,7 @@ def test_a_hold_put_while_jestor_was_read_is_not_the_one_to_be_lifted():
 
 
 def test_a_churn_that_omie_does_not_know_holds_and_ends():
-    desk = Desk(contracts=8)
+    desk = Desk()
     row = {key: value for key, value in desk.lab.row(desk.id).items() if key != "id_o_k7v2mxq94trw1bz6hd3n8"}
     created = desk.lab.jestor.edit(
         {"create": row | {"cliente": row["cliente"][CUSTOMER_ID], "id_omie": None, STATUS: "Churn"}}, desk.lab.now()
