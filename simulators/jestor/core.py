@@ -333,7 +333,7 @@ class JestorCore:
     def _create(self, table: Table, data: object, call: _Call) -> Row:
         values = self._checked(table, data)
         values.pop(table.id_field, None)
-        row = table.create({"jestor_is_draft": 0, **values})
+        row = table.create({**table.empty_row(), "jestor_is_draft": 0, **values})
         self._note("create", table, row[table.id_field], values, call)
         self._fire("after_create", table, {}, row, call)
         return row

@@ -78,6 +78,10 @@ class Table:
             return ids[::-1] if query.descending else ids
         return sorted(ids, key=lambda i: _sort_key(self.rows[i].get(query.sort)), reverse=query.descending)
 
+    def empty_row(self) -> Row:
+        """Every field but the id, null: so is shown what nobody filled in."""
+        return {key: None for key in self.fields if key != self.id_field}
+
     def create(self, values: Row) -> Row:
         """The new row, with the next id."""
         row = {self.id_field: self.next_id, **values}
