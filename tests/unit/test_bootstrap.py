@@ -17,7 +17,6 @@ from billing.bootstrap import (
     MissingVariable,
     NotifyingEnv,
     PlanEnv,
-    PlanningEnv,
     SettleEnv,
     SweepEnv,
     UpdateEnv,

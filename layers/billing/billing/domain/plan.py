@@ -32,8 +32,9 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Self
 
-from billing.domain import addition
+from billing.domain.addition import NAMES as ADDITION_NAMES
 from billing.domain.addition import Addition, How
+from billing.domain.addition import total as total_of_additions
 from billing.domain.charge import MONTHLY, ParkClass, State
 from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer
 from billing.domain.money import format_brl
@@ -377,7 +378,7 @@ class PlanLine:
     @property
     def additions_total(self) -> int:
         """Centavos of the additions that are part of `amount`."""
-        return addition.total(self.additions) if self.action is Action.BILL else 0
+        return total_of_additions(self.additions) if self.action is Action.BILL else 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -802,7 +803,7 @@ def _cause(
     foreign = f"Itens adicionados no Omie: {format_brl(foreign_total)}" if foreign_total else ""
     sums = Counter[str]()
     for each in additions:
-        sums[addition.NAMES[each.kind]] += each.amount
+        sums[ADDITION_NAMES[each.kind]] += each.amount
     once = [f"{name}: {format_brl(amount)}" for name, amount in sums.items()]
     if previous is None:
         return "; ".join(filter(None, ("Primeiro faturamento", foreign, *once)))
