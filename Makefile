@@ -17,13 +17,14 @@ demo: setup ## bill a month of simulated contracts on the real template: make de
 
 test: check setup ## everything: check, the template's lint, the simulation, the deployed stack end to end
 	@AWS_DEFAULT_REGION=sa-east-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint
+	$(BIN)/python -m pytest -q -n 2 -m slow tests/unit tests/contract tests/template
 	SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest -m "not model" tests/model tests/simulation tests/e2e $(ARGS)
 
 check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 4 --hypothesis-profile=check tests/unit tests/contract tests/template
+	$(BIN)/python -m pytest -q -n 4 -m "not slow" --hypothesis-profile=check tests/unit tests/contract tests/template
 
 sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EXHAUSTIVE=singles|pairs; one schedule prints what happened
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(SCHEDULES),10000) \

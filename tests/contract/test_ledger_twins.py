@@ -85,6 +85,7 @@ def pair(moto_aws):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(steps)
 def test_both_ledgers_answer_alike_whatever_happens(pair, sequence):

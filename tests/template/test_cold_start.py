@@ -55,6 +55,7 @@ def test_every_function_has_its_list(functions: dict[str, object]) -> None:
     assert set(LOADS) == set(functions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LOADS))
 def test_a_function_loads_what_it_needs_and_no_more(name: str, root: Path) -> None:
     variables = [field.name.upper() for field in fields(bootstrap.SettleEnv)] + [

@@ -585,6 +585,7 @@ def peak_of_planning(streams):
         streams.close()
 
 
+@pytest.mark.slow
 def test_memory_grows_by_less_than_1_kb_a_contract():
     few, many = 300, 900
     peak_of_planning(Streams(30))  # imports and caches fill outside of the measure

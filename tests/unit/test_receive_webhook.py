@@ -387,6 +387,7 @@ def test_the_log_level_is_heeded(capsys, least, told):
     assert [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()] == told
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_after_its_202_with_the_stores_failing_at_random(door):
     random = Random(7)
     for thing, method in (

@@ -12,7 +12,7 @@ def door():
     return Door()
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(webhook=bad_webhooks)
 def test_a_bad_webhook_is_refused_without_a_trace_of_what_it_said(door, webhook):
     assert complaints(door, webhook) == []

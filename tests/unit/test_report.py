@@ -423,6 +423,7 @@ def test_a_report_handed_in_with_too_many_rows_is_cut_all_the_same():
     assert len(json.loads(render_json(report))["needs_person"]["rows"]) == LIMIT
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_however_many_contracts():
     def peak(number):
         tracemalloc.start()
