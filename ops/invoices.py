@@ -17,6 +17,7 @@ from billing.store.documents import Document, document_key
 from ops import render
 from ops.desk import desk
 from ops.errors import InputError
+from ops.findings import count
 from ops.link import contract_number
 from ops.options import Companies, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.stack import known_company
@@ -107,10 +108,14 @@ def invoices(
         here.say_json({"month": str(chosen), "invoices": [line.to_dict() for line in shown]})
         return
     delivered = sum(line.delivered for line in lines)
-    here.say(f"{chosen}: {len(lines)} faturadas, {delivered} entregues ao Jestor, {len(lines) - delivered} pendentes.")
+    billed, told = count(len(lines), "faturada", "faturadas"), count(delivered, "entregue", "entregues")
+    here.say(f"{chosen}: {billed}, {told} ao Jestor, {count(len(lines) - delivered, 'pendente', 'pendentes')}.")
     if shown:
-        titles = ("contrato", "empresa", "OS", "valor", "situação", "NFS-e", "gravada em", "falta")
+        titles = ("contrato", "empresa", "OS", "valor", "situação", "NFS-e", "gravada em")
         render.console().print(render.table(titles, [_row(line) for line in shown]))
+    if notes := [f"  {line.charge.key.contract}: {line.note}" for line in shown if line.note]:
+        here.say("\nO que falta:")
+        render.paragraphs([*notes, ""])
     if any(line.document.told_state == InvoiceState.REJECTED for line in lines):
         here.say("NFS-e rejeitada: corrija o que a linha diz e reenvie a nota pela OS, no Omie. Não fature de novo.")
 
@@ -122,7 +127,6 @@ def _row(line: Line) -> tuple[str, ...]:
     charge = line.charge
     return (
         charge.key.contract, charge.company, order, format_brl(charge.amount), line.state, line.document.number, when,
-        line.note,
     )  # fmt: skip
 
 
@@ -134,7 +138,7 @@ def _lines(stack: Stack, company: str, month: BillingMonth) -> Iterator[Line]:
     ]
     keys = {charge.key: document_key(company, charge.nCodOS) for charge in charges if charge.nCodOS}
     documents = stack.documents(keys.values())
-    for charge in charges:
+    for charge in sorted(charges, key=lambda charge: contract_number(charge.key.contract)):
         key = keys.get(charge.key, "")
         yield Line(charge, documents.get(key, Document(key)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -93,6 +94,18 @@ def closing(companies: Sequence[Mapping[str, Any]], *, preview: bool) -> Rendera
         counts = [follow.thousands(company.get(key) or 0) for key, _ in names]
         table.add_row(escape(str(company["company"])), *counts, format_brl(company.get("total_billed_centavos") or 0))
     return table
+
+
+def paragraphs(lines: Iterable[str]) -> None:
+    """Prints each line, at a terminal wrapped between words and indented a little more than it began."""
+    out = console()
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        wrapped = textwrap.wrap(
+            line, out.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        for part in (wrapped or [""]) if out.is_terminal else [line]:
+            print(part, flush=True)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ops import render
 from ops.desk import desk
 from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotations
 from ops.stack import known_company
@@ -31,7 +32,7 @@ def sweep(
     if as_json:
         here.say_json(answer)
     else:
-        here.say(stack.text(answer["report"]["text"]).rstrip())
+        render.paragraphs(stack.text(answer["report"]["text"]).rstrip().splitlines())
         if any(counts["ordered"] or counts["holds"] for counts in answer["companies"].values()) and not only_list:
             here.say("Os acertos seguem pela fila de cada empresa; repita daqui a alguns minutos para ver o resultado.")
     if any(counts["stopped"] for counts in answer["companies"].values()):

@@ -67,7 +67,7 @@ def month():
             problem="WhatsApp não enviado: x.",
             **told,
         ),
-        5: None,
+        10: None,
     }
     for number, document in documents.items():
         key = ChargeKey(f"JST-{number}", DECEMBER)
@@ -94,24 +94,41 @@ def billing_ops():
 
 def test_each_invoice_of_the_month_is_shown_with_what_it_lacks(billing_ops):
     told = billing_ops.call()
-    assert told.startswith("2026-12: 5 faturadas, 1 entregues ao Jestor, 4 pendentes.\n")
+    assert told.startswith("2026-12: 5 faturadas, 1 entregue ao Jestor, 4 pendentes.\n")
     rows = {line.split()[0]: line for line in told.splitlines() if line.startswith("JST-")}
-    assert set(rows) == {"JST-1", "JST-2", "JST-3", "JST-4", "JST-5"}
+    assert set(rows) == {"JST-1", "JST-2", "JST-3", "JST-4", "JST-10"}
     for code, words in {
         "JST-1": ("R$ 1.200,50", "Faturado", "44", "01/12 08:59"),
-        "JST-2": ("NFS-e rejeitada", "A prefeitura rejeitou a NFS-e. E1."),
-        "JST-3": ("Aguardando NFS-e", "o boleto ainda não foi gerado"),
-        "JST-4": ("Faturado", "WhatsApp não enviado"),
-        "JST-5": ("Sem notícia do Omie",),
+        "JST-2": ("NFS-e rejeitada",),
+        "JST-3": ("Aguardando NFS-e",),
+        "JST-4": ("Faturado",),
+        "JST-10": ("Sem notícia do Omie",),
     }.items():
         for word in words:
             assert word in rows[code]
+    lacks = told.partition("\nO que falta:\n")[2].splitlines()
+    for line, words in zip(
+        lacks,
+        (
+            "  JST-2: A prefeitura rejeitou a NFS-e. E1.",
+            "  JST-3: o boleto ainda não foi gerado",
+            "  JST-4: WhatsApp não enviado",
+        ),
+        strict=False,
+    ):
+        assert line.startswith(words)
+    assert lacks[3] == ""
     assert "Não fature de novo." in told
+
+
+def test_contracts_come_in_the_order_of_their_numbers(billing_ops):
+    rows = [line.split()[0] for line in billing_ops.call().splitlines() if line.startswith("JST-")]
+    assert rows == ["JST-1", "JST-2", "JST-3", "JST-4", "JST-10"]
 
 
 def test_only_what_is_missing_and_only_one_company_may_be_asked_for(billing_ops):
     told = json.loads(billing_ops.call("--missing", "--json"))
-    assert [line["contract"] for line in told["invoices"]] == ["JST-2", "JST-3", "JST-4", "JST-5"]
+    assert [line["contract"] for line in told["invoices"]] == ["JST-2", "JST-3", "JST-4", "JST-10"]
     assert told["invoices"][1] == {
         "contract": "JST-3",
         "company": "acme",

@@ -323,7 +323,7 @@ def _counts(found: Found) -> dict[str, Any]:
 
 _TITLES: Final[Mapping[str, str]] = {
     "ordered": "Serão acertados no Omie",
-    "listed": "Diferem (a configuração só manda listar)",
+    "listed": "Diferem (só listados, nada muda)",
     "holds": "Retenções a conferir",
     "waiting": "Esperam a sua vez",
     "problems": "Precisam de uma pessoa",
