@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import webbrowser
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,6 +88,12 @@ class Desk:
         """To the person, as a result."""
         print(line, flush=True)
 
+    def tell(self, text: str) -> None:
+        """As `say`, for sentences: on a terminal they are broken between words, under their own indent."""
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in text.splitlines() or [""]:
+            self.say(wrapped(line, width))
+
     def note(self, line: str) -> None:
         """To the person, beside the result."""
         print(line, file=sys.stderr, flush=True)
@@ -96,6 +104,21 @@ class Desk:
     def confirm(self, question: str) -> bool:
         self.note(f"{question} [s/N] ")
         return sys.stdin.readline().strip().casefold() in {"s", "sim"}
+
+
+def wrapped(line: str, width: int | None) -> str:
+    """A line broken between words into lines of `width` columns; nothing that a person may copy is cut in two."""
+    if width is None or len(line) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line.strip(),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def desk(ctx: typer.Context) -> Desk:

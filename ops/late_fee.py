@@ -104,7 +104,7 @@ def late_fee(
     if as_json:
         here.say_json(to_json(result))
     else:
-        here.say(result.proof)
+        here.tell(result.proof)
 
 
 def to_json(result: LateFee) -> dict[str, str | int]:

@@ -76,16 +76,22 @@ def receivables(
                 here.say("")
                 here.say(f"Título {seen.title.nCodTitulo}:")
                 for line in seen.proof.splitlines():
-                    here.say(f"  {line}")
+                    here.tell(f"  {line}")
 
 
 def _deps(here: Desk, settings: Settings) -> ReceivablesDeps:
     stack = here.stack
+
+    def waiting(seconds: float) -> None:
+        """Tells a person why nothing happens for a minute."""
+        if here.tools.at_a_terminal():
+            here.note(f"O Omie não aceita a mesma pergunta duas vezes por minuto: espero {seconds:.0f} s.")
+
     ledger = Ledger(stack.clients.dynamodb, stack.outputs["LedgerTableName"], stack.outputs.get("HoldsTableName", ""))
     return ReceivablesDeps(
         settings=settings,
         jestor=lambda: jestor_of(here),
-        omie=lambda key: omie_of(here, key, settings.companies[key].same_question_seconds),
+        omie=lambda key: omie_of(here, key, settings.companies[key].same_question_seconds, waiting=waiting),
         ledger=ledger,
         queues=Queues(stack.clients.sqs, ""),
         queue_url="",

@@ -186,11 +186,12 @@ def explain(
     code = f"JST-{contract_number(contract)}"
     chosen = here.month(month)
     charges, hold = here.stack.charges(code, chosen, (MONTHLY, CREATION, ADDITIONS))
+    proofs = {key: proof for charge in charges for key, proof in here.stack.proofs(charge).items()}
     if as_json:
-        here.say_json(story.facts(code, chosen, charges, hold))
+        here.say_json(story.facts(code, chosen, charges, hold, proofs))
         return
-    for line in story.told(code, chosen, charges, hold):
-        here.say(line)
+    for line in story.told(code, chosen, charges, hold, proofs):
+        here.tell(line)
 
 
 # ---- asking

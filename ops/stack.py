@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -18,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
+from billing.domain.plan import PlanLine
 from billing.omie import governor
 from billing.settings import Settings, SettingsError, load_settings
 from billing.store import dynamo
@@ -455,6 +457,27 @@ class Stack:
         keys = [ChargeKey(contract, month, kind) for kind in kinds]
         found = ledger.get_many(keys)
         return [found[key] for key in keys if key in found], ledger.hold(contract) if holds else None
+
+    def proofs(self, charge: Charge) -> dict[str, str]:
+        """Addition key -> its arithmetic, from the plan by which it was charged, if that still lies in the bucket."""
+        wanted = {(each["key"], each["amount"], each["through"]) for each in charge.additions}
+        if not wanted:
+            return {}
+        pages = self.clients.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.outputs["DataBucketName"], Prefix=f"runs/{charge.key.month}/"
+        )
+        named = f'"contract":"{charge.key.contract}"'
+        generations = f"runs/{charge.key.month}/[0-9]*/{charge.company}/plan.jsonl"  # not those of previews
+        plans = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        return {
+            each["key"]: each["proof"]
+            for plan in plans
+            if fnmatchcase(plan, generations)
+            for line in self._objects.read_lines(plan)
+            if named in line
+            for each in PlanLine.from_json(line).additions
+            if (each["key"], each["amount"], each["through"]) in wanted
+        }
 
     # ---- settings and reports
 

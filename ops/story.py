@@ -58,13 +58,23 @@ FUNCTIONS: Final[Mapping[str, str]] = {
 }
 
 
-def told(contract: str, month: object, charges: Sequence[Charge], hold: str | None) -> Iterator[str]:
-    """The lines, the present state first. `charges`: the month's charge and, if any, the creation in Omie."""
+def told(
+    contract: str, month: object, charges: Sequence[Charge], hold: str | None, proofs: Mapping[str, str]
+) -> Iterator[str]:
+    """The lines, the present state first.
+
+    Args:
+        contract: its code.
+        month: of the charges.
+        charges: the month's charge and, if any, the creation in Omie.
+        hold: the reason for which it is held, if it is.
+        proofs: addition key -> its arithmetic, as far as it is known.
+    """
     monthly = next((charge for charge in charges if charge.key.kind == MONTHLY), None)
     if monthly is not None:
         yield _headline(monthly)
         yield f"  O que fazer: {_to_do(monthly)}"
-        yield from _additions(monthly)
+        yield from _additions(monthly, proofs)
     elif charges:
         yield f"{contract} em {month}: a cobrança ainda não foi enviada."
     else:
@@ -80,7 +90,9 @@ def told(contract: str, month: object, charges: Sequence[Charge], hold: str | No
         yield f"  {_moment(at)}  {_event(kind, line)}"
 
 
-def facts(contract: str, month: object, charges: Sequence[Charge], hold: str | None) -> dict[str, Any]:
+def facts(
+    contract: str, month: object, charges: Sequence[Charge], hold: str | None, proofs: Mapping[str, str]
+) -> dict[str, Any]:
     """The same for programs."""
     return {
         "contract": contract,
@@ -99,7 +111,7 @@ def facts(contract: str, month: object, charges: Sequence[Charge], hold: str | N
                 "failures": charge.failures,
                 "run": charge.run,
                 "plan_hash": charge.plan_hash,
-                "additions": [dict(each) for each in charge.additions],
+                "additions": [{**each, "proof": proofs.get(each["key"])} for each in charge.additions],
                 "history": [dict(line) for line in charge.history],
             }
             for charge in charges
@@ -116,8 +128,8 @@ def _headline(charge: Charge) -> str:
     return f"{key.contract} em {key.month} ({charge.company}): {STATES[charge.state]}. {', '.join(parts)}.{reason}"
 
 
-def _additions(charge: Charge) -> Iterator[str]:
-    """What the charge carries beside the month's own amount, and where the arithmetic is."""
+def _additions(charge: Charge, proofs: Mapping[str, str]) -> Iterator[str]:
+    """What the charge carries beside the month's own amount, with the arithmetic."""
     for each in charge.additions:
         both = (("multa", each["fine"]), ("juros", each["interest"]))
         parts = [f"{name} {format_brl(amount)}" for name, amount in both if amount]
@@ -125,7 +137,8 @@ def _additions(charge: Charge) -> Iterator[str]:
         of_title = f" (encargos do título {each['title']}{through}: {' + '.join(parts)})" if each["title"] else ""
         doubt = ". Não se sabe se foi cobrado: confira a OS no Omie." if each.get("doubtful") else ""
         yield f"  Acréscimo: {format_brl(each['amount'])}{of_title}{doubt}"
-    if charge.additions:
+        yield from (f"    {line}" for line in proofs.get(each["key"], "").splitlines())
+    if any(each["key"] not in proofs for each in charge.additions):
         yield f"  O cálculo de cada um: billing-ops report --month {charge.key.month} --open"
 
 

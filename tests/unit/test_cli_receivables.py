@@ -33,12 +33,17 @@ class LabStack(Stack):
 class Rig:
     def __init__(self, monkeypatch):
         self.lab = Lab(4, seed=2, clean=True, latency_ms=5)
-        self.asked = []
+        self.asked, self.terminal = [], False
         functions = SimpleNamespace(invoke=lambda **asked: self.asked.append(asked))
         self.stack = LabStack("billing-ops", OUTPUTS, {}, Clients(None, None, self.lab, None, None, None, functions))
         monkeypatch.setattr(command, "jestor_of", lambda here: self.lab.jestor_client())
-        monkeypatch.setattr(command, "omie_of", lambda here, key, _: self.lab.omie_clients()(key))
+        monkeypatch.setattr(command, "omie_of", self.omie_of)
         monkeypatch.setattr(command, "Ledger", lambda *_: self.lab.ledger)
+
+    def omie_of(self, here, key, seconds, *, waiting):
+        if self.terminal:
+            waiting(seconds)
+        return self.lab.omie_clients()(key)
 
     def __call__(self, *words):
         tools = Tools(
@@ -46,7 +51,7 @@ class Rig:
             clock=self.lab.clock,
             connect=lambda _: self.stack,
             http=httpx.Client,
-            at_a_terminal=lambda: False,
+            at_a_terminal=lambda: self.terminal,
         )
         return CliRunner().invoke(app, ["receivables", *words], obj=tools, prog_name="billing-ops")
 
@@ -116,3 +121,8 @@ def test_without_a_table_one_line_says_so(ops):
     result = ops()
     assert result.exit_code == 1
     assert result.stderr.startswith("A configuração não tem [jestor.receivables]")
+
+
+def test_who_must_wait_for_omie_is_told_why(ops):
+    ops.terminal = True
+    assert "duas vezes por minuto: espero" in ops("--overdue").stderr

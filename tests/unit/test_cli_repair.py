@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -11,11 +12,14 @@ from moto import mock_aws
 from typer.testing import CliRunner
 
 from billing.bill_batch import ADDITIONS, CREATION
+from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, ParkClass, State
 from billing.domain.month import BillingMonth
+from billing.domain.plan import Action, PlanLine
 from billing.parking import charge_message
 from billing.redrive import BadRequest, RedriveDeps, redrive
 from billing.store.ledger import Ledger
+from billing.store.objects import ObjectStore, plan_key
 from ops.cli import app
 from ops.desk import Tools
 from ops.stack import Clients, Stack
@@ -75,10 +79,10 @@ class Machine:
 
 
 class Rig:
-    def __init__(self, outputs=OUTPUTS, dynamodb=None):
+    def __init__(self, outputs=OUTPUTS, dynamodb=None, s3=None):
         self.lab = Lab(4, seed=4, clean=True)
         self.functions, self.machine, self.terminal = Functions(self.lab), Machine(), False
-        s3 = SimpleNamespace(
+        s3 = s3 or SimpleNamespace(
             meta=SimpleNamespace(region_name="sa-east-1"),
             get_object=lambda **_: {"Body": io.BytesIO(DEMO.read_bytes())},
         )
@@ -382,7 +386,9 @@ def test_a_month_to_come_is_refused(ops):
 @pytest.fixture
 def books():
     with mock_aws():
-        dynamodb = boto3.Session("testing", "testing", region_name="sa-east-1").client("dynamodb")
+        session = boto3.Session("testing", "testing", region_name="sa-east-1")
+        dynamodb, s3 = session.client("dynamodb"), session.client("s3")
+        s3.create_bucket(Bucket="dados", CreateBucketConfiguration={"LocationConstraint": "sa-east-1"})
         for table, key in (("ledger", "charge"), ("holds", "contract")):
             dynamodb.create_table(
                 TableName=table,
@@ -390,7 +396,7 @@ def books():
                 AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
                 KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
             )
-        yield Rig(dynamodb=dynamodb), Ledger(dynamodb, "ledger", "holds")
+        yield Rig(dynamodb=dynamodb, s3=s3), Ledger(dynamodb, "ledger", "holds")
 
 
 RUN = "arn:aws:states:sa-east-1:123456789012:execution:billing-ops-billing-run:2026-12-operador-x"
@@ -480,11 +486,45 @@ def test_what_a_charge_carries_is_told_with_where_the_arithmetic_is(books):
     ]
     assert any("acréscimos no contrato do Omie: reservados" in line for line in lines)
     told = json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)
-    assert told["charges"][0]["additions"] == [fee, share]
+    assert told["charges"][0]["additions"] == [fee | {"proof": None}, share | {"proof": None}]
     ledger.apply(key, Event.IN_DOUBT, now=at, who="w", why="x", attempt="a")
     ledger.apply(key, Event.ADOPT, now=at, who="w", why="x", additions=[fee | {"doubtful": True}])
     lines = ops("explain", "--contract", "JST-12").stdout.splitlines()
     assert lines[2].endswith("juros R$ 0,50). Não se sabe se foi cobrado: confira a OS no Omie.")
+
+
+def test_the_arithmetic_is_that_of_the_plan_by_which_it_was_charged(books):
+    ops, ledger = books
+    late = Addition(
+        "encargos#7#2026-12", Kind.LATE, 250, "Encargos", "Título de R$ 100,00.\nA cobrar: R$ 2,50.",
+        title=7, through="2026-11-30", fine=200, interest=50,
+    )  # fmt: skip
+    stale = replace(late, through="2026-11-29", proof="A conta de ontem.")
+    plans = ObjectStore(ops.stack.clients.s3, "dados")
+    for generation, company, contract, addition in (
+        (1, "acme", "JST-12", late),
+        (2, "acme", "JST-12", stale),
+        ("preview-x", "acme", "JST-12", replace(late, proof="Só uma prévia.")),
+        (3, "nimbus", "JST-12", replace(late, proof="De outra empresa.")),
+        (4, "acme", "JST-121", replace(late, proof="De outro contrato.")),
+    ):
+        line = PlanLine(
+            contract, 12, "Cliente", company, "2026-12", "mensalidade", Action.BILL, "", "", 12_000, None, None, None,
+            "", 700, additions=(addition.to_dict(),),
+        )  # fmt: skip
+        plans.put_text(plan_key(DECEMBER, generation, company), line.to_json() + "\n")
+    at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    key = ChargeKey("JST-12", DECEMBER)
+    ledger.claim(key, attempt="a", now=at, who="bill_batch x", nCodCtr=700, additions=[late.charged()], **FACTS)
+    lines = ops("explain", "--contract", "JST-12").stdout.splitlines()
+    assert lines[2:6] == [
+        "  Acréscimo: R$ 2,50 (encargos do título 7 até 30/11/2026: multa R$ 2,00 + juros R$ 0,50)",
+        "    Título de R$ 100,00.",
+        "    A cobrar: R$ 2,50.",
+        "",
+    ]
+    told = json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)
+    assert told["charges"][0]["additions"] == [late.charged() | {"proof": late.proof}]
 
 
 def test_a_held_contract_and_one_never_sent_say_so(books):
