@@ -139,11 +139,11 @@ def _account_charges(say: Examiner, subject: Subject, account: Json, name: str) 
     settings = subject.company.late_fee
     setting = f"[companies.{subject.key}.late_fee]"
     if settings is not None and settings.mode == "next_invoice" and any(charged):
-        yield say.warning(
+        yield say.error(
             "omie.late_fee",
-            f"{name} já cobra no boleto {terms}, e {setting} cobra na próxima fatura.",
-            'Escolha um: zere os dois na conta, no Omie, ou use mode = "boleto". O que o boleto já recebeu é '
-            "descontado, mas o cliente vê duas cobranças.",
+            f"{name} já cobra no boleto {terms}, e {setting} cobra na próxima fatura: o cliente pagaria duas vezes, e "
+            "o plano desta empresa para.",
+            'Escolha um: zere os dois na conta, no Omie, ou use mode = "boleto".',
         )
     elif settings is not None and settings.mode == "boleto" and not any(charged):
         yield say.warning(

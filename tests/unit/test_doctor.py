@@ -735,11 +735,11 @@ def without_late_fee(house, key="acme"):
 def test_the_boleto_and_the_next_bill_may_not_both_charge(house):
     without_late_fee(house)
     house.acme.accounts[2208238701].update(per_multa=2, per_juros=1)
-    assert not found(house.findings("acme"), "omie.late_fee", "warning")
+    assert not found(house.findings("acme"), "omie.late_fee", "error")
     late_fee(house, fine_percent=2, interest_percent=1)
-    assert "já cobra no boleto 2 % de multa e 1 % de juros ao mês" in "".join(
-        found(house.findings("acme"), "omie.late_fee", "warning")
-    )
+    told = "".join(found(house.findings("acme"), "omie.late_fee", "error"))
+    assert "já cobra no boleto 2 % de multa e 1 % de juros ao mês" in told
+    assert "o plano desta empresa para" in told
 
 
 def test_a_boleto_that_should_charge_and_does_not_is_told(house):
