@@ -1,5 +1,6 @@
 """Webhook to Omie and back: change, churn and reactivation, with everything that can go wrong between."""
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.prorate import Pending
-from billing.prorated import additions, still_owed
+from billing.prorated import additions, shares, still_owed
 from billing.store.contracts import Remembered
 from simulators.lab import Killed, demo_settings
 from simulators.living_lab import CHANGES, CHURNS, LivingLab
@@ -66,6 +67,14 @@ class Desk:
 
     def memory(self):
         return self.lab.contracts.get(self.code)
+
+    def planned_line(self, month):
+        """Its line in the last plan of that month."""
+        plans = [
+            text for key, text in self.lab.objects.texts.items() if f"/{month}/" in key and key.endswith("plan.jsonl")
+        ]
+        lines = [json.loads(line) for text in plans for line in text.splitlines()]
+        return next(line for line in reversed(lines) if line["contract"] == self.code)
 
     def charge(self, event=None, **facts):
         key = ChargeKey(self.code, DECEMBER)
@@ -270,9 +279,27 @@ def test_a_bill_in_doubt_keeps_its_difference_to_itself():
 
     assert owed() is None
     assert additions({desk.code: owed()}) == {}
+    told = shares([desk.memory()], DECEMBER.next(), desk.lab.ledger)[desk.code]
+    assert (told.additions, "não se sabe" in told.warnings[0]) == ((), True)
     desk.charge(Event.NOT_EXECUTED, attempt="a")
     assert owed() == (left,)
     assert additions({desk.code: owed()})[desk.code].amount == 22000
+
+
+def test_a_downgrade_s_credit_is_told_with_every_plan_until_a_rise_makes_up_for_it():
+    desk = Desk(start=datetime(2026, 12, 1, 6, tzinfo=SAO_PAULO))
+    desk.lab.run(trigger="operator")
+    old = desk.held.total
+    desk.lab.clock.set(TENTH)
+    desk.change(unit_amount=(old - 3100) / 100, change_mode="Proporcional")
+
+    desk.lab.clock.set(datetime(2027, 1, 1, 6, tzinfo=SAO_PAULO))
+    desk.lab.run(trigger="operator")
+
+    line = desk.planned_line("2027-01")
+    assert (line["amount"], line["additions"]) == (old - 3100, [])
+    (warning,) = [text for text in line["warnings"] if "Crédito" in text]
+    assert warning.startswith("Crédito proporcional de R$ 22,00: abata-o no Omie ou devolva-o")
 
 
 def test_up_and_down_again_on_one_day_comes_to_nothing():

@@ -19,6 +19,7 @@ from datetime import date, datetime
 from itertools import islice
 from typing import IO, Any, Literal, TypeVar
 
+from billing import prorated
 from billing.clock import Clock
 from billing.domain.addition import total
 from billing.domain.calendar import HolidayCheck
@@ -49,7 +50,6 @@ from billing.late_charges import NOTHING, LateTitles, Reckoned, Waivers, collect
 from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
-from billing.prorated import additions, still_owed
 from billing.settings import Settings
 from billing.store.contracts import Remembered
 from billing.store.objects import batches_key, plan_key
@@ -193,11 +193,14 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                 still_here += sum(charge.company == company and _is_billed(charge) for charge in last_month.values())
                 in_doubt += sum(charge.state in UNDECIDED for charge in this_month.values())
                 held = deps.ledger.held_many(codes)
-                prorated = additions(still_owed(_remembered(deps, codes), month, deps.ledger))
+                shares = prorated.shares(_remembered(deps, codes), month, deps.ledger)
                 charged = late.charges(deps.ledger, ((row.code, index.number(row)) for row in chunk)) if late else {}
                 for row in chunk:
                     found = index.find(row)
-                    fees = _fees(late, row, index.number(row), charged, this_month.get(row.code))
+                    extras = (
+                        _fees(late, row, index.number(row), charged, this_month.get(row.code)),
+                        shares.get(row.code, NOTHING),
+                    )
                     customer = customers.get(_document(row)) if found is None else None
                     line = plan_contract(
                         row,
@@ -211,8 +214,11 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         previous=_previous(last_month.get(row.code)),
                         held=row.code in held,
                         rivals=[c for c in rivals.get(found.nCodCtr, ()) if c != row.code] if found else (),
-                        additions=[*fees.additions, *([prorated[row.code]] if row.code in prorated else ())],
-                        warnings=[*_readjustment(row, month.day(settings.billing_day), prices, rules), *fees.warnings],
+                        additions=[addition for extra in extras for addition in extra.additions],
+                        warnings=[
+                            *_readjustment(row, month.day(settings.billing_day), prices, rules),
+                            *(warning for extra in extras for warning in extra.warnings),
+                        ],
                     )
                     if line.customer is not None and customer:
                         line = replace(line, customer=line.customer | {"nCodCli": customer})

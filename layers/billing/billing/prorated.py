@@ -10,8 +10,10 @@ from typing import Final
 
 from billing.domain.addition import Addition
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, State
+from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
 from billing.domain.prorate import Pending, bundle, settled
+from billing.late_charges import Reckoned
 from billing.store.contracts import Remembered
 from billing.store.ports import Charges
 
@@ -39,6 +41,20 @@ def additions(owed: Mapping[str, tuple[Pending, ...] | None]) -> dict[str, Addit
     """Contract -> what goes on its next bill. Those with nothing, a credit or a doubt are not in it."""
     bundles = {contract: bundle(contract, pendings) for contract, pendings in owed.items() if pendings}
     return {contract: addition for contract, addition in bundles.items() if addition is not None}
+
+
+def shares(memories: Iterable[Remembered], month: BillingMonth, ledger: Charges) -> dict[str, Reckoned]:
+    """Contract -> what mid-cycle changes put on its next bill, or what a person should know of them, Portuguese."""
+    owed = still_owed(memories, month, ledger)
+    found = {contract: Reckoned((addition,)) for contract, addition in additions(owed).items()}
+    for contract, pendings in owed.items():
+        if pendings is None:
+            text = "A diferença proporcional espera: não se sabe se uma cobrança anterior já a levou."
+            found[contract] = Reckoned(warnings=(text,))
+        elif (left := sum(one.amount for one in pendings)) < 0:
+            text = f"Crédito proporcional de {format_brl(-left)}: abata-o no Omie ou devolva-o; um aumento o compensa"
+            found[contract] = Reckoned(warnings=(f"{text}. {'; '.join(one.proof for one in pendings)}.",))
+    return found
 
 
 def _left(contract: str, pendings: tuple[Pending, ...], charges: Iterable[Charge]) -> tuple[Pending, ...] | None:
