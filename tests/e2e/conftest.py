@@ -13,8 +13,28 @@ from typing import Any
 import httpx
 import pytest
 
+from billing.store.dynamo import decode_item
 from ops import local
 from ops.stack import Stack, connect, find_place
+from simulators.jestor.triggers import sign
+from simulators.world import CONTRACTS_TABLE, JESTOR_TOKEN
+
+LIVING_QUEUES = (
+    "ContractChangesQueue",
+    "ContractChurnsQueue",
+    "InvoiceEventsQueue",
+    "JestorWritesQueue",
+    "OmieWritesQueue",
+)
+INVOICE_DELAY = 3
+"""Seconds. More than a minute in production, where Omie refuses what was asked a minute ago; here it does not."""
+NEVER = 10**6
+"""Seconds until the city answers: no NFS-e, unless a test wants them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The month first: it begins with nothing billed and every contract as the world drew it."""
+    items.sort(key=lambda item: item.path.name != "test_month.py")
 
 
 @dataclass
@@ -38,6 +58,91 @@ class Deployed:
 
     def book(self) -> dict[str, Any]:
         return httpx.get(self.state["simulators"]["omie"] + "/_sim/book", timeout=60).json()
+
+    def contracts(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Every contract of Omie's, by company and nCodCtr."""
+        return httpx.get(self.state["simulators"]["omie"] + "/_sim/contracts", timeout=60).json()
+
+    def record(self, jestor_id: int) -> dict[str, Any]:
+        """The contract's record, as Jestor shows it."""
+        asked = {"object_type": CONTRACTS_TABLE, "id": jestor_id}
+        return self._jestor("describe", asked)
+
+    def create(self, table: str, data: dict[str, Any]) -> dict[str, Any]:
+        return self._jestor("create", {"object_type": table, "data": data})
+
+    def _jestor(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = httpx.post(
+            f"{self.state['simulators']['jestor']}/object/{what}",
+            json=body,
+            headers={"authorization": f"Bearer {JESTOR_TOKEN}"},
+            timeout=60,
+        ).json()
+        assert answer["status"], answer
+        return answer["data"]
+
+    def edit(self, jestor_id: int, data: dict[str, Any]) -> None:
+        """A person changes the contract's record."""
+        self.control("jestor", "edit", {"table": CONTRACTS_TABLE, "id": jestor_id, "data": data})
+
+    def writes(self, jestor_id: int, field: str = "") -> list[dict[str, Any]]:
+        """What our side wrote to the contract's record; of one field, if named."""
+        book = httpx.get(self.state["simulators"]["jestor"] + "/_sim/book", timeout=60).json()
+        done = book["records"][CONTRACTS_TABLE].get(str(jestor_id), [])
+        return [
+            one for one in done if (one["what"], one["by"]) == ("update", "api") and (not field or field in one["data"])
+        ]
+
+    def post(
+        self, path: str, body: bytes, *, at: float | None = None, secret: str = local.JESTOR_WEBHOOK_SECRET
+    ) -> httpx.Response:
+        """A webhook as Jestor's script would sign it `at` that time; now, if none is said."""
+        signature = sign(secret, body, int(time.time() if at is None else at))
+        headers = {"content-type": "application/json", "x-webhook-signature": signature}
+        return httpx.post(self.state["addresses"]["webhooks"] + path, content=body, headers=headers, timeout=60)
+
+    def kept(self) -> list[dict[str, Any]]:
+        """The raw webhooks the stack has kept, with their bodies read."""
+        pages = local.client(self.state, "dynamodb").get_paginator("scan")
+        items = [
+            decode_item(item)
+            for page in pages.paginate(TableName=self.state["outputs"]["WebhooksTableName"])
+            for item in page["Items"]
+        ]
+        return [{**item, "body": json.loads(item["body"])} for item in items]
+
+    def hold(self, contract: str) -> str | None:
+        """The reason for which the contract is held, if it is."""
+        key = {"contract": {"S": contract}}
+        table = self.state["outputs"]["HoldsTableName"]
+        found = local.client(self.state, "dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+        return decode_item(found)["reason"] if found else None
+
+    def call(self, output: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Calls the function named by that output, as its schedule would."""
+        functions = local.client(self.state, "lambda")
+        answer = functions.invoke(FunctionName=self.state["outputs"][output], Payload=json.dumps(event).encode())
+        told = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, told
+        return told
+
+    def waiting(self) -> dict[str, int]:
+        """How many messages each queue of the living contract still has, those hidden for a while too."""
+        sqs = local.client(self.state, "sqs")
+        found = {}
+        for name in LIVING_QUEUES:
+            url = self.state["outputs"][f"{name}Url"]
+            counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            found[name] = sum(int(count) for key, count in counts.items() if key.startswith("ApproximateNumber"))
+        return {name: count for name, count in found.items() if count}
+
+    def webhooks(self, *, on: bool) -> None:
+        """Whether both simulators tell the stack of what happens."""
+        if on:
+            local.connect_webhooks(self.state)
+        else:
+            self.control("jestor", "triggers", {})
+            self.control("omie", "webhooks", [])
 
     def control(self, who: str, what: str, body: Any) -> None:
         httpx.post(f"{self.state['simulators'][who]}/_sim/{what}", json=body, timeout=60).raise_for_status()
@@ -64,13 +169,19 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     command = [sys.executable, "-m", "ops.local"]
     up = [*command, "up", "--contracts", "60", "--latency-ms", "20"]
     started = subprocess.run(
-        up, cwd=local.ROOT, env=env | {"SETTINGS": str(file)}, capture_output=True, text=True, timeout=300, check=False
+        up,
+        cwd=local.ROOT,
+        env=env | {"SETTINGS": str(file), "PARAMETERS": f"InvoiceDelaySeconds={INVOICE_DELAY}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     if started.returncode:
         pytest.fail(started.stdout + started.stderr)
     try:
         ready = Deployed(json.loads(local.STATE.read_text()), connect(find_place({}, None)), settings)
-        ready.control("omie", "switches", {"redundant_on": 0})
+        ready.control("omie", "switches", {"redundant_on": 0, "same_id_lookup": "off", "nfse_seconds": NEVER})
         yield ready
     finally:
         subprocess.run([*command, "down"], cwd=local.ROOT, timeout=60, check=True)
