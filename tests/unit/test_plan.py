@@ -822,7 +822,7 @@ LINK = "billing-ops link --contract JST-12 --omie"
             OMIE._replace(cCodSit="90", cNumCtr=""),
             "suspended_in_omie",
             (
-                "Ativo no Jestor, mas suspenso no Omie (código 500). Se deve ser faturado, reative-o no Omie; se não, "
+                "Ativo no Jestor, mas suspenso no Omie: código 500. Se deve ser faturado, reative-o no Omie; se não, "
                 "suspenda-o no Jestor."
             ),
         ),
@@ -831,7 +831,7 @@ LINK = "billing-ops link --contract JST-12 --omie"
             OMIE._replace(cCodSit="99", cNumCtr=""),
             "cancelled_in_omie",
             (
-                "Ativo no Jestor, mas cancelado no Omie (código 500). Se deve ser faturado, reative-o no Omie; se não, "
+                "Ativo no Jestor, mas cancelado no Omie: código 500. Se deve ser faturado, reative-o no Omie; se não, "
                 "encerre-o no Jestor."
             ),
         ),
@@ -839,7 +839,7 @@ LINK = "billing-ops link --contract JST-12 --omie"
             {},
             OMIE._replace(cCodSit="00", cNumCtr=""),
             "draft_in_omie",
-            "Ativo no Jestor, mas ainda em elaboração no Omie (código 500): confira-o e ative-o no Omie.",
+            "Ativo no Jestor, mas ainda em elaboração no Omie: código 500. Confira-o e ative-o no Omie.",
         ),
         (
             {},

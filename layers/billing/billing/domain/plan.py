@@ -679,19 +679,19 @@ def _wrong_in_omie(contract: Contract, omie: OmieContract, rivals: Sequence[str]
     if omie.cCodSit == "90":
         return _park(
             Reason.SUSPENDED_IN_OMIE,
-            f"Ativo no Jestor, mas suspenso no Omie ({omie.label}). Se deve ser faturado, reative-o no Omie; "
+            f"Ativo no Jestor, mas suspenso no Omie: {omie.label}. Se deve ser faturado, reative-o no Omie; "
             "se não, suspenda-o no Jestor.",
         )
     if omie.cCodSit == "99":
         return _park(
             Reason.CANCELLED_IN_OMIE,
-            f"Ativo no Jestor, mas cancelado no Omie ({omie.label}). Se deve ser faturado, reative-o no "
+            f"Ativo no Jestor, mas cancelado no Omie: {omie.label}. Se deve ser faturado, reative-o no "
             "Omie; se não, encerre-o no Jestor.",
         )
     if omie.cCodSit != "10":
         return _park(
             Reason.DRAFT_IN_OMIE,
-            f"Ativo no Jestor, mas ainda em elaboração no Omie ({omie.label}): confira-o e ative-o no Omie.",
+            f"Ativo no Jestor, mas ainda em elaboração no Omie: {omie.label}. Confira-o e ative-o no Omie.",
         )
     return None
 
