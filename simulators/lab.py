@@ -106,7 +106,10 @@ class Killed(BaseException):
 
 @lru_cache(maxsize=8)
 def demo_settings() -> Settings:
-    return load_settings(DEMO.read_text(encoding="utf-8"))
+    """Without late charges: who wants them in a simulated month says so."""
+    settings = load_settings(DEMO.read_text(encoding="utf-8"))
+    companies = {key: company.model_copy(update={"late_fee": None}) for key, company in settings.companies.items()}
+    return settings.model_copy(update={"companies": companies})
 
 
 @lru_cache(maxsize=64)
