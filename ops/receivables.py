@@ -8,10 +8,11 @@ import typer
 
 from billing.domain.contract import contract_code
 from billing.domain.money import format_brl, reais
+from billing.domain.month import SAO_PAULO
 from billing.domain.receivable import RESOLVED, Status
 from billing.holidays_br import is_bank_holiday
 from billing.jestor.receivables import TableProblems
-from billing.late_charges import quote_of
+from billing.late_charges import known_through, quote_of, with_local
 from billing.store.ledger import Ledger
 from billing.store.queues import Queues
 from billing.sync_receivables import ReceivablesDeps, look
@@ -23,6 +24,8 @@ from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotat
 from ops.stack import known_company
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from billing.settings import Settings
     from billing.sync_receivables import Seen
     from ops.desk import Desk
@@ -70,6 +73,8 @@ def receivables(
         here.say("Nenhum título atrasado." if overdue else "Nenhum título em aberto.")
         return
     _show(here, found)
+    for day in sorted(_charged_through(here, settings, {key for key, seen in found if seen.standing.delay_days})):
+        here.tell(f"Encargos contados até {day:%d/%m/%Y}, o último dia cujos pagamentos o Omie já conhece.")
     if proof:
         for _, seen in found:
             if seen.proof:
@@ -103,6 +108,12 @@ def _deps(here: Desk, settings: Settings) -> ReceivablesDeps:
 
 def _is_shown(seen: Seen, *, overdue: bool) -> bool:
     return seen.standing.status is Status.LATE if overdue else seen.standing.status not in RESOLVED
+
+
+def _charged_through(here: Desk, settings: Settings, companies: set[str]) -> set[date]:
+    today = here.now().astimezone(SAO_PAULO).date()
+    fees = [settings.companies[key].late_fee for key in companies]
+    return {known_through(today, fee, with_local(is_bank_holiday, fee)) for fee in fees if fee is not None}
 
 
 def _show(here: Desk, found: list[tuple[str, Seen]]) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from datetime import date
+from decimal import Decimal
 from types import SimpleNamespace
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
+from billing.settings import LateFeeSettings
 from ops import receivables as command
 from ops.cli import app
 from ops.desk import Tools
@@ -100,6 +102,17 @@ def test_a_persons_mark_is_shown_and_charges_nothing(ops):
     ops.lab.jestor.edit({"table": RECEIVABLES_TABLE, "id": 1, "data": row}, ops.lab.now())
     (one,) = titles(ops("--overdue", "--json"))
     assert (one["title"], one["mark"], one["stage"], one["charges"]) == (late, "negociado", None, "0.00")
+
+
+def test_the_last_day_that_is_charged_is_told(ops):
+    ops.title(date(2026, 11, 20))
+    assert "Encargos contados" not in ops().stdout
+    fee = LateFeeSettings(fine_percent=Decimal(2), interest_percent=Decimal(1))
+    acme = ops.lab.settings.companies["acme"].model_copy(update={"late_fee": fee})
+    ops.lab.settings = ops.lab.settings.model_copy(update={"companies": ops.lab.settings.companies | {"acme": acme}})
+    shown = ops("--overdue").stdout
+    assert "Encargos contados até 30/11/2026, o último dia cujos pagamentos o Omie já conhece." in shown
+    assert "R$ 23,33" in shown
 
 
 def test_nothing_late_says_so(ops):
