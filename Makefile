@@ -31,7 +31,7 @@ sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EXHAUSTIVE=si
 	    --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
 up: setup ## start the whole stack for work and leave it running (OMIE_BASE_URL, JESTOR_BASE_URL, SETTINGS)
-	@$(BIN)/python -m ops.local up $(ARGS)
+	@$(BIN)/python -m ops.local up --late-titles 12 $(ARGS)
 
 down: ## end what `make up` started
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m ops.local down; else echo "Nothing was up."; fi

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ import httpx
 import typer
 from botocore.config import Config
 
+from billing.domain.month import SAO_PAULO
 from billing.settings import load_settings
 from billing.store.webhooks import webhooks_name
 from simulators.world import JESTOR_TOKEN, OMIE_KEYS
@@ -38,6 +40,7 @@ STATE: Final = LOCAL / "stack.json"
 TOOLS: Final = ROOT / ".tools"
 STACK: Final = "billing-ops"
 READY_WITHIN: Final = 60.0
+ACTIVE_IN_OMIE: Final = "10"
 EMULATED: Final = (
     "cloudformation", "cloudwatch", "dynamodb", "events", "iam", "kms", "lambda", "logs", "s3", "scheduler",
     "secretsmanager", "sns", "sqs", "ssm", "states", "sts", "apigateway", "xray",
@@ -99,6 +102,24 @@ def up(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, *, webhook
         raise
     STATE.write_text(json.dumps(state, indent=1))
     return state
+
+
+def add_late_titles(state: Mapping[str, Any], count: int) -> None:
+    """So many active contracts of the simulated Omie owe the title of a past month, four days to three months late."""
+    omie = state["simulators"]["omie"]
+    companies = httpx.get(f"{omie}/_sim/contracts", timeout=10).raise_for_status().json()
+    active = [
+        (int(number), contract["amount"])
+        for contracts in companies.values()
+        for number, contract in contracts.items()
+        if contract["cCodSit"] == ACTIVE_IN_OMIE and contract["amount"]
+    ]
+    today = datetime.now(SAO_PAULO).date()
+    wish = [
+        {"nCodCtr": number, "due": str(today - timedelta(days=4 + 29 * place % 87)), "amount": amount}
+        for place, (number, amount) in enumerate(active[:: max(1, len(active) // max(1, count))][:count])
+    ]
+    httpx.post(f"{omie}/_sim/titles", json=wish, timeout=10).raise_for_status()
 
 
 def down() -> bool:
@@ -350,9 +371,13 @@ app = typer.Typer(help="The whole stack on this computer.", no_args_is_help=True
 
 
 @app.command(name="up")
-def up_command(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, *, webhooks: bool = True) -> None:
+def up_command(
+    contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, late_titles: int = 0, *, webhooks: bool = True
+) -> None:
     """Start the emulator and both simulators, deploy the template, and leave it all running."""
     state = up(contracts, seed, latency_ms, webhooks=webhooks)
+    if late_titles and "omie" in state["simulators"]:
+        add_late_titles(state, late_titles)
     typer.echo(f"AWS      {state['env']['AWS_ENDPOINT_URL']}")
     for name, address in state["addresses"].items():
         typer.echo(f"{name:<8} {address}")

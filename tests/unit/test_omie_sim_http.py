@@ -7,12 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import Queue
 
 import httpx
 import pytest
+
+from billing.domain.month import SAO_PAULO
+from ops.local import add_late_titles
 
 ROOT = Path(__file__).parents[2]
 FAT = "/api/v1/servicos/contratofat/"
@@ -141,6 +145,18 @@ def test_the_control_plane_puts_titles_of_earlier_months_and_percents_on_boletos
     found = ask(omie, "ListarMovimentos", key | {"nCodTitulo": ""}, path="/api/v1/financas/mf/").json()
     assert found["nTotRegistros"] == 1
     assert omie.post("/_sim/account", json={"company": "acne", "per_multa": 2, "per_juros": 1}).status_code == 400
+
+
+def test_the_local_stack_s_late_titles_are_of_different_contracts_and_due_in_the_last_three_months(omie):
+    omie.post("/_sim/reset")
+    add_late_titles({"simulators": {"omie": str(omie.base_url)}}, 4)
+    window = {"dDtVencDe": "01/01/2026", "dDtVencAte": "31/12/2099", "cTpLancamento": "CR"}
+    rows = ask(omie, "ListarMovimentos", window, path="/api/v1/financas/mf/").json()["movimentos"]
+    today = datetime.now(SAO_PAULO).date()
+    due = [datetime.strptime(row["detalhes"]["dDtVenc"], "%d/%m/%Y").replace(tzinfo=SAO_PAULO).date() for row in rows]
+    late = [(today - day).days for day in due]
+    assert len({row["detalhes"]["nCodCtr"] for row in rows}) == len(rows) == 4
+    assert all(4 <= days <= 90 for days in late)
 
 
 def test_the_latency_of_a_call_is_slept(omie):
