@@ -618,6 +618,7 @@ def test_an_overdue_title_is_flagged_in_jestor_charged_on_the_next_bill_and_not_
     assert [e["title"] for e in december.charge(december.first, "2027-01").additions] == [title.nCodTitulo]
     assert december.charge(december.second, "2027-01").additions == ()
 
+    december.to(date(2027, 1, 5))
     december.pay(title, date(2026, 12, 30))
     december.pay(december.title_of(december.first, "2027-01"), date(2027, 1, 5))
     december.bill("2027-02")

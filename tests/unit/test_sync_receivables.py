@@ -435,3 +435,32 @@ def test_whatever_fails_on_the_way_each_title_ends_with_one_right_row(seed):
     before = written(lab)
     sync(lab)
     assert written(lab) == before
+
+
+def test_an_account_without_titles_gives_omie_no_reason_to_count_an_error(lab):
+    lab.omie.switches.nfse_seconds = 10**6
+    for company in ("acme", "nimbus"):
+        for _ in range(10):
+            lab.sync_receivables(company)
+    assert not errors(lab)
+
+
+def test_titles_deleted_in_omie_are_looked_up_a_few_a_day(lab):
+    app = lab.omie.apps["acme"]
+    for day in range(1, 6):
+        add_title(lab, date(2026, 11, day))
+    sync(lab)
+    app.titles.clear()
+    app.changed()
+    left = []
+    for _ in range(3):
+        before = errors(lab)
+        tomorrow(lab)
+        sync(lab)
+        assert errors(lab) - before <= 2
+        left.append(sum(row["status"] != "Cancelado" for row in rows(lab).values()))
+    assert (left, errors(lab)) == ([3, 1, 0], 5)
+
+
+def errors(lab):
+    return lab.omie.read_book()["calls"].get("ListarMovimentos", {"errors": 0})["errors"]

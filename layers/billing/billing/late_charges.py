@@ -389,9 +389,12 @@ def _late(omie: OmieClient, settings: LateFeeSettings, today: date) -> Iterator[
     """Titles open after their due date, and those paid after it within `paid_lookback_days`, each once and whole."""
     first, last = today - timedelta(days=settings.lookback_days), today - timedelta(days=1)
     seen = set()
-    for title in _titles(omie.iter_movimentos(first, last, cNatureza="R", cStatus="ATRASADO")):
-        seen.add(title.nCodTitulo)
-        yield title
+    if omie.has_title("ATRASADO"):
+        for title in _titles(omie.iter_movimentos(first, last, cNatureza="R", cStatus="ATRASADO")):
+            seen.add(title.nCodTitulo)
+            yield title
+    elif not omie.has_title():
+        return
     since = today - timedelta(days=settings.paid_lookback_days)
     in_parts: dict[int, date] = {}
     paid = omie.iter_movimentos(first, last, cNatureza="R", dDtPagtoDe=_br(since), dDtPagtoAte=_br(today))

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from billing.domain.contract import ITEM_PREFIX, Contract
@@ -41,7 +40,7 @@ from billing.jestor.field_map import option_labels, to_contract
 from billing.jestor.receivables import ReceivableRow, read_rows, to_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from billing.clock import Clock
     from billing.domain.calendar import HolidayCheck
@@ -58,6 +57,8 @@ STOP_BEFORE_TIMEOUT: Final = 90.0
 """Seconds kept back for one last call with its retries."""
 MAX_LOOKUPS: Final = 100
 """Titles asked for one by one in a run: those no list has any more, and links to boletos (twice as many)."""
+MAX_GONE: Final = 2
+"""Titles found to be deleted in a run: Omie answers such a question with an error, and errors count towards a block."""
 MAX_REFUSED: Final = 20
 """Rows that Jestor refuses before the run gives up: the table, not the rows, is the trouble then."""
 OLDEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)
@@ -158,9 +159,14 @@ def read_titles(
     """nCodTitulo -> title: all due within the settings' window, and older ones that are late."""
     since = today - timedelta(days=table.look_back_days)
     ahead = today + timedelta(days=table.look_ahead_days)
-    recent = omie.iter_movimentos(since, ahead, cNatureza="R")
-    older = omie.iter_movimentos(OLDEST, since - timedelta(days=1), cNatureza="R", cStatus="ATRASADO")
-    return {title.nCodTitulo: title for title in titles(chain(recent, older), unreadable)}
+    late: Iterable[dict[str, Any]] = ()
+    if omie.has_title("ATRASADO"):  # all of them, not the older ones only: that list would mostly be empty
+        late = omie.iter_movimentos(OLDEST, today - timedelta(days=1), cNatureza="R", cStatus="ATRASADO")
+    elif not omie.has_title():
+        return {}
+    found = {title.nCodTitulo: title for title in titles(late, unreadable)}
+    recent = titles(omie.iter_movimentos(since, ahead, cNatureza="R"), unreadable)
+    return found | {title.nCodTitulo: title for title in recent}
 
 
 @dataclass
@@ -223,6 +229,8 @@ class _Run:
         open_ones = [row for row in missing if row.company and row.values.get("status") not in labels]
         first = self.today.toordinal() * MAX_LOOKUPS % max(1, len(open_ones))  # more than fit take turns by the day
         for row in (open_ones[first:] + open_ones[:first])[:MAX_LOOKUPS]:
+            if len(self.gone) == MAX_GONE:
+                break
             found = list(titles(self.omie.iter_movimentos(OLDEST, LATEST, nCodTitulo=row.title), self._unreadable))
             if found:
                 self.titles[row.title] = found[0]

@@ -346,6 +346,17 @@ class OmieClient:
         """The slip is void; the title stays owed. Rejected when the title has none."""
         return self._write("CancelarBoleto", {"nCodTitulo": nCodTitulo})
 
+    def has_title(self, status: str = "") -> bool:
+        """Whether the account has any conta a receber; of that status, if named: ATRASADO.
+
+        Worth a question before ListarMovimentos, which answers an empty list with an error: those count towards a
+        block of the key. This list answers it with no rows.
+        """
+        asked = {"pagina": 1, "registros_por_pagina": 1} | ({"filtrar_por_status": status} if status else {})
+        reply = self._read("ListarContasReceber", asked, question=asked)
+        found: int = _part(reply, "total_de_registros", int, "ListarContasReceber")
+        return found > 0
+
     def iter_movimentos(self, vencimento_de: date, vencimento_ate: date, **filters: Any) -> Iterator[Json]:
         """Every movimento due between two days. Both bounds: dDtVencDe alone silently drops rows."""
         due = {"dDtVencDe": omie_date(vencimento_de), "dDtVencAte": omie_date(vencimento_ate)}
