@@ -79,7 +79,8 @@ def receivables(
         for _, seen in found:
             if seen.proof:
                 here.say("")
-                here.say(f"Título {seen.title.nCodTitulo}:")
+                document = f" ({seen.title.document})" if seen.title.document else ""
+                here.say(f"Título {seen.title.nCodTitulo}{document}:")
                 for line in seen.proof.splitlines():
                     here.tell(f"  {line}")
 
@@ -122,17 +123,15 @@ def _show(here: Desk, found: list[tuple[str, Seen]]) -> None:
             key,
             contract_code(seen.contract) if seen.contract else "",
             str(seen.title.nCodTitulo),
-            seen.title.document,
             f"{seen.title.due:%d/%m/%Y}",
             str(seen.standing.delay_days),
-            seen.standing.stage or _STATUS[seen.standing.status],
-            seen.mark.replace("_", " "),
+            seen.mark.replace("_", " ") or seen.standing.stage or _STATUS[seen.standing.status],
             format_brl(seen.title.open),
             format_brl(seen.charges) if seen.charges else "",
         )
         for key, seen in found
     ]
-    names = ("empresa", "contrato", "título", "documento", "vencimento", "dias", "etapa", "marca", "saldo", "encargos")
+    names = ("empresa", "contrato", "título", "vencimento", "dias", "etapa", "saldo", "encargos")
     render.console().print(render.table(names, rows))
     late = [seen for _, seen in found if seen.standing.status is Status.LATE]
     here.say(
