@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from billing.domain.month import BillingMonth
-from billing.report import ContractLine, Difference, Run, Situation, Tally, render_html, summarise
+from billing.report import Charged, ContractLine, Difference, Run, Situation, Tally, render_html, summarise
 
 pytestmark = pytest.mark.browser
 
@@ -192,3 +192,14 @@ def test_it_draws_and_prints(chromium, tmp_path, page):
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1280, 900)
     assert paper.read_bytes().startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes())) >= 2
+
+
+def test_paper_shows_the_arithmetic_that_the_screen_folds_away(chromium, tmp_path, page):
+    paper, pages_of = tmp_path / "report.pdf", []
+    for proof in ("Uma linha.", "\n".join(f"Linha {number} da conta." for number in range(200))):
+        line = replace(next(contracts()), situation=Situation.BILLED)
+        line = replace(line, additions=(Charged("acme", line.contract, line.customer, 2333, "Encargos", proof),))
+        page.write_text(render_html(summarise(RUN, {"acme": Tally(1, line.amount)}, [line])), encoding="utf-8")
+        browse(chromium, tmp_path / "profile", page, f"--print-to-pdf={paper}", "--no-pdf-header-footer")
+        pages_of.append(len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes())))
+    assert pages_of[1] > pages_of[0]
