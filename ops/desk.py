@@ -13,7 +13,7 @@ import textwrap
 import webbrowser
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -106,19 +106,23 @@ class Desk:
         return sys.stdin.readline().strip().casefold() in {"s", "sim"}
 
 
+_AMOUNT: Final = "R$\N{NO-BREAK SPACE}"
+
+
 def wrapped(line: str, width: int | None) -> str:
     """A line broken between words into lines of `width` columns; nothing that a person may copy is cut in two."""
     if width is None or len(line) <= width:
         return line
     indent = line[: len(line) - len(line.lstrip())]
-    return textwrap.fill(
-        line.strip(),
+    broken = textwrap.fill(
+        line.strip().replace("R$ ", _AMOUNT),
         width,
         initial_indent=indent,
         subsequent_indent=indent + "  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return broken.replace(_AMOUNT, "R$ ")
 
 
 def desk(ctx: typer.Context) -> Desk:

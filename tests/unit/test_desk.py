@@ -13,6 +13,7 @@ def test_a_long_line_is_broken_between_words_under_its_indent(width):
     assert len(lines) > 1
     assert all(len(line) <= width for line in lines)
     assert lines[0].startswith("  Juros")
+    assert not any(line.endswith("R$") for line in lines)
     assert all(line.startswith("    ") and line[4] != " " for line in lines[1:])
     assert " ".join(" ".join(lines).split()) == PROOF.strip()
 
