@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,19 @@ class Deployed:
         told = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, told
         return told
+
+    def fire(self, schedule: str) -> None:
+        """That schedule, by its name in the template, fires now instead of at its hour."""
+        scheduler = local.client(self.state, "scheduler")
+        (name,) = [one["Name"] for one in scheduler.list_schedules()["Schedules"] if schedule in one["Name"]]
+        found = scheduler.get_schedule(Name=name)
+        soon = datetime.now(UTC) + timedelta(seconds=3)
+        scheduler.update_schedule(
+            **{key: found[key] for key in ("Name", "FlexibleTimeWindow", "Target")},
+            ScheduleExpression=f"at({soon:%Y-%m-%dT%H:%M:%S})",
+            ScheduleExpressionTimezone="UTC",
+            State="ENABLED",
+        )
 
     def waiting(self) -> dict[str, int]:
         """How many messages each queue of the living contract still has, those hidden for a while too."""

@@ -1,12 +1,11 @@
 """A month on the deployed template, as the operator lives it. The tests run in order and build on one another."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from billing.domain.month import BillingMonth
-from ops import local
 from simulators.world import CONTRACTS_TABLE
 
 CONTRACTS = 60
@@ -127,18 +126,8 @@ def test_the_report_can_be_fetched_in_each_form(deployed, tmp_path):
 
 
 def test_the_schedule_starts_an_execution_that_bills_nothing_again(deployed):
-    scheduler = local.client(deployed.state, "scheduler")
-    name = deployed.state["outputs"]["ScheduleName"]
-    schedule = scheduler.get_schedule(Name=name)
     before = deployed.stack.latest_execution().arn
-    soon = datetime.now(UTC) + timedelta(seconds=3)
-    kept = {key: schedule[key] for key in ("Name", "FlexibleTimeWindow", "Target")}
-    scheduler.update_schedule(
-        **kept,
-        ScheduleExpression=f"at({soon:%Y-%m-%dT%H:%M:%S})",
-        ScheduleExpressionTimezone="UTC",
-        State="ENABLED",
-    )
+    deployed.fire("MonthlySchedule")
     started = deployed.await_that(
         lambda: (found := deployed.stack.latest_execution()) and found.arn != before and found, "the schedule's run"
     )
