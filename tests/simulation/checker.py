@@ -233,4 +233,4 @@ def _planned(lab: Lab) -> dict[tuple[str, str], set[int]]:
 
 
 def _told(lab: Lab, code: str, month: str) -> bool:
-    return any(message["contract"] == code and message["month"] == month for message in lab.queues.parked)
+    return any(message.get("contract") == code and message.get("month") == month for message in lab.queues.parked)
