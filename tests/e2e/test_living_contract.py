@@ -6,6 +6,7 @@ first minute) is waited while the others work.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.e2e
 
 STOPPED, ACTIVE = "90", "10"
 NEW = 3
-EDITS, EDITED = 36, 12
+EDITS, EDITED = int(os.environ.get("EDITS", "36")), 12
 """How often a person edits what no webhook tells, and in how many contracts: an order takes its lane three seconds."""
 
 
