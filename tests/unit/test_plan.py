@@ -1198,3 +1198,39 @@ def test_last_months_additions_are_known_of_every_line():
 def test_the_order_of_additions_in_omie_makes_no_difference():
     assert brought([FEE, SHARE]) == brought([SHARE, FEE])
     assert plan(omie=OMIE._replace(additions=brought([SHARE, FEE])), additions=[FEE, SHARE]).work == "none"
+
+
+# ---- a change that is to hold from a later day
+
+
+@pytest.mark.parametrize(
+    ("change_from", "amount", "work"),
+    [
+        (date(2026, 12, 2), 97000, "none"),  # the billing day is the 1st: Omie keeps what was agreed before
+        (date(2026, 12, 1), 107000, "alter"),
+        (None, 107000, "alter"),
+    ],
+)
+def test_a_change_for_later_is_billed_as_omie_has_it_until_its_day(change_from, amount, work):
+    omie = OMIE._replace(own_total=90000, foreign_total=7000)
+    line = plan(replace(CONTRACT, change_from=change_from), omie, previous=Previous(97000, "2026-11"))
+    assert (line.amount, line.foreign_total, line.work) == (amount, 7000, work)
+    waits = work == "none"
+    assert (line.desired is None) == waits
+    assert ("Mudança marcada para 02/12/2026: faturado como está no Omie." in line.warnings) == waits
+    assert line.cause.startswith("Sem mudança" if waits else "Upsell: R$ 970,00 → R$ 1.070,00")
+
+
+def test_what_omie_already_agrees_with_waits_for_no_day():
+    line = plan(replace(CONTRACT, change_from=date(2027, 2, 1)))
+    assert (line.work, line.amount, line.warnings) == ("none", 100000, ())
+    assert line.desired is not None
+
+
+def test_what_a_plan_would_bring_is_known_by_its_marker_and_its_way():
+    assert brought([SHARE, FEE]) == tuple(sorted([(FEE.marker, 1234, "expense"), (SHARE.marker, 5000, "item")]))
+
+
+def test_two_additions_of_one_kind_are_told_as_one_sum():
+    other = replace(FEE, key="encargos#78#2026-12", title=78)
+    assert "Encargos por atraso: R$ 24,68" in plan(additions=[FEE, other]).cause
