@@ -496,7 +496,7 @@ class MemoryTasks:
 
 
 if TYPE_CHECKING:
-    from billing.receive_webhook import Webhook
+    from billing.receive_webhook import Webhook, Webhooks
     from billing.store import ports
     from billing.store.dynamo import Item
 
@@ -508,7 +508,7 @@ if TYPE_CHECKING:
         type[ports.Secrets],
         type[ports.Documents],
         type[ports.Messages],
-        type[ports.Webhooks],
+        type[Webhooks],
         type[ports.Contracts],
         type[ports.Letters],
         type[ports.Tasks],

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from billing.clock import Clock
-    from billing.store.ports import Webhooks
 
 Route = Literal["contract", "churn", "omie"]
 Queue = Literal["changes", "churns", "invoices"]
@@ -139,6 +138,13 @@ class Refused(Exception):  # noqa: N818
 
 class Ping(Exception):  # noqa: N818
     """Omie's portal asks whether somebody listens."""
+
+
+class Webhooks(Protocol):
+    """What came, for 30 days."""
+
+    def keep(self, webhook: Webhook, body: str, now: datetime) -> bool: ...
+    def queued(self, key: str) -> None: ...
 
 
 class Holds(Protocol):

@@ -18,8 +18,7 @@ from billing.store.runs import Approval, Opening, Run, Trigger
 
 if TYPE_CHECKING:
     from billing.omie.client import Credentials
-    from billing.receive_webhook import Webhook
-    from billing.store import contracts, documents, lanes, ledger, objects, queues, runs, secrets, task, webhooks
+    from billing.store import contracts, documents, lanes, ledger, objects, queues, runs, secrets, task
 
 
 class Charges(Protocol):
@@ -149,13 +148,6 @@ class Messages(Protocol):
     def hide(self, url: str, receipt: str, seconds: float) -> None: ...
 
 
-class Webhooks(Protocol):
-    """`webhooks.WebhookStore`"""
-
-    def keep(self, webhook: "Webhook", body: str, now: datetime) -> bool: ...
-    def queued(self, key: str) -> None: ...
-
-
 class Contracts(Protocol):
     """`contracts.ContractStore`"""
 
@@ -190,7 +182,6 @@ if TYPE_CHECKING:
         type[Secrets],
         type[Documents],
         type[Messages],
-        type[Webhooks],
         type[Contracts],
         type[Letters],
         type[Tasks],
@@ -202,7 +193,6 @@ if TYPE_CHECKING:
         secrets.SecretStore,
         documents.DocumentStore,
         queues.Queues,
-        webhooks.WebhookStore,
         contracts.ContractStore,
         queues.DeadLetters,
         task.TaskCallbacks,

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from billing.receive_webhook import Known, Sender, Webhook
 from billing.store.fast_aws import AwsError, AwsUnavailable, FastAws
@@ -177,3 +177,9 @@ def _secrets(name: str, where: str, found: object) -> tuple[str, ...]:
 def _stamp(at: datetime) -> str:
     """As `ledger.stamp` writes it."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+if TYPE_CHECKING:
+    from billing.receive_webhook import Webhooks
+
+    _same_interface: type[Webhooks] = WebhookStore
