@@ -7,17 +7,16 @@ became of each line as the ledger has it now.
 import contextlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import islice
 from typing import Any
 
 from billing import report
 from billing.clock import Clock
 from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
 from billing.domain.month import BillingMonth
-from billing.domain.plan import Action, PlanLine
+from billing.domain.plan import Action, PlanLine, chunks
 from billing.report import Charged, ContractLine, Difference, Run, Situation, Tally
 from billing.request_approval import Notifier
 from billing.settings import Settings
@@ -129,7 +128,7 @@ class _Book:
         return map(PlanLine.from_json, self.deps.objects.read_lines(self.plan["key"]) if self.plan else ())
 
     def _charges(self) -> Iterator[tuple[PlanLine, Charge | None]]:
-        for chunk in _chunks(self._plan_lines(), 100):
+        for chunk in chunks(self._plan_lines(), 100):
             keys = [ChargeKey(line.contract, self.month) for line in chunk]
             charges = self.deps.ledger.get_many(keys)
             yield from ((line, charges.get(key)) for line, key in zip(chunk, keys, strict=True))
@@ -254,9 +253,3 @@ def _close(runs: Runs, book: _Book, execution: str, answer: dict[str, Any], now:
         runs.close(book.company["run"], execution=execution, summary=answer, now=now)
     except NotTheRunner:
         return  # another execution took the run over while this one was thought dead: it will close it
-
-
-def _chunks(lines: Iterable[PlanLine], size: int) -> Iterator[list[PlanLine]]:
-    iterator = iter(lines)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -16,8 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from itertools import islice
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, Literal
 
 from billing import prorated
 from billing.clock import Clock
@@ -36,6 +35,7 @@ from billing.domain.plan import (
     Reason,
     batches,
     check_guardrail,
+    chunks,
     find_omie,
     plan_contract,
     plan_hash,
@@ -56,7 +56,6 @@ from billing.store.objects import batches_key, plan_key
 from billing.store.ports import Charges, Contracts, Objects, Runs
 from billing.store.secrets import SecretError
 
-T = TypeVar("T")
 CHUNK = 100
 """Rows planned at a time: one consistent read of the ledger each."""
 BATCH_SIZE = 25
@@ -186,7 +185,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         summary = PlanSummary(settings.guardrail.limits())
         still_here = in_doubt = 0
         with deps.objects.plan_writer(key) as plan:
-            for chunk in _chunks(rows, CHUNK):
+            for chunk in chunks(rows, CHUNK):
                 codes = [row.code for row in chunk]
                 this_month = _charges(deps.ledger, codes, month)
                 last_month = _charges(deps.ledger, codes, month.previous())
@@ -443,9 +442,3 @@ def _previous(charge: Charge | None) -> Previous | None:
 
 def _remembered(deps: PlanDeps, codes: list[str]) -> Iterable[Remembered]:
     return deps.contracts.get_many(codes).values() if deps.contracts is not None else ()
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

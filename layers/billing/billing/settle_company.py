@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from billing.bill_batch import ADDITIONS, CREATION
@@ -20,7 +19,7 @@ from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
 from billing.domain.month import BillingMonth
-from billing.domain.plan import Action, PlanLine, Reason
+from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
 from billing.parking import REJECTED, class_of_rejection, park_message
@@ -111,7 +110,7 @@ class _Settlement:
     def _charges(self) -> Iterator[tuple[PlanLine, Charge | None]]:
         """Every line of the plan with its charge, a hundred read at a time."""
         lines = map(PlanLine.from_json, self.deps.objects.read_lines(self.planned["plan"]["key"]))
-        while chunk := list(islice(lines, 100)):
+        for chunk in chunks(lines, 100):
             keys = [ChargeKey(line.contract, self.month) for line in chunk]
             charges = self.deps.ledger.get_many(keys)
             yield from ((line, charges.get(key)) for line, key in zip(chunk, keys, strict=True))

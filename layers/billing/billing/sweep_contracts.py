@@ -12,16 +12,16 @@ It changes nothing itself: orders and hints look again before they act.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from billing.agree import both_digest, customer_digest, place_after, row_digest
+from billing.agree import FINAL, both_digest, customer_digest, place_after, row_digest
 from billing.bill_batch import ADDITIONS, CREATION
 from billing.clock import Clock
 from billing.domain.agree import Decision, Step, decide, stops
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
 from billing.domain.contract import BadRow, Contract, ContractStatus
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.domain.plan import OmieContract, shared_links
+from billing.domain.plan import OmieContract, chunks, shared_links
 from billing.hints import Hint
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
@@ -38,12 +38,10 @@ from billing.store.runs import run_name
 from billing.store.secrets import SecretError
 
 CHUNK: Final = 100
-FINAL: Final = frozenset({State.BILLED, State.PARKED})
 SHOWN: Final = 50
 """Lines of each kind in the short text."""
 
 Row = Contract | BadRow
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class _Sweep:
         run = self.deps.runs.get(run_name(self.month, f"{MONTHLY}#{self.company}"))
         run_open = run is not None and run.status == "open"
         rivals = shared_links(self.rows)
-        for chunk in _chunks(self._concerned(index), CHUNK):
+        for chunk in chunks(self._concerned(index), CHUNK):
             self._look_at(chunk, index, rivals, run_open=run_open)
         everybody = {row.code for row in self.rows}
         for code, omie in index.by_code.items():
@@ -343,14 +341,3 @@ def _text(by_company: Mapping[str, Found], settings: Settings) -> str:
                 lines += [f"  {entry['contract']}: {entry['why']}" for entry in entries[:SHOWN]]
                 lines += [f"  ... e mais {len(entries) - SHOWN}"] if len(entries) > SHOWN else []
     return "\n".join(lines) + "\n"
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

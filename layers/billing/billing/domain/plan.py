@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import islice
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from billing.domain.addition import NAMES as ADDITION_NAMES
 from billing.domain.addition import Addition, How
@@ -43,6 +43,7 @@ from billing.domain.month import BillingMonth
 OPEN_ENDED_YEARS = 5
 """Omie wants an end of vigência: a contract without one in Jestor runs to 31 December this many years on."""
 
+T = TypeVar("T")
 Work = Literal["none", "alter", "create"]
 
 
@@ -832,9 +833,14 @@ def plan_hash(lines: Iterable[str]) -> str:
 
 def batches(lines: Iterable[PlanLine], size: int = 25) -> Iterator[list[PlanLine]]:
     """The bill lines, in order, in lists of `size` (the last may be shorter)."""
-    bills = (line for line in lines if line.action is Action.BILL)
-    while batch := list(islice(bills, size)):
-        yield batch
+    return chunks((line for line in lines if line.action is Action.BILL), size)
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """In order, in lists of `size` (the last may be shorter)."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
 
 
 @dataclass(frozen=True, slots=True)
