@@ -30,6 +30,8 @@ from billing.domain.late_fee import Title as Owed
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
 from billing.domain.receivable import Title, titles
+from billing.omie.client import omie_date
+from billing.omie.mapping import parse_date
 
 if TYPE_CHECKING:
     from billing.omie.client import OmieClient
@@ -397,7 +399,7 @@ def _late(omie: OmieClient, settings: LateFeeSettings, today: date) -> Iterator[
         return
     since = today - timedelta(days=settings.paid_lookback_days)
     in_parts: dict[int, date] = {}
-    paid = omie.iter_movimentos(first, last, cNatureza="R", dDtPagtoDe=_br(since), dDtPagtoAte=_br(today))
+    paid = omie.iter_movimentos(first, last, cNatureza="R", dDtPagtoDe=omie_date(since), dDtPagtoAte=omie_date(today))
     for row in filter(_paid_late, paid):
         for title in _titles([row]):
             if title.nCodTitulo in seen:
@@ -414,17 +416,12 @@ def _late(omie: OmieClient, settings: LateFeeSettings, today: date) -> Iterator[
 
 def _titles(movements: Iterable[Mapping[str, Any]]) -> Iterator[Title]:
     """Of the rows that can be read: one without a value or a due date charges nobody and stops nobody's bill."""
-    return titles(row for row in movements if _readable(row))
-
-
-def _readable(row: Mapping[str, Any]) -> bool:
-    details = row.get("detalhes") or {}
-    return _day(details.get("dDtVenc")) is not None and Decimal(str(details.get("nValorTitulo") or 0)) > 0
+    return titles(movements, unreadable=lambda _: None)
 
 
 def _paid_late(row: Mapping[str, Any]) -> bool:
     details = row.get("detalhes") or {}
-    paid, due = (_day(details.get(name)) for name in ("dDtPagamento", "dDtVenc"))
+    paid, due = (parse_date(str(details.get(name) or "").strip()) for name in ("dDtPagamento", "dDtVenc"))
     return paid is not None and due is not None and paid > due
 
 
@@ -434,16 +431,6 @@ def _principal_of(row: Mapping[str, Any]) -> int:
         round(Decimal(str(details.get(name) or 0)) * 100) for name in ("nValorMovCC", "nMulta", "nJuros", "nDesconto")
     )
     return paid - fine - interest + discount
-
-
-def _day(text: object) -> date | None:
-    day, _, rest = str(text or "").strip().partition("/")
-    month, _, year = rest.partition("/")
-    return date(int(year), int(month), int(day)) if year.isdecimal() and month.isdecimal() and day.isdecimal() else None
-
-
-def _br(day: date) -> str:
-    return f"{day:%d/%m/%Y}"
 
 
 # ---- for Jestor's receivables table
