@@ -140,11 +140,7 @@ def chaos(
 def main() -> None:
     app = typer.Typer(add_completion=False)
     app.command()(chaos)
-    try:
-        app()
-    except local.LocalError as error:
-        typer.echo(str(error), err=True)
-        raise SystemExit(1) from None
+    local.run(app)
 
 
 if __name__ == "__main__":

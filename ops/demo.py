@@ -195,11 +195,7 @@ def demo(
 def main() -> None:
     app = typer.Typer(add_completion=False)
     app.command()(demo)
-    try:
-        app()
-    except local.LocalError as error:
-        typer.echo(str(error), err=True)
-        raise SystemExit(1) from None
+    local.run(app)
 
 
 if __name__ == "__main__":

@@ -390,13 +390,14 @@ def down_command() -> None:
     typer.echo("Ended." if down() else "Nothing was up.")
 
 
-def main() -> None:
+def run(commands: typer.Typer) -> None:
+    """A command line of the local stack: what stands in its way is one line, not a traceback."""
     try:
-        app()
+        commands()
     except LocalError as error:
         typer.echo(str(error), err=True)
         raise SystemExit(1) from None
 
 
 if __name__ == "__main__":
-    main()
+    run(app)

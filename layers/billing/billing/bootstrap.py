@@ -573,7 +573,6 @@ def settle_company() -> SettleDeps:
 def sync_receivables() -> ReceivablesDeps:
     from billing.holidays_br import is_bank_holiday
     from billing.late_charges import quote_of
-    from billing.store.queues import Queues
     from billing.sync_receivables import ReceivablesDeps
 
     env = ReceivablesEnv.read()
@@ -583,7 +582,7 @@ def sync_receivables() -> ReceivablesDeps:
         jestor=_jestor(env),
         omie=_omie(env, settings, _counting(_lanes(env), clock)),
         ledger=_ledger(env),
-        queues=Queues(_client("sqs"), ""),
+        queues=_plain_queues(),
         queue_url=env.receivables_queue_url,
         clock=clock,
         is_holiday=is_bank_holiday,
@@ -698,7 +697,6 @@ def deliver_invoice() -> InvoiceDeps:
 
 
 def sweep_invoices() -> InvoiceSweepDeps:
-    from billing.store.queues import Queues
     from billing.sweep_invoices import InvoiceSweepDeps
 
     env = InvoiceSweepEnv.read()
@@ -709,7 +707,7 @@ def sweep_invoices() -> InvoiceSweepDeps:
         ledger=_ledger(env),
         documents=_documents(env),
         objects=_objects(env),
-        queues=Queues(_client("sqs")),
+        queues=_plain_queues(),
         omie=_omie(env, settings, _counting(lanes, clock)),
         jestor=_jestor(env),
         clock=clock,

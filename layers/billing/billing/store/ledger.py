@@ -101,7 +101,6 @@ class Write:
     """One event as plain data: what the item becomes and when it may. Both ledgers obey it.
 
     Attributes:
-        event: what happened.
         sets: attributes that become these values.
         first: attributes that take these values only if the charge has none yet.
         line: the history's new last line.
@@ -109,7 +108,6 @@ class Write:
         attempt: if given, the charge's attempt must be this one.
     """
 
-    event: Event
     sets: Item
     first: Item
     line: Item
@@ -140,7 +138,6 @@ def claim_write(
     additions: Sequence[Mapping[str, Any]] = (),
 ) -> Write:
     return Write(
-        Event.CLAIM,
         sets={
             "company": company,
             "company_month": company_month(company, key.month),
@@ -210,7 +207,6 @@ def event_write(
     }
     line = {"at": stamp(now), "who": who, "event": event, "to": target(event), "why": why}
     return Write(
-        event,
         sets=sets,
         first={name: first[name] for name in first if None in may_start and name not in sets},
         line=line if attempt is None else {**line, "attempt": attempt},
