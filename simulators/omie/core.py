@@ -163,7 +163,7 @@ class OmieCore:
     def _admitted(self, app: App, method: _Method, param: object, line: Line, now: float) -> Answer:
         """Limits, then the fault or the method; everything from here on is in the book."""
         name, write, limits = method.name, method.handler.write, self.limits
-        text = json.dumps(param, sort_keys=True)
+        text = json.dumps(param, sort_keys=True, separators=(",", ":"))
         try:
             limits.admit(line, app.company, app.app_key, name, now, write=write)
         except TooManyError:

@@ -8,25 +8,20 @@ abandoned call within `longest_abandoned_call_seconds`, and Lambda ends a functi
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from random import Random
 from typing import Any, cast
-from unittest.mock import patch
 
 from botocore.exceptions import ClientError
 
-from billing import plan_company, report
 from billing.domain.charge import Event, State, TransitionRefused
-from billing.domain.contract import BadRow, Contract
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.jestor.field_map import Options, Row, to_contract
 from billing.omie.replies import OmieError
 from billing.redrive import redrive
-from billing.settings import Settings, TableMap
+from billing.settings import Settings
 from simulators.lab import START, Killed, Lab, Message, demo_settings
 from simulators.omie import billing as omie_billing
 from simulators.omie import contracts as omie_contracts
@@ -35,6 +30,7 @@ from simulators.omie.dates import day_of
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
 from simulators.world import COMPANIES, CONTRACTS_TABLE, FIELDS, World, make_world
+from tests.simulation.lean import lean
 
 LONGEST_ABANDONED = 60.0
 """config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
@@ -193,33 +189,6 @@ class Witness:
     """The months of which a run came to its end after the adversary had stopped."""
 
 
-@contextmanager
-def small() -> Iterator[None]:
-    """Batches of three, so that a company has several messages. What is pure and said again and again is done once or
-    not at all, a third of the time: the report's pages, and reading a Jestor row that was read before."""
-    pages: Any = {"render_html": _no_page, "render_json": _no_page, "csv_tee": lambda _run, lines, _file: lines}
-    with patch.multiple(report, **pages), patch.multiple(plan_company, BATCH_SIZE=3, to_contract=_to_contract):
-        yield
-
-
-def _no_page(_: object) -> str:
-    return ""
-
-
-_READ: dict[tuple[str, tuple[str, ...]], Contract | BadRow] = {}
-
-
-def _to_contract(row: Row, table_map: TableMap, companies: Mapping[str, str], options: Options) -> Contract | BadRow:
-    """The same row of the same companies' table is the same contract."""
-    key = (repr(row), tuple(companies))
-    found = _READ.get(key)
-    if found is None:
-        if len(_READ) > 5000:
-            _READ.clear()
-        found = _READ[key] = to_contract(row, table_map, companies, options)
-    return found
-
-
 class Adversary:
     """A lab and what happens to it.
 
@@ -277,7 +246,7 @@ class Adversary:
     # --- the schedule ----------------------------------------------------------------------------------------------
 
     def run(self) -> "Adversary":
-        with small():
+        with lean():
             self._run()
         return self
 
