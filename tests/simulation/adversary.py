@@ -215,6 +215,7 @@ class Adversary:
         self.steps = 0
         self.calm = script is not None
         self.depth = 0
+        self.in_flight = 0
         self.forced = False
         self.witness = Witness()
         self.trace: list[str] = []
@@ -413,6 +414,7 @@ class Adversary:
         Lambda lets the first one live.
         """
         self.depth += 1
+        self.in_flight += in_flight
         try:
             if in_flight:
                 self._overlap()
@@ -420,12 +422,13 @@ class Adversary:
                 self.something(inside=True)
         finally:
             self.depth -= 1
+            self.in_flight -= in_flight
 
     # --- at any time -----------------------------------------------------------------------------------------------
 
     def something(self, *, inside: bool = False) -> None:
         kind = self.random.choice(self.at_any_time)
-        if inside and kind in {"edit", "long_time"}:
+        if (inside and kind in {"edit", "long_time"}) or (self.in_flight and kind in {"redeliver", "drop"}):
             return
         self.trace.append(f"{self.steps:5} {self._hour()} {'  ' * self.depth}* {kind}")
         self.witness.done[kind] += 1

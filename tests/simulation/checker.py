@@ -202,7 +202,8 @@ class _Check:
                 for when, run, company, plan in self.witness.plans
                 if (run, company) == (charge.run, charge.company) and when <= at
             ]
-            replaced_at = next((when for (_, plan), (when, _) in pairwise(known) if plan == charge.plan_hash), at)
+            ends = [when for (_, plan), (when, new) in pairwise(known) if plan == charge.plan_hash != new]
+            replaced_at = ends[-1] if ends else at
             if charge.plan_hash != known[-1][1] and at - replaced_at > FUNCTION_TIMEOUT_SECONDS:
                 self.broken.append(
                     f"{charge.key.contract}: claimed for a plan replaced {at - replaced_at:.0f} s before"
