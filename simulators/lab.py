@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -782,9 +783,10 @@ class Lab:
             self.clock.advance(min(later) - now + 0.001)
         return bool(later)
 
-    def drain(self) -> None:
-        """Let everything happen, first things first, until nothing can any more."""
-        while (ready := self.actions()) or self.wait():
+    def drain(self, within: float = inf) -> None:
+        """Let everything happen, first things first, until nothing can any more or so many seconds are over."""
+        until = self.now() + within
+        while ((ready := self.actions()) or self.wait()) and self.now() <= until:
             if ready:
                 ready[0]()
 

@@ -35,6 +35,7 @@ from tests.simulation.lean import lean
 LONGEST_ABANDONED = 60.0
 """config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
 MOVES = 220
+A_DAY = 86_400.0
 CALM_RUNS = 6
 
 STORES = frozenset({"ledger", "lanes", "runs", "objects", "queues", "tasks", "contracts"})
@@ -273,18 +274,22 @@ class Adversary:
         """For more than this adversary does."""
 
     def _calm_down(self) -> None:
-        """Nothing breaks any more: what is under way ends, and a person starts the month again until it balances."""
+        """Nothing breaks any more: what is under way ends, and a person starts the month again until it balances.
+
+        Not later than the next day: an order of the living contract may ask every hour of a month whether the run
+        has let go.
+        """
         lab = self.lab
         if self.script is None:
             self.calm = True
         lab.omie.faults.replace(())
         lab.jestor.set_faults(())
-        lab.drain()
+        lab.drain(A_DAY)
         for _ in range(CALM_RUNS):
             month = str(BillingMonth.of(lab.clock.now()))
             execution = lab.start(trigger="operator")
             self.witness.calm_runs += 1
-            lab.drain()
+            lab.drain(A_DAY)
             if execution.answer is not None and not any(
                 company["stopped"] for company in execution.answer["companies"]
             ):

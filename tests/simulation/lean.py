@@ -16,11 +16,12 @@ from typing import Any, Self
 import msgspec
 import tenacity
 
-from billing import plan_company, report
+from billing import plan_company, report, sweep_contracts
 from billing.domain.charge import Charge
 from billing.domain.contract import BadRow, Contract
 from billing.domain.plan import PlanLine
 from billing.jestor import client as jestor_client
+from billing.jestor import rows
 from billing.jestor.field_map import Options, Row, check_fields, option_labels, to_contract
 from billing.settings import TableMap
 from billing.store.ledger import to_charge
@@ -182,9 +183,9 @@ _INSTEAD: list[tuple[Any, str, Any]] = [
     (report, "render_json", lambda _: ""),
     (report, "csv_tee", lambda _run, lines, _file: lines),
     (plan_company, "BATCH_SIZE", BATCH_SIZE),
-    (plan_company, "to_contract", _row),
-    (plan_company, "option_labels", _options),
-    (plan_company, "check_fields", _problems),
+    *((home, "to_contract", _row) for home in (plan_company, sweep_contracts, rows)),
+    *((home, "option_labels", _options) for home in (plan_company, sweep_contracts, rows)),
+    *((home, "check_fields", _problems) for home in (plan_company, sweep_contracts)),
     (plan_company, "tempfile", SimpleNamespace(TemporaryFile=_Spool)),
     (plan_company, "pickle", _Spool),
     (PlanLine, "from_json", staticmethod(_line)),
