@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import httpx
 
-from billing.bill_batch import BillDeps, bill_batch, one_by_one
+from billing.bill_batch import BillDeps, Look, bill_batch, one_by_one
 from billing.bootstrap import JESTOR_TIMEOUT, OMIE_READS_PER_MINUTE, OMIE_TIMEOUT
 from billing.close_run import CloseDeps, close_run
 from billing.deliver_invoice import InvoiceDeps
@@ -538,7 +538,7 @@ class Lab:
         self.fifo = Fifo(grouped=grouped)
         self.executions: list[Execution] = []
         self.step = step
-        self.warm: dict[str, frozenset[int]] = {}
+        self.warm: dict[str, Look] = {}
         """What the process that bills remembers from one invocation to the next, until it is killed."""
         self.warm_titles: dict[int, tuple[float, str]] = {}
         self.deadlines: list[float] = []
@@ -595,8 +595,7 @@ class Lab:
         return client
 
     def _ask(self, company: str, question: str) -> float | BlockedUntil:
-        window = self.settings.companies[company].same_question_seconds
-        return self.lanes.ask(company, question, self.now(), window) if window else 0.0
+        return self.lanes.ask(company, question, self.now(), self.settings.companies[company].same_question_seconds)
 
     def jestor_client(self) -> JestorClient:
         line = cast("httpx.Client", JestorLine(self.jestor, self.clock, self.step))
@@ -635,13 +634,14 @@ class Lab:
             ledger=self.port("ledger", self.ledger),
             lanes=lanes,
             runs=self.port("runs", self.runs),
+            objects=self.port("objects", self.objects),
             queues=self.port("queues", self.queues),
             tasks=self.tasks,
             omie=self.omie_clients(self._counting(lanes), repeats=False),
             clock=self.clock,
             read_ahead=one_by_one,
             new_attempt=self.new_attempt,
-            seen_billed=self.warm,
+            looks=self.warm,
             seen_titles=self.warm_titles,
         )
 

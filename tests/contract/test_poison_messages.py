@@ -17,7 +17,7 @@ from billing.bill_batch import MAX_RECEIVES, BillDeps, NoBatch, one_by_one
 from billing.settings import Settings, SettingsError, load_settings
 from simulators.clock import VirtualClock
 from simulators.lab import START
-from simulators.memory_store import MemoryLanes, MemoryLedger, MemoryQueues, MemoryRuns, MemoryTasks
+from simulators.memory_store import MemoryLanes, MemoryLedger, MemoryObjects, MemoryQueues, MemoryRuns, MemoryTasks
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENT = json.loads((ROOT / "events" / "bill_batch.json").read_text())
@@ -90,8 +90,8 @@ def delivery(moto_aws, monkeypatch, settings):
             if waiting:
                 raise waiting.pop(0)
             return BillDeps(
-                known, MemoryLedger(), MemoryLanes(), runs, MemoryQueues(), made.tasks, nobody, VirtualClock(START),
-                one_by_one,
+                known, MemoryLedger(), MemoryLanes(), runs, MemoryObjects(), MemoryQueues(), made.tasks, nobody,
+                VirtualClock(START), one_by_one,
             )  # fmt: skip
 
         made = Delivery(moto_aws, build, monkeypatch)

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from billing.bill_batch import STAGE_SHOWN_FOR
+from billing.bill_batch import LOOK_HOLDS_FOR
 from billing.domain.charge import MONTHLY, Charge, Event, State
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
@@ -217,7 +217,7 @@ class _Check:
             self.broken.append(f"blocked by our own errors: {book.blocks}")
 
 
-NOBODY_CAN_TELL = 2 * STAGE_SHOWN_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED
+NOBODY_CAN_TELL = LOOK_HOLDS_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED
 """Seconds from a person's click to our own billing of the same contract, at most, when no reading we may afford shows
 the click in time: Omie accepts both (one of its undocumented choices), and the run must end saying so."""
 

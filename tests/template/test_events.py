@@ -193,7 +193,8 @@ def test_bill_batch_leaves_a_replaced_plan_alone_and_answers_the_run(
     token = json.loads(event["Records"][0]["body"])["token"]
     tasks.waiting.add(token)
     deps = BillDeps(
-        settings, MemoryLedger(), MemoryLanes(), MemoryRuns(), MemoryQueues(), tasks, _no_omie, clock, one_by_one
+        settings, MemoryLedger(), MemoryLanes(), MemoryRuns(), MemoryObjects(), MemoryQueues(), tasks, _no_omie, clock,
+        one_by_one,
     )  # fmt: skip
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: 120_000)
     assert load("bill_batch", deps).handler(event, context) == {"batchItemFailures": []}

@@ -39,6 +39,7 @@ ANY_RESOURCE = {
 OPEN_ENDED = {
     "${DataBucket.Arn}/runs/*": "plans and batches are named by month, generation and company",
     "${DataBucket.Arn}/reports/*": "reports are named by month and execution",
+    "${DataBucket.Arn}/looks/*": "one a company",
     "secret:${SecretsPrefix}/*": "Jestor's secret and every company's; Secrets Manager adds six characters",
     "secret:${SecretsPrefix}/omie/*": "one secret a company; Secrets Manager adds six characters",
     "secret:${SecretsPrefix}/jestor-*": "one secret; Secrets Manager adds six characters",

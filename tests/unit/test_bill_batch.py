@@ -8,7 +8,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from billing.bill_batch import ADDITIONS, CREATION, NoBatch, bill_batch, read_ahead, take
+from billing.bill_batch import ADDITIONS, CREATION, STAGE_30, NoBatch, bill_batch, read_ahead, take
 from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
@@ -244,6 +244,45 @@ def test_what_a_person_billed_since_the_plan_is_left_to_settle():
     assert (answer["billed"], answer["left"]) == (len(desk.codes) - 1, 1)
     assert desk.charge(code) is None
     assert len(desk.billings(code)) == 1
+
+
+def test_nobody_is_billed_while_the_last_look_is_too_old_and_the_next_may_not_be_taken_yet():
+    """Who was to look reserved the minute, and died."""
+    desk = Desk()
+    code = desk.codes[1]
+    desk.lab.clock.advance(720)
+    desk.lab.omie.bill_by_person("acme", desk.line(code)["nCodCtr"], now=desk.lab.now())
+    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+
+    answer = desk.bill()
+
+    assert (answer["billed"], answer["wait_seconds"]) == (0, 61)
+    desk.lab.clock.advance(answer["wait_seconds"])
+    assert desk.bill()["billed"] == len(desk.codes) - 1
+    assert len(desk.billings(code)) == 1
+
+
+def test_what_one_process_saw_the_next_one_knows_without_asking_again():
+    desk = Desk()
+    first, second = desk.codes[:2]
+    desk.lab.clock.advance(720)
+    desk.lab.omie.bill_by_person("acme", desk.line(second)["nCodCtr"], now=desk.lab.now())
+    assert desk.bill(desk.batch | {"lines": [desk.line(first)]})["billed"] == 1
+    asked = desk.calls("ObterContratos")
+
+    answer = desk.bill(looks={})
+
+    assert desk.calls("ObterContratos") == asked
+    assert (answer["billed"], answer["left"]) == (len(desk.codes) - 2, 1)
+    assert len(desk.billings(second)) == 1
+
+
+def test_the_plans_look_does_for_two_minutes_while_somebody_else_holds_the_question():
+    desk = Desk()
+    desk.lab.clock.advance(100)
+    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+
+    assert desk.bill()["billed"] == len(desk.codes)
 
 
 def test_an_older_plans_message_bills_nothing():

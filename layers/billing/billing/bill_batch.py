@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from billing.clock import Clock
 from billing.domain.addition import Addition
@@ -66,7 +66,8 @@ from billing.omie.replies import (
 from billing.parking import REJECTED, class_of_rejection, park_message
 from billing.settings import CompanySettings, Settings
 from billing.store.ledger import Claim, Claimed, Held
-from billing.store.ports import Charges, Lanes, Messages, Runs, Tasks
+from billing.store.objects import ObjectMissing, look_key
+from billing.store.ports import Charges, Lanes, Messages, Objects, Runs, Tasks
 
 SEND_WINDOW = timedelta(seconds=5)
 """A claim older than this is given up unsent: someone may already have doubted it."""
@@ -82,10 +83,19 @@ ADDITIONS = "acrescimos"
 CONTRACT_ACTIVE = "10"
 STAGE_SHOWN_FOR = 61.0
 """Seconds for which the plan's or Settle's look at stage 30 is fresh enough; ours at a title too."""
+LOOK_HOLDS_FOR = 2 * STAGE_SHOWN_FOR
+"""Seconds after which nobody bills by a look any more, even if Omie may not be asked again yet."""
 STAGE_30 = 'ObterContratos {"cEtapa": "30"}'
 """The question, as the readers' gate words it."""
 
 ReadAhead = Callable[[Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]]
+
+
+class Look(NamedTuple):
+    """What Omie showed in stage 30: when it was asked (epoch seconds), and every nCodCtr billed by then."""
+
+    asked_at: float
+    billed: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -94,14 +104,15 @@ class BillDeps:
     ledger: Charges
     lanes: Lanes
     runs: Runs
+    objects: Objects
     queues: Messages
     tasks: Tasks
     omie: Callable[[str], OmieClient]
     clock: Clock
     read_ahead: ReadAhead
     new_attempt: Callable[[], str] = lambda: uuid.uuid4().hex
-    seen_billed: dict[str, frozenset[int]] = field(default_factory=dict)
-    """This process's last look at stage 30: company -> nCodCtr. Outlives the invocation."""
+    looks: dict[str, Look] = field(default_factory=dict)
+    """This process's last look at each company's stage 30. Outlives the invocation."""
     seen_titles: dict[int, tuple[float, str]] = field(default_factory=dict)
     """Likewise its last looks at titles: nCodTitulo -> when (epoch seconds), and how the title stood."""
 
@@ -355,28 +366,50 @@ class _Lane:
     def _billed_meanwhile(self) -> frozenset[int]:
         """What a person billed in Omie's screen since the plan was read: Omie may well bill it a second time.
 
-        Omie answers this question once a minute, whoever asks: when it was asked a moment ago, this process's last
-        look must do. Best effort: what it misses, Settle finds.
+        Omie answers this question once a minute, whoever asks. In between the last look must do, this process's or
+        another's; when that is too old (who was to look died, or got no answer) nobody bills before the next.
         """
         now = self.deps.clock.now().timestamp()
         if now - self.batch.as_of < STAGE_SHOWN_FOR:
             return frozenset()
         window = self.company.same_question_seconds
-        if self.deps.lanes.get(self.batch.company).asked.get(STAGE_30, 0.0) + window <= now:
-            self.deps.lanes.ask(self.batch.company, STAGE_30, now, window)
+        next_at = self.deps.lanes.get(self.batch.company).asked.get(STAGE_30, 0.0) + window
+        if next_at <= now:
+            return self._look(now, window).billed
+        look = self._last_look(now - LOOK_HOLDS_FOR)
+        if look is None:
+            raise LaneStopped(next_at)
+        return look.billed
+
+    def _look(self, now: float, window: float) -> Look:
+        self.deps.lanes.ask(self.batch.company, STAGE_30, now, window)
+        try:
+            look = Look(now, frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(30)))
+        except Blocked as error:
+            self._stop(error)
+        except KeyRefused as error:
+            self._key_refused(error)
+        except OmieError:
+            raise LaneStopped(now + STAGE_SHOWN_FOR) from None
+        self.deps.looks[self.batch.company] = look
+        self.deps.objects.put_json(look_key(self.batch.company), {"asked_at": now, "billed": sorted(look.billed)})
+        answered = self.deps.clock.now().timestamp()
+        if answered >= now + window:  # it was asked again meanwhile: whoever asks next counts from then
+            self.deps.lanes.ask(self.batch.company, STAGE_30, answered, window)
+        return look
+
+    def _last_look(self, since: float) -> Look | None:
+        """The plan's or Settle's, which saw nobody in this batch billed; this process's; or another's."""
+        if self.batch.as_of >= since:
+            return Look(self.batch.as_of, frozenset())
+        look = self.deps.looks.get(self.batch.company)
+        if look is None or look.asked_at < since:
             try:
-                billed = frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(30))
-            except Blocked as error:
-                self._stop(error)
-            except KeyRefused as error:
-                self._key_refused(error)
-            except OmieError:
-                raise LaneStopped(now + STAGE_SHOWN_FOR) from None
-            self.deps.seen_billed[self.batch.company] = billed
-            answered = self.deps.clock.now().timestamp()
-            if answered >= now + window:  # it was asked again meanwhile: whoever asks next counts from then
-                self.deps.lanes.ask(self.batch.company, STAGE_30, answered, window)
-        return self.deps.seen_billed.get(self.batch.company, frozenset())
+                kept = self.deps.objects.get_json(look_key(self.batch.company))
+            except ObjectMissing:
+                return None
+            look = self.deps.looks[self.batch.company] = Look(kept["asked_at"], frozenset(kept["billed"]))
+        return look if look.asked_at >= since else None
 
     def _heed_errors(self) -> None:
         """Omie's errors since the last look may have used up the lane's budget; slots reserved before do not count."""

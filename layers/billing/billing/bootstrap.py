@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import boto3
     import httpx
 
-    from billing.bill_batch import BillDeps
+    from billing.bill_batch import BillDeps, Look
     from billing.close_run import CloseDeps
     from billing.deliver_invoice import InvoiceDeps
     from billing.domain.reajuste import IndexTable
@@ -250,7 +250,7 @@ def _omie(
             gate=_gate(
                 company,
                 env.lanes_table,
-                settings.companies[company].same_question_seconds if repeats else 0,
+                settings.companies[company].same_question_seconds if repeats else None,
                 per_minute,
             ),
             on_error=on_error(company) if on_error else None,
@@ -284,13 +284,14 @@ def _http(timeout: float) -> httpx.Client:
 
 
 @lru_cache
-def _gate(company: str, lanes_table: str, same_question: float, per_minute: int) -> ReadGate:
+def _gate(company: str, lanes_table: str, same_question: float | None, per_minute: int) -> ReadGate:
+    """`same_question`: None for who asks nothing that somebody else might ask, and heeds the lane by itself."""
     from billing.omie.client import shared_turns
     from billing.omie.governor import ReadGate
     from billing.store.lanes import LaneStore
 
     clock = SystemClock()
-    if not same_question:
+    if same_question is None:
         return ReadGate(clock, per_minute)
     lanes = LaneStore(_client("dynamodb"), lanes_table)
     return ReadGate(
@@ -443,7 +444,7 @@ def _seen_titles() -> dict[int, tuple[float, str]]:
 
 
 @lru_cache(maxsize=1)
-def _seen_billed() -> dict[str, frozenset[int]]:
+def _looks() -> dict[str, Look]:
     """One for the life of the process."""
     return {}
 
@@ -459,12 +460,13 @@ def bill_batch() -> BillDeps:
         ledger=_ledger(env),
         lanes=lanes,
         runs=_runs(env),
+        objects=_objects(env),
         queues=_queues(env),
         tasks=task_callbacks(),
         omie=_omie(env, settings, _counting(lanes, clock), repeats=False),
         clock=clock,
         read_ahead=read_ahead(),
-        seen_billed=_seen_billed(),
+        looks=_looks(),
         seen_titles=_seen_titles(),
     )
 

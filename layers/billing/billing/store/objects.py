@@ -4,6 +4,7 @@
 runs/<month>/<generation>/<company>/plan.jsonl               one line per contract
 runs/<month>/<generation>/<company>/batches-<round>.jsonl    25 contracts a line, read by the distributed Map
 reports/<month>/<name>                                       report.html, report.csv, report.json
+looks/<company>.json                                         what Omie last showed as billed: {"asked_at", "billed"}
 ```
 """
 
@@ -32,6 +33,10 @@ def plan_key(month: object, generation: int | str, company: str) -> str:
 
 def batches_key(month: object, generation: int | str, company: str, round_: int) -> str:
     return f"runs/{month}/{generation}/{company}/batches-{round_}.jsonl"
+
+
+def look_key(company: str) -> str:
+    return f"looks/{company}.json"
 
 
 def report_key(month: object, name: str) -> str:
