@@ -97,7 +97,9 @@ def _options(fields: list[Any]) -> Options:
     return fields.options if isinstance(fields, _Table) else option_labels(fields)
 
 
-def _problems(fields: Any, table_map: TableMap, companies: Iterable[str], services: Iterable[str]) -> list[str]:
+def _problems(
+    fields: Any, table_map: TableMap, companies: Iterable[str] = (), services: Iterable[str] = ()
+) -> list[str]:
     key = (id(table_map), *companies, None, *services)
     asked = fields.problems if isinstance(fields, _Table) else _Memory()
     found: list[str] | None = asked.get(key)
