@@ -296,7 +296,9 @@ class Adversary:
                 self.witness.calm_months.add(month)
                 if execution.answer["balanced"]:
                     return
-            lab.clock.advance(2000 if self.witness.blocks else 60)  # the report says how long Omie's block lasts
+            stopped = max(lab.lanes.get(company).blocked_until for company in lab.settings.companies)
+            stopped = max(stopped - lab.now(), 2000 if self.witness.blocks else 60)
+            lab.clock.advance(stopped)  # the report says for how long
 
     def _new_month(self) -> bool:
         month = BillingMonth.of(self.lab.clock.now())

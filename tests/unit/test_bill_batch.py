@@ -643,6 +643,44 @@ def test_an_unknown_contract_is_created_once_and_billed():
     assert (billing.cCodIntCtr, billing.amount) == (code, desk.line(code)["amount"])
 
 
+def test_for_a_contract_on_hold_nothing_is_created_and_no_customer_written():
+    desk, code = changing("create")
+    desk.line(code)["customer"].pop("nCodCli", None)
+    desk.lab.ledger.put_hold(code, "Cancelado no Jestor.", desk.lab.clock.now())
+
+    desk.bill()
+
+    assert desk.calls("UpsertClienteCpfCnpj") == desk.calls("IncluirContrato") == 0
+    assert desk.charge(code).state is State.HELD
+
+
+def test_a_customer_is_written_once_though_the_billing_is_tried_again():
+    desk, code = changing("create")
+    desk.line(code)["customer"].pop("nCodCli", None)
+    desk.faults(Fault("too_many_requests", methods=SEND, times=1))
+    desk.bill()
+    assert (desk.charge(code, CREATION).state, desk.charge(code).state) == (State.BILLED, State.READY)
+    desk.lab.clock.advance(120)
+
+    desk.bill()
+
+    assert desk.charge(code).state is State.BILLED
+    assert desk.calls("UpsertClienteCpfCnpj") == 1
+
+
+def test_a_customer_that_omie_does_not_take_leaves_the_creation_to_the_next_round():
+    desk, code = changing("create")
+    desk.line(code)["customer"].pop("nCodCli", None)
+    desk.faults(Fault("server_error", methods=frozenset({"UpsertClienteCpfCnpj"}), times=1))
+    desk.bill()
+    assert (desk.charge(code, CREATION).state, desk.charge(code)) == (State.READY, None)
+    desk.lab.clock.advance(120)
+
+    desk.bill()
+
+    assert desk.charge(code).state is State.BILLED
+
+
 def created(desk, code):
     return [c for c in desk.lab.omie.apps[desk.company].contracts.values() if c.cCodIntCtr == code]
 

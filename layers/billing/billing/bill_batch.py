@@ -473,10 +473,9 @@ class _Lane:
         created = cadastro is None
         if cadastro is None:
             assert desired is not None  # noqa: S101 - planning gives it to every contract to create
-            nCodCtr, nCodCli = self._create(line, desired, additions)
-            if nCodCtr is None:
+            cadastro = self._create(line, desired, additions)
+            if cadastro is None:
                 return None
-            cadastro = self._read_again(nCodCli, nCodCtr)
         if mapping.additions_differ(cadastro, additions):
             altered = self._put_additions(line, desired, cadastro, additions)
             if altered is None:
@@ -554,27 +553,25 @@ class _Lane:
         """By the customer's list: Omie refuses to show one contract twice within a minute."""
         return self.omie.contrato_do_cliente(nCodCli, nCodCtr)
 
-    def _create(self, line: PlanLine, desired: Desired, additions: tuple[Addition, ...]) -> tuple[int | None, int]:
-        """(nCodCtr, nCodCli). The ledger guards the creation like a charge: a lost reply must not make two."""
-        assert line.customer is not None  # noqa: S101 - likewise
-        customer = dict(line.customer)
-        nCodCli = customer.pop("nCodCli", None)
-        if nCodCli is None:
-            nCodCli = self.omie.upsert_cliente_cpf_cnpj(mapping.cliente_cadastro(Customer(**customer), line.contract))
+    def _create(self, line: PlanLine, desired: Desired, additions: tuple[Addition, ...]) -> dict[str, Any] | None:
+        """The Omie contract, created now or in an earlier round; None: nothing may be created, or it is in doubt.
+
+        The ledger guards the creation like a charge: a lost reply must not make two. The customer is written under
+        the same claim: not for a contract on hold, and not again in each round.
+        """
         key = ChargeKey(line.contract, self.batch.month, CREATION)
         claim = self._claim(key, None, line.amount)
+        if isinstance(claim, Held):
+            self._held(line, claim)
+            return None
         if not isinstance(claim, Claimed):
-            charge = None if isinstance(claim, Held) else claim.charge
-            if charge is None or charge.state is not State.BILLED:
-                return None, nCodCli
-            if charge.company != self.batch.company:
-                raise CreatedElsewhere(
-                    f"Este mês o contrato já foi criado no Omie de {charge.company} (código {charge.nCodCtr}), "
-                    "e depois mudou de empresa no Jestor. Crie-o no Omie da empresa nova e vincule: "
-                    f"billing-ops link --contract {line.contract} --omie CÓDIGO."
-                )
-            return charge.nCodCtr, nCodCli
+            return self._created_before(line, claim.charge)
         attempt = claim.charge.attempt
+        try:
+            nCodCli = self._customer(line)
+        except OmieError as refused:
+            self._record(key, Event.GIVE_UP, refused.text, attempt)
+            raise
         cadastro = mapping.contrato_cadastro(
             desired, code=line.contract, nCodCli=nCodCli, company=self.company, additions=additions, on=self._today()
         )
@@ -583,7 +580,7 @@ class _Lane:
         except AlreadyRegistered as already:
             if already.existing_id is None:
                 self._record(key, Event.IN_DOUBT, already.text, attempt)
-                return None, nCodCli
+                return None
             created = already.existing_id
         except InDoubt as doubt:
             self._record(key, Event.IN_DOUBT, doubt.text, attempt)
@@ -595,7 +592,26 @@ class _Lane:
             self._record(key, Event.REJECT, rejected.text, attempt, reason_code=REJECTED, reason=rejected.text)
             raise
         self._record(key, Event.DONE, "contrato criado no Omie", attempt, nCodCtr=created)
-        return created, nCodCli
+        return self._read_again(nCodCli, created)
+
+    def _created_before(self, line: PlanLine, creation: Charge) -> dict[str, Any] | None:
+        if creation.state is not State.BILLED or creation.nCodCtr is None:
+            return None
+        if creation.company != self.batch.company:
+            raise CreatedElsewhere(
+                f"Este mês o contrato já foi criado no Omie de {creation.company} (código {creation.nCodCtr}), "
+                "e depois mudou de empresa no Jestor. Crie-o no Omie da empresa nova e vincule: "
+                f"billing-ops link --contract {line.contract} --omie CÓDIGO."
+            )
+        return self.omie.consultar_contrato(creation.nCodCtr)
+
+    def _customer(self, line: PlanLine) -> int:
+        assert line.customer is not None  # noqa: S101 - planning gives it to every contract to create
+        customer = dict(line.customer)
+        nCodCli: int | None = customer.pop("nCodCli", None)
+        return nCodCli or self.omie.upsert_cliente_cpf_cnpj(
+            mapping.cliente_cadastro(Customer(**customer), line.contract)
+        )
 
     def _held(self, line: PlanLine, held: Held) -> None:
         key = ChargeKey(line.contract, self.batch.month)
