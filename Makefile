@@ -18,7 +18,7 @@ demo: setup ## bill a month of simulated contracts on the real template: make de
 test: check setup ## everything: check, the template's lint, the simulation, the deployed stack end to end
 	@AWS_DEFAULT_REGION=sa-east-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint
 	$(BIN)/python -m pytest -q -n 2 -m slow tests/unit tests/contract tests/template
-	SCHEDULES=$(or $(SCHEDULES),5000) $(BIN)/python -m pytest -m "not model" tests/model tests/simulation tests/e2e $(ARGS)
+	SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest -m "not model" tests/model tests/simulation tests/e2e $(ARGS)
 
 check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff check .

@@ -9,11 +9,11 @@ from tests.simulation import mutations
 from tests.simulation.schedules import run_schedule
 
 BITES = {
-    mutations.claim_before_call: (25, 28, 34),
+    mutations.claim_before_call: (9, 67, 80),
     mutations.hold_check: (20, 37, 90),
-    mutations.in_doubt_wait: (67, 1267, 1337),
-    mutations.adopt: (25, 29, 81),
-    mutations.plan_hash_check: (400, 475, 600),
+    mutations.in_doubt_wait: (798, 1337, 1520),
+    mutations.adopt: (25, 80, 164),
+    mutations.plan_hash_check: (314, 1189, 1396),
     mutations.own_month_rule: (11, 130, 159),
     mutations.fifo_group: (47, 91, 123),
 }
