@@ -34,6 +34,7 @@ from billing.store.ledger import (
     is_ours,
     stamp,
     to_charge,
+    written_at,
 )
 from billing.store.objects import ObjectMissing
 from billing.store.queues import Letter
@@ -131,6 +132,11 @@ class MemoryLedger:
         if charge is not None and is_ours(charge, write):
             return charge
         raise TransitionRefused(state, event, charge)
+
+    def note_told(self, charge: Charge) -> None:
+        item = self._charges[charge.key]
+        if item["state"] is State.PARKED and item["updated_at"] == written_at(charge):
+            self._charges[charge.key] = {**item, "told": True}
 
     def get(self, key: ChargeKey) -> Charge | None:
         item = self._charges.get(key)

@@ -61,6 +61,26 @@ def test_a_charge_never_seen_is_claimed_as_planned(stores):
     )
 
 
+def test_what_is_parked_is_untold_until_it_is_noted_and_again_when_it_is_parked_anew(stores):
+    ledger = stores.ledger
+    claim(ledger)
+    assert ledger.get(KEY).told
+    ledger.apply(KEY, Event.GIVE_UP, attempt="a1", **BEFORE)
+    first = ledger.apply(KEY, Event.PARK, **SETTLE)
+    assert not first.told
+    ledger.note_told(first)
+    assert ledger.get(KEY).told
+
+    ledger.apply(KEY, Event.REDRIVE, **SETTLE)
+    assert ledger.get(KEY).told
+    later = SETTLE | {"now": SETTLE["now"] + timedelta(hours=1)}
+    ledger.apply(KEY, Event.PARK, **later)
+    ledger.note_told(first)
+
+    assert ledger.get(KEY) == next(ledger.iter_many([KEY]))
+    assert not ledger.get(KEY).told
+
+
 FEE = {
     "key": "encargos#77#2026-12",
     "title": 77,

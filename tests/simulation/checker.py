@@ -107,10 +107,10 @@ class _Check:
                 self.broken.append(f"{code}: {month} BILLED in the ledger, and Omie has no order")
             if charge.state is State.PARKED and not (charge.reason and charge.reason_code):
                 self.broken.append(f"{code}: {month} parked without a reason")
-            if charge.state is State.PARKED and not _told(self.lab, code, month):
-                self.forgiven.append(f"{code}: {month} parked, and no message says so")
             if month not in self.witness.calm_months:
                 continue
+            if charge.state is State.PARKED and not _told(self.lab, code, month):
+                self.broken.append(f"{code}: {month} parked, and no message says so")
             if charge.state in {State.SENDING, State.UNKNOWN}:
                 self.broken.append(f"{code}: {month} still {charge.state} at the end")
             if not orders or charge.state is State.BILLED:

@@ -59,7 +59,6 @@ class Tally:
     disturbed: int = 0
     redundant: int = 0
     forgiven: int = 0
-    unmessaged: int = 0
     done: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[str, list[str]]] = field(default_factory=list)
     """(what replays it, the promises it broke)."""
@@ -71,14 +70,12 @@ class Tally:
         self.disturbed += bool(outcome.done)
         self.redundant += bool(outcome.redundant)
         self.done += outcome.done
-        unmessaged = sum("no message" in line for line in outcome.verdict.forgiven)
-        self.forgiven += unmessaged < len(outcome.verdict.forgiven)
-        self.unmessaged += unmessaged
+        self.forgiven += bool(outcome.verdict.forgiven)
         if outcome.verdict.broken:
             self.failed.append((replay, outcome.verdict.broken))
 
     def __iadd__(self, other: "Tally") -> Self:
-        for name in ("schedules", "steps", "billings", "disturbed", "redundant", "forgiven", "unmessaged"):
+        for name in ("schedules", "steps", "billings", "disturbed", "redundant", "forgiven"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.done += other.done
         self.failed += other.failed
@@ -90,7 +87,6 @@ class Tally:
             f"{self.schedules} schedules ({self.disturbed} disturbed, {sum(self.done.values())} times in all), "
             f"{self.steps} steps ({each:.0f} each), {self.billings} billings; {len(self.failed)} failed; "
             f"{self.forgiven} with a person's click or edit under our very call; "
-            f"{self.unmessaged} parked without a message; "
             f"{self.redundant} in which Omie answered REDUNDANT at least once"
         )
 

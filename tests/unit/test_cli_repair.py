@@ -106,7 +106,7 @@ class Rig:
             key, Event.PARK, now=then, who="w", why="w", reason_code=code, reason=f"O Omie disse: {code}",
             nCodCtr=nCodCtr, **FACTS,
         )  # fmt: skip
-        self.lab.queues.park(charge_message(charge, told, charge.reason), contract, f"{key}#{code}")
+        self.lab.queues.park(charge_message(charge, told), contract, f"{key}#{code}")
         return key
 
 

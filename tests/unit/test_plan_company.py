@@ -198,6 +198,19 @@ def test_when_everything_is_billed_there_is_only_to_compare():
     assert planned["batches"]["count"] == 0
 
 
+@pytest.mark.parametrize(("told", "decision"), [(False, "settle"), (True, "nothing")])
+def test_when_all_that_is_left_is_parked_somebody_must_have_been_told(told, decision):
+    lab = Lab(contracts=10, clean=True)
+    for contract in lab.world.contracts:
+        key = ChargeKey(contract.code, DECEMBER)
+        facts = {"company": contract.omie_company, "reason_code": "not_sent", "reason": "Não foi enviado."}
+        parked = lab.ledger.apply(key, Event.PARK, now=lab.clock.now(), who="t", why="", **facts)
+        if told:
+            lab.ledger.note_told(parked)
+
+    assert plan(lab)["decision"] == decision
+
+
 def test_last_months_charge_explains_the_difference():
     lab = Lab(contracts=10, clean=True)
     contract = next(c for c in lab.world.contracts if c.omie_company == "acme")

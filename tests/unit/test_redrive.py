@@ -80,7 +80,8 @@ class Bench:
             **facts,
         )
         if letter:
-            self.lab.queues.park(charge_message(parked, told, parked.reason), contract, f"{key}#{attempt}#{code}")
+            self.lab.queues.park(charge_message(parked, told), contract, f"{key}#{attempt}#{code}")
+            ledger.note_told(parked)
         return key
 
     def state(self, key):
@@ -258,7 +259,7 @@ def test_who_released_it_and_why_is_in_its_history(bench):
 def test_two_letters_of_one_contract_release_it_once(bench):
     contract = bench.contracts[0][0]
     key = bench.park(contract)
-    bench.lab.queues.park(charge_message(bench.lab.ledger.get(key), ParkClass.DATA, "antiga"), contract, "older")
+    bench.lab.queues.park(charge_message(bench.lab.ledger.get(key), ParkClass.DATA), contract, "older")
     answer = bench()
     assert decisions(answer) == [(contract, "released"), (contract, "deleted")]
     assert bench.letters.count() == 0

@@ -122,12 +122,32 @@ def test_when_all_is_billed_the_company_is_done():
 def test_what_waits_for_a_person_is_left_alone(event):
     desk = Desk()
     key = ChargeKey(desk.codes[0], DECEMBER)
-    desk.lab.ledger.apply(key, event, now=desk.lab.clock.now(), who="t", why="", company="acme", reason="because")
+    charge = desk.lab.ledger.apply(
+        key, event, now=desk.lab.clock.now(), who="t", why="", company="acme", reason="because"
+    )
+    desk.lab.ledger.note_told(charge)
     desk.bill()
     before = desk.charge(desk.codes[0])
 
     assert desk.settle()["decision"] == "done"
     assert desk.charge(desk.codes[0]) == before
+    assert desk.lab.queues.parked == []
+
+
+def test_who_was_killed_before_the_message_is_made_up_for_once():
+    desk = Desk()
+    key = ChargeKey(desk.codes[0], DECEMBER)
+    desk.lab.ledger.apply(
+        key, Event.PARK, now=desk.lab.clock.now(), who="t", why="", company="acme", amount=5, reason_code="not_sent"
+    )
+    desk.bill()
+
+    desk.settle()
+    desk.settle()
+
+    [message] = desk.lab.queues.parked
+    assert (message["contract"], message["class"]) == (key.contract, "transient")
+    assert message["nCodCtr"] is not None
 
 
 def test_the_answer_forgets_an_approval_and_an_error_of_before():

@@ -34,7 +34,6 @@ from billing.domain.charge import (
     Charge,
     ChargeKey,
     Event,
-    ParkClass,
     State,
     TransitionRefused,
     is_stale,
@@ -63,7 +62,7 @@ from billing.omie.replies import (
     OmieError,
     Rejected,
 )
-from billing.parking import REJECTED, class_of_rejection, park_message
+from billing.parking import REJECTED, tell
 from billing.settings import CompanySettings, Settings
 from billing.store.ledger import Claim, Claimed, Held
 from billing.store.objects import ObjectMissing, look_key
@@ -449,12 +448,12 @@ class _Lane:
     def _bill(self, line: PlanLine, found: Callable[[], _Found]) -> None:
         key = ChargeKey(line.contract, self.batch.month)
         if not may_send(self.batch.month, self.deps.clock.now(), MIDNIGHT_MARGIN):
-            self._park(line, key, ParkClass.MISSED_MONTH, "missed_month", "O mês desta cobrança já terminou.")
+            self._park(line, key, "missed_month", "O mês desta cobrança já terminou.")
             return
         try:
             ready = self._bring(line, found())
         except AmountNotPlanned as changed:
-            self._park(line, key, ParkClass.DATA, changed.code, str(changed))
+            self._park(line, key, changed.code, str(changed))
         except OmieError as error:
             self._brought_to_nothing(line, key, error)
         else:
@@ -711,8 +710,7 @@ class _Lane:
             case KeyRefused():
                 self._key_refused(error)
             case Rejected():
-                reason = f"O Omie recusou o contrato: {error.text}"
-                self._park(line, key, class_of_rejection(error.text), REJECTED, reason)
+                self._park(line, key, REJECTED, f"O Omie recusou o contrato: {error.text}")
             case _:
                 self.batch.counts["left"] += 1
                 self._pause_for(error)
@@ -724,19 +722,16 @@ class _Lane:
         reason = f"O Omie recusou o faturamento: {error.text}"
         charge = self._record(key, Event.REJECT, reason, attempt, reason_code=REJECTED, reason=reason)
         if charge is not None:
-            self._tell(line, class_of_rejection(error.text), reason)
+            self._tell(line, charge)
 
-    def _park(self, line: PlanLine, key: ChargeKey, kind: ParkClass, code: str, reason: str) -> None:
-        if self._apply(key, Event.PARK, reason, line=line, reason_code=code, reason=reason) is not None:
-            self._tell(line, kind, reason)
+    def _park(self, line: PlanLine, key: ChargeKey, code: str, reason: str) -> None:
+        parked = self._apply(key, Event.PARK, reason, line=line, reason_code=code, reason=reason)
+        if parked is not None:
+            self._tell(line, parked)
 
-    def _tell(self, line: PlanLine, kind: ParkClass, reason: str) -> None:
+    def _tell(self, line: PlanLine, parked: Charge) -> None:
         self.batch.counts["parked"] += 1
-        self.deps.queues.park(
-            park_message(line, kind, reason),
-            group=line.contract,  # each its own: of a group, SQS shows ten at a time and no more
-            dedup=f"{line.contract}#{self.deps.new_attempt()}",
-        )
+        tell(parked, self.deps.ledger, self.deps.queues, nCodCtr=line.nCodCtr)
 
     def _pause_for(self, error: OmieError) -> None:
         """Throttled: the whole lane rests as long as Omie asks. Nobody's attempts are used up by it."""

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 from billing.bill_batch import ADDITIONS, CREATION, MIDNIGHT_MARGIN
 from billing.clock import Clock
 from billing.domain.addition import as_billed
-from billing.domain.charge import Charge, Event, ParkClass, State, TransitionRefused
+from billing.domain.charge import Charge, Event, State, TransitionRefused
 from billing.domain.month import SAO_PAULO, BillingMonth, may_send
 from billing.omie import mapping
 from billing.omie.client import OmieClient
-from billing.parking import charge_message
+from billing.parking import tell
 from billing.store.ports import Charges, Messages
 
 UNCLEAR_REASON = "Não se sabe se foi faturado: o Omie não o mostra nem a faturar nem faturado."
@@ -226,11 +226,7 @@ class Doubts:
         reason = MONTH_OVER_REASON if over else UNCLEAR_REASON
         parked = self._apply(charge, Event.PARK, reason, reason_code="in_doubt", reason=reason)
         if parked is not None:
-            self.queues.park(
-                charge_message(parked, ParkClass.IN_DOUBT, reason),
-                group=parked.key.contract,
-                dedup=f"{parked.key}#{parked.attempt}",
-            )
+            tell(parked, self.ledger, self.queues)
         return self._done(Verdict.PARKED, charge, parked)
 
     def _apply(self, charge: Charge, event: Event, why: str, **facts: Any) -> Charge | None:

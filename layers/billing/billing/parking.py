@@ -7,12 +7,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from billing.domain.charge import MONTHLY, Charge, ChargeKey, ParkClass
 from billing.domain.month import BillingMonth
-from billing.domain.plan import PlanLine
 from billing.omie.replies import fold
+
+if TYPE_CHECKING:
+    from billing.store.ports import Charges, Messages
 
 SAFE_ACTION: Final[Mapping[ParkClass, str]] = {
     ParkClass.TRANSIENT: "Nada a corrigir: pode ser reenviado (billing-ops dlq redrive).",
@@ -67,44 +69,35 @@ def class_of(charge: Charge, told: ParkClass | None = None, told_reason: str = "
     return told if told is not None and told_reason == charge.reason else ParkClass.UNKNOWN
 
 
-def park_message(line: PlanLine, kind: ParkClass, reason: str) -> dict[str, Any]:
+def tell(charge: Charge, ledger: "Charges", queues: "Messages", *, nCodCtr: int | None = None) -> None:
+    """The one message about a charge that was parked just now; the ledger then knows that it was sent.
+
+    Who is killed in between leaves it untold: the next Settle tells. `nCodCtr`: for a charge that names none.
+    """
+    queues.park(
+        charge_message(charge, class_of(charge), nCodCtr=nCodCtr),
+        group=charge.key.contract,  # each its own: of a group, SQS shows ten at a time and no more
+        dedup=f"{charge.key}#{charge.updated_at:%Y%m%dT%H%M%S.%f}",
+    )
+    ledger.note_told(charge)
+
+
+def charge_message(charge: Charge, park_class: ParkClass, *, nCodCtr: int | None = None) -> dict[str, Any]:
     """Company, contract, month, class, the reason in Omie's own words, and the only safe next action.
 
     No personal data.
     """
-    return _message(
-        kind,
-        reason,
-        company=line.company,
-        contract=line.contract,
-        month=line.month,
-        kind=line.kind,
-        nCodCtr=line.nCodCtr,
-        amount=line.amount,
-    )
-
-
-def charge_message(charge: Charge, kind: ParkClass, reason: str) -> dict[str, Any]:
-    """The same, of a charge whose plan is not at hand."""
-    return _message(
-        kind,
-        reason,
-        company=charge.company,
-        contract=charge.key.contract,
-        month=str(charge.key.month),
-        kind=charge.key.kind,
-        nCodCtr=charge.nCodCtr,
-        amount=charge.amount,
-    )
-
-
-def _message(park_class: ParkClass, reason: str, *, contract: str, **facts: str | int | None) -> dict[str, Any]:
-    return facts | {
+    return {
         "version": 1,
-        "contract": contract,
-        "jestor_id": int(contract.rpartition("-")[2]),
+        "company": charge.company,
+        "contract": charge.key.contract,
+        "jestor_id": int(charge.key.contract.rpartition("-")[2]),
+        "month": str(charge.key.month),
+        "kind": charge.key.kind,
+        "nCodCtr": charge.nCodCtr or nCodCtr,
+        "amount": charge.amount,
         "class": park_class.value,
-        "reason": reason,
+        "reason": charge.reason,
         "safe_action": SAFE_ACTION[park_class],
     }
 

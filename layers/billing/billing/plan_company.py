@@ -183,14 +183,14 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         rules, prices = settings.readjustment.rules(), deps.indices()
         key = plan_key(month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company)
         summary = PlanSummary(settings.guardrail.limits())
-        still_here = in_doubt = 0
+        still_here = unfinished = 0
         with deps.objects.plan_writer(key) as plan:
             for chunk in chunks(rows, CHUNK):
                 codes = [row.code for row in chunk]
                 this_month = _charges(deps.ledger, codes, month)
                 last_month = _charges(deps.ledger, codes, month.previous())
                 still_here += sum(charge.company == company and _is_billed(charge) for charge in last_month.values())
-                in_doubt += sum(charge.state in UNDECIDED for charge in this_month.values())
+                unfinished += sum(charge.state in UNDECIDED or not charge.told for charge in this_month.values())
                 held = deps.ledger.held_many(codes)
                 shares = prorated.shares(_remembered(deps, codes), month, deps.ledger)
                 charged = late.charges(deps.ledger, ((row.code, index.number(row)) for row in chunk)) if late else {}
@@ -233,7 +233,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
 
     digest = plan_hash(deps.objects.read_lines(key))
     reasons = [*check_guardrail(summary, summary.guardrail), *filter(None, [vanished])]
-    decision = _decide(event, summary, in_doubt, reasons)
+    decision = _decide(event, summary, unfinished, reasons)
     planned = event | {
         "plan": {"key": key, "hash": digest, "lines": plan.lines} | summary.to_dict(),
         "decision": decision,
@@ -333,12 +333,12 @@ def _for_the_queue(line: PlanLine) -> dict[str, Any]:
     return line.to_dict() | {"additions": additions}
 
 
-def _decide(event: dict[str, Any], summary: PlanSummary, in_doubt: int, reasons: list[str]) -> str:
+def _decide(event: dict[str, Any], summary: PlanSummary, unfinished: int, reasons: list[str]) -> str:
     if event["preview"]:
         return "preview"
     if not summary.count:
         billed = sum(summary.reasons[f"{Action.SKIP}/{why}"] for why in (Reason.BILLED_IN_OMIE, Reason.ALREADY_BILLED))
-        return "settle" if in_doubt or billed else "nothing"
+        return "settle" if unfinished or billed else "nothing"
     return "approval" if reasons else "bill"
 
 

@@ -33,7 +33,7 @@ from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
 from billing.omie.governor import blocked
 from billing.omie.replies import Blocked, OmieError
-from billing.parking import SAFE_ACTION, LostBatch, Malformed, Parked, charge_message, class_of, read
+from billing.parking import SAFE_ACTION, LostBatch, Malformed, Parked, class_of, read, tell
 from billing.settings import Settings
 from billing.store.ports import Charges, Lanes, Letters, Messages, Runs, Tasks
 from billing.store.queues import Letter
@@ -318,8 +318,7 @@ class _Work:
         facts = {"company": company, "amount": amount, "plan_hash": plan_hash, "run": run}
         parked = self._apply(key, Event.PARK, MISSED, None, reason_code="missed_month", reason=MISSED, **facts)
         if parked is not None:
-            message = charge_message(parked, ParkClass.MISSED_MONTH, MISSED)
-            self.deps.queues.park(message, group=key.contract, dedup=f"{key}#missed")
+            tell(parked, self.deps.ledger, self.deps.queues)
 
     def _take_batch(self, letter: Letter | None, batch: LostBatch) -> bool:
         if not self._wanted(ParkClass.TRANSIENT, batch.company, batch.month):

@@ -17,12 +17,12 @@ from typing import Any
 from billing.bill_batch import ADDITIONS, CREATION
 from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
-from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
+from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
-from billing.parking import REJECTED, class_of_rejection, park_message
+from billing.parking import REJECTED, tell
 from billing.plan_company import write_batches
 from billing.settings import Settings
 from billing.store.ports import Charges, Messages, Objects, Runs
@@ -72,7 +72,7 @@ class _Settlement:
             return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         for line in unsent:
             reason = f"Não foi possível enviar em {MAX_ROUNDS} tentativas seguidas."
-            self._park(line, None, ParkClass.TRANSIENT, "not_sent", reason)
+            self._park(line, "not_sent", reason)
         return answer | {"decision": "done", "mismatches": self._compare()}
 
     # --- each line of the plan -------------------------------------------------------------------------------------
@@ -94,13 +94,16 @@ class _Settlement:
     def _compare(self) -> int:
         """How many charges Omie billed for another amount, or twice: compared once, when nothing is left to settle.
 
-        The counters people watch are put right on the way: they know neither a killed worker's batch nor adoptions.
+        The counters people watch are put right on the way: they know neither a killed worker's batch nor adoptions. And
+        what is parked is told, should who parked it have been killed before.
         """
         states: Counter[State] = Counter()
         mismatches = 0
         for line, charge in self._charges():
             if charge is None:
                 continue
+            if not charge.told:
+                tell(charge, self.deps.ledger, self.deps.queues, nCodCtr=line.nCodCtr)
             states[charge.state] += line.action is Action.BILL
             mismatches += charge.state is State.BILLED and self._differs_from_omie(charge)
         counts = {"billed": states[State.BILLED], "parked": states[State.PARKED], "in_doubt": 0}
@@ -134,7 +137,7 @@ class _Settlement:
             resting.add(until)
         elif charge is not None and charge.failures >= self.settings.max_failures:
             reason = f"Falhou {charge.failures} vezes seguidas no Omie."
-            self._park(line, None, ParkClass.TRANSIENT, "too_many_failures", reason)
+            self._park(line, "too_many_failures", reason)
         else:
             unsent.append(line)
 
@@ -143,7 +146,7 @@ class _Settlement:
         creation = self.deps.ledger.get(ChargeKey(line.contract, self.month, CREATION))
         if creation is not None and creation.state is State.PARKED:
             reason = creation.reason or "O Omie recusou o contrato."
-            self._park(line, None, class_of_rejection(reason), REJECTED, reason)
+            self._park(line, REJECTED, reason)
         if creation is None or creation.state not in UNDECIDED:
             return creation
         resolution = self._doubts(creation.company).resolve(creation)
@@ -208,24 +211,19 @@ class _Settlement:
             additions=as_billed(additions, amount, order.amount if order else None),
         )
 
-    def _park(self, line: PlanLine, attempt: str | None, kind: ParkClass, code: str, reason: str) -> None:
-        key = ChargeKey(line.contract, self.month)
+    def _park(self, line: PlanLine, code: str, reason: str) -> None:
         parked = self._apply(
-            key,
+            ChargeKey(line.contract, self.month),
             Event.PARK,
             reason,
-            attempt=attempt,
+            attempt=None,
             **self._first(line),
             reason_code=code,
             reason=reason,
             additions=_charged(line),
         )
         if parked is not None:
-            self.deps.queues.park(
-                park_message(line, kind, reason),
-                group=line.contract,  # each its own: of a group, SQS shows ten at a time and no more
-                dedup=f"{key}#{self.planned['generation']}#{self.planned['round']}",
-            )
+            tell(parked, self.deps.ledger, self.deps.queues, nCodCtr=line.nCodCtr)
 
 
 def _charged(line: PlanLine) -> list[dict[str, Any]]:

@@ -137,6 +137,7 @@ class Charge:
 
     `additions`: what of the amount came on top of the month's own (`Addition.charged`). They are charged when, and
     only when, the charge is BILLED; one with `doubtful` may be, and nobody can tell.
+    `told`: whether a person was told that it is parked; True of what is not.
     """
 
     key: ChargeKey
@@ -155,6 +156,7 @@ class Charge:
     updated_at: datetime | None = None
     history: tuple[dict[str, Any], ...] = ()
     additions: tuple[dict[str, Any], ...] = ()
+    told: bool = True
 
 
 def next_state(state: State | None, event: Event) -> State:

@@ -120,6 +120,11 @@ def stamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def written_at(charge: Charge) -> str:
+    assert charge.updated_at is not None  # noqa: S101 - whatever the ledger answers has it
+    return stamp(charge.updated_at)
+
+
 def company_month(company: str, month: object) -> str:
     return f"{company}#{month}"
 
@@ -195,6 +200,8 @@ def event_write(
         # while Omie may still finish the call (docs/model: PARK_OVER_DOUBT).
         may_start -= {State.UNKNOWN}
     sets = {"reason_code": "", "reason": "", **facts, "state": target(event), "updated_at": stamp(now)}
+    if target(event) is State.PARKED:
+        sets["told"] = False
     if facts.get("nCodOS"):
         sets["order"] = str(facts["nCodOS"])  # text and only when known: an index's key may not be null
     first = {
@@ -250,6 +257,7 @@ def to_charge(item: Mapping[str, Any]) -> Charge:
         updated_at=datetime.fromisoformat(item["updated_at"]),
         history=tuple(item["history"]),
         additions=tuple(item.get("additions", ())),
+        told=item["state"] != State.PARKED or item.get("told", True),
     )
 
 
@@ -413,6 +421,25 @@ class Ledger:
                 return charge
             raise TransitionRefused(charge.state if charge else None, event, charge) from None
         return to_charge(decode_item(answer["Attributes"]))
+
+    def note_told(self, charge: Charge) -> None:
+        """The message about this parking is in the queue. Nothing happens if the charge moved on meanwhile."""
+        values = {":told": True, ":parked": State.PARKED, ":at": written_at(charge)}
+        try:
+            patiently(
+                lambda: self._dynamodb.update_item(
+                    TableName=self._ledger,
+                    Key={"charge": encode(str(charge.key))},
+                    UpdateExpression="SET told = :told",
+                    ConditionExpression="#state = :parked AND updated_at = :at",
+                    ExpressionAttributeNames={"#state": "state"},
+                    ExpressionAttributeValues=encode_item(values),
+                ),
+                self._sleep,
+            )
+        except ClientError as error:
+            if not dynamo.condition_failed(error):
+                raise
 
     def get(self, key: ChargeKey) -> Charge | None:
         item = dynamo.get_item(self._dynamodb, self._ledger, {"charge": str(key)}, self._sleep)
