@@ -10,7 +10,7 @@ from tests.simulation.schedules import run_schedule
 
 BITES = {
     mutations.claim_before_call: (9, 67, 80),
-    mutations.hold_check: (20, 37, 90),
+    mutations.hold_check: (20, 37, 121),
     mutations.in_doubt_wait: (798, 1337, 1520),
     mutations.adopt: (25, 80, 164),
     mutations.plan_hash_check: (314, 1189, 1396),
