@@ -19,6 +19,7 @@ from billing.omie.governor import (
     blocked,
     in_time,
     interval_for,
+    may_not_ask,
     note_block,
     note_error,
     reserve,
@@ -137,6 +138,34 @@ def test_the_fifth_error_of_a_method_stops_the_lane_until_the_first_leaves_the_w
         state = note_error(state, "ConsultarContrato", T0) if minute == 0 else state
     assert state.blocked_until == T0 + ERROR_WINDOW
     assert "AlterarContrato" in state.blocked_reason
+
+
+def paused(method="ListarContratos"):
+    state = LaneState()
+    for n in range(ERROR_BUDGET):
+        state = note_error(state, method, T0 + n)
+    return state
+
+
+def test_a_pause_of_our_own_stops_the_questions_of_its_method_and_all_writes_but_no_other_question():
+    state = paused()
+    assert blocked(state, T0 + 60)
+    assert may_not_ask(state, "ListarContratos", T0 + 60)
+    assert not may_not_ask(state, "ListarClientes", T0 + 60)
+    assert not may_not_ask(state, "ListarContratos", T0 + ERROR_WINDOW)
+
+
+@pytest.mark.parametrize("minutes", [5, 30])
+def test_omies_block_stops_every_question_whatever_pause_stood_or_comes(minutes):
+    before = note_block(paused(), T0 + 60 * minutes, "API bloqueada por consumo indevido")
+    after = LaneState()
+    after = note_block(after, T0 + 60 * minutes, "API bloqueada por consumo indevido")
+    for n in range(ERROR_BUDGET):
+        after = note_error(after, "ListarContratos", T0 + n)
+    for state in (before, after):
+        assert state.blocked_until == T0 + max(60 * minutes, ERROR_WINDOW)
+        assert state.blocked_reason == "API bloqueada por consumo indevido"
+        assert may_not_ask(state, "ListarClientes", T0 + 60)
 
 
 def test_errors_that_left_the_window_are_forgotten():

@@ -45,6 +45,8 @@ ERROR_BUDGET = 5
 """Error responses of one method after which the lane stops itself; Omie blocks the whole key at 10."""
 ERROR_WINDOW = 600.0
 """Seconds over which they are counted. Omie does not document its own window."""
+PAUSE = "pausa antes que a Omie bloqueie a chave"
+"""How the reason ends of a stop that is our own."""
 
 
 def interval_for(limit_per_minute: float = LIMIT_PER_MINUTE) -> float:
@@ -117,11 +119,26 @@ def blocked(state: LaneState, now: float) -> bool:
     return now < state.blocked_until
 
 
+def may_not_ask(state: LaneState, method: str, now: float) -> bool:
+    """Whether a question by this method must wait. The pause for another method's errors is no reason to.
+
+    A plan whose first list is the one error too many would else be stopped at its second, each time it is tried.
+    """
+    if not blocked(state, now):
+        return False
+    spent = sum(at > now - ERROR_WINDOW for at in state.errors.get(method, ())) >= ERROR_BUDGET
+    return spent or not _is_pause(state.blocked_reason)
+
+
 def note_block(state: LaneState, until: float, reason: str) -> LaneState:
-    """Stop the lane until then. A longer block already standing stays, with its reason."""
-    if until <= state.blocked_until:
-        return state
-    return state._replace(blocked_until=until, blocked_reason=reason)
+    """Stop the lane until then. A longer block already standing stays; its reason, too, but a pause of our own."""
+    if until > state.blocked_until:
+        return state._replace(blocked_until=until, blocked_reason=reason)
+    return state._replace(blocked_reason=reason) if _is_pause(state.blocked_reason) else state
+
+
+def _is_pause(reason: str) -> bool:
+    return reason.endswith(PAUSE)
 
 
 def note_error(state: LaneState, method: str, now: float) -> LaneState:
@@ -135,8 +152,10 @@ def note_error(state: LaneState, method: str, now: float) -> LaneState:
     times = recent[method]
     if len(times) < ERROR_BUDGET:
         return state
-    reason = f"{len(times)} erros de {method} em 10 minutos: pausa antes que a Omie bloqueie a chave"
-    return note_block(state, times[-ERROR_BUDGET] + ERROR_WINDOW, reason)
+    until = times[-ERROR_BUDGET] + ERROR_WINDOW
+    if blocked(state, now) and not _is_pause(state.blocked_reason):
+        return state._replace(blocked_until=max(until, state.blocked_until))
+    return note_block(state, until, f"{len(times)} erros de {method} em 10 minutos: {PAUSE}")
 
 
 def ask(state: LaneState, question: str, now: float, window: float = SAME_QUESTION) -> tuple[LaneState, float]:

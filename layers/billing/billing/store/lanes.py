@@ -31,8 +31,8 @@ def take_slots(state: LaneState, n: int, now: float, interval: float) -> tuple[L
 
 
 def take_turn(state: LaneState, question: str, now: float, window: float) -> tuple[LaneState, float | BlockedUntil]:
-    """The seconds until the question's own moment; in a blocked lane there is none."""
-    if governor.blocked(state, now):
+    """The seconds until the question's own moment; in a lane that is blocked for its method there is none."""
+    if governor.may_not_ask(state, question.partition(" ")[0], now):
         return state, BlockedUntil(state.blocked_until, state.blocked_reason)
     return governor.ask(state, question, now, window)
 
