@@ -42,6 +42,7 @@ DECISIONS: Final[Mapping[str, tuple[str, str, str]]] = {
     "adopted": ("já estava feito no Omie", "já estavam feitos no Omie", "seria registrado como feito"),
     "deleted": ("aviso apagado", "avisos apagados", "aviso seria apagado"),
     "parked": ("parado", "parados", "seria parado"),
+    "discarded": ("descartado", "descartados", "seria descartado"),
     "stays": ("continua", "continuam", "continuaria"),
 }
 """Of one, of several, of a dry run."""
@@ -144,6 +145,40 @@ def dlq_redrive(
         return
     _say_done(here, answer, as_json=False, dry_run=False)
     _say_run(here, answer, None if no_run else _start_run(here, answer))
+
+
+@dlq_app.command("discard")
+def dlq_discard(
+    ctx: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="O começo do id que a lista mostra.")],
+    *,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Não pergunta antes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tira da fila um aviso com que nada mais se pode fazer: ilegível, desconhecido, ou de um mês que terminou.
+
+    O que ele diz fica guardado no S3. O que ainda pode ser resolvido não é descartado.
+    """
+    here = desk(ctx)
+    request = _request(here, "discard", None, None, None) | {"id": id_}
+    foreseen = here.stack.repair(request | {"dry_run": True})
+    if not foreseen["items"]:
+        raise OperatorError(f"Não há na fila nada que comece com {id_}. Veja-a com: billing-ops dlq list")
+    (item,) = foreseen["items"]
+    if item["decision"] == "stays":
+        raise OperatorError(f"{_subject(item)} não pode ser descartado. {item['why']}")
+    if dry_run:
+        _say_done(here, foreseen, as_json=as_json, dry_run=True)
+        return
+    if not yes:
+        if not here.tools.at_a_terminal():
+            raise InputError("Sem um terminal não há como perguntar: repita com --yes, ou com --dry-run para só ver.")
+        for line in _close_up(item):
+            here.say(line)
+        if not here.confirm(f"Descartar este aviso, na pilha {here.stack.name} ({here.stack.region})?"):
+            raise OperatorError("Cancelado; nada foi mudado.")
+    _say_done(here, here.stack.repair(request), as_json=as_json, dry_run=False)
 
 
 def resolve(

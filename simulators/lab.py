@@ -673,6 +673,7 @@ class Lab:
             ledger=self.port("ledger", self.ledger),
             lanes=lanes,
             runs=self.port("runs", self.runs),
+            objects=self.port("objects", self.objects),
             letters=self.letters,
             queues=self.port("queues", self.queues),
             tasks=self.tasks,

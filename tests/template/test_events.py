@@ -301,8 +301,8 @@ def test_redrive_takes_what_was_typed_and_answers_for_each_letter(
     )
     queues = MemoryQueues()
     deps = RedriveDeps(
-        settings, MemoryLedger(), MemoryLanes(), MemoryRuns(), MemoryDeadLetters(queues), queues, MemoryTasks(),
-        _no_omie, clock,
+        settings, MemoryLedger(), MemoryLanes(), MemoryRuns(), MemoryObjects(), MemoryDeadLetters(queues), queues,
+        MemoryTasks(), _no_omie, clock,
     )  # fmt: skip
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)
     answer = load("redrive", deps).handler(events("redrive"), context)

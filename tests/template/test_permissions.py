@@ -40,6 +40,7 @@ OPEN_ENDED = {
     "${DataBucket.Arn}/runs/*": "plans and batches are named by month, generation and company",
     "${DataBucket.Arn}/reports/*": "reports are named by month and execution",
     "${DataBucket.Arn}/looks/*": "one a company",
+    "${DataBucket.Arn}/discarded/*": "named by the letter's id",
     "secret:${SecretsPrefix}/*": "Jestor's secret and every company's; Secrets Manager adds six characters",
     "secret:${SecretsPrefix}/omie/*": "one secret a company; Secrets Manager adds six characters",
     "secret:${SecretsPrefix}/jestor-*": "one secret; Secrets Manager adds six characters",

@@ -46,7 +46,7 @@ class Functions:
         self.answers = []
         queues = lab.queues
         self.deps = RedriveDeps(
-            settings=lab.settings, ledger=lab.ledger, lanes=lab.lanes, runs=lab.runs,
+            settings=lab.settings, ledger=lab.ledger, lanes=lab.lanes, runs=lab.runs, objects=lab.objects,
             letters=MemoryDeadLetters(queues), queues=queues, tasks=lab.tasks, omie=lab.omie_clients(), clock=lab.clock,
         )  # fmt: skip
 
@@ -200,6 +200,38 @@ def test_batches_and_unreadable_bodies_are_listed_without_what_is_in_them(ops):
     assert "  Contratos: JST-1" in shown[0]
     assert "nunca é reenviada" in shown[1]
     assert not any(word in text for text in [result.stdout, *shown] for word in ("Fulano", "segredo"))
+
+
+# ---- dlq discard
+
+
+def test_a_letter_nobody_can_read_is_shown_and_discarded_when_said_so(ops):
+    ops.lab.queues.sent.setdefault("dlq", []).append(("acme", "lixo"))
+    ops.terminal = True
+    assert ops("dlq", "discard", "letter-1", stdin="n\n").stderr.endswith("Cancelado; nada foi mudado.\n")
+    result = ops("dlq", "discard", "letter-1", stdin="s\n")
+    assert "ilegível, sem mês, acme: parado desde" in result.stdout
+    assert result.stdout.rstrip().endswith("1 descartado.")
+    assert ops("dlq", "list").stdout == "Nada parado na pilha billing-ops.\n"
+
+
+def test_without_a_terminal_nothing_is_discarded_unless_yes_is_said(ops):
+    ops.lab.queues.sent.setdefault("dlq", []).append(("acme", "lixo"))
+    assert ops("dlq", "discard", "letter-1").exit_code == 2
+    assert "seria descartado" in ops("dlq", "discard", "letter-1", "--dry-run").stdout
+    answer = json.loads(ops("dlq", "discard", "letter-1", "--yes", "--json").stdout)
+    assert answer["counts"] == {"discarded": 1}
+
+
+def test_what_can_still_be_done_is_not_discarded(ops):
+    ops.park("JST-7")
+    assert ops("dlq", "discard", "letter-1", "--yes").stderr == (
+        "JST-7 não pode ser descartado. O mês ainda não terminou: corrija o que ela diz e libere com "
+        "billing-ops dlq redrive.\n"
+    )
+    assert ops("dlq", "discard", "nada", "--yes").stderr == (
+        "Não há na fila nada que comece com nada. Veja-a com: billing-ops dlq list\n"
+    )
 
 
 # ---- dlq redrive

@@ -49,8 +49,8 @@ class Bench:
     def deps(self, **other):
         lab = self.lab
         made = RedriveDeps(
-            settings=lab.settings, ledger=lab.ledger, lanes=lab.lanes, runs=lab.runs, letters=self.letters,
-            queues=lab.queues, tasks=lab.tasks, omie=self.omie, clock=lab.clock,
+            settings=lab.settings, ledger=lab.ledger, lanes=lab.lanes, runs=lab.runs, objects=lab.objects,
+            letters=self.letters, queues=lab.queues, tasks=lab.tasks, omie=self.omie, clock=lab.clock,
         )  # fmt: skip
         return RedriveDeps(**{**vars(made), **other})
 
@@ -495,6 +495,54 @@ def test_malformed_bodies_are_shown_and_stay_and_never_loop(bench):
     assert bench.letters.count() == 3
 
 
+# ---- discarding
+
+
+def test_what_nobody_can_read_is_taken_out_by_its_id_and_kept(bench):
+    bench.lab.queues.sent["dlq"] += [("acme", "lixo"), ("acme", "{}")]
+    [first, _] = bench("list")["items"]
+    before = bench.snapshot()
+    foreseen = bench("discard", id=first["id"], dry_run=True)
+    assert (bench.snapshot(), bench.letters.count()) == (before, 2)
+
+    answer = bench("discard", id=first["id"])
+
+    assert answer["items"] == foreseen["items"]
+    assert (answer["counts"], bench.letters.count()) == ({"discarded": 1}, 1)
+    kept = bench.lab.objects.get_json(f"discarded/{first['id']}.json")
+    assert (kept["body"], kept["who"]) == ("lixo", "ana")
+    assert bench("discard", id=first["id"])["items"] == []
+
+
+def test_a_letter_of_a_month_that_is_over_is_discarded_and_the_ledger_remembers(bench):
+    key = bench.park("JST-950", month=NOVEMBER)
+    [item] = bench("list")["items"]
+    assert bench("discard", id=item["id"])["counts"] == {"discarded": 1}
+    assert (bench.letters.count(), bench.state(key)) == (0, State.PARKED)
+
+
+def test_what_can_still_be_resolved_is_not_discarded(bench):
+    bench.park(bench.contracts[0][0])
+    lost(bench, ["JST-960"])
+    doubtful = bench.park("JST-961", month=NOVEMBER, attempt="a1", code="in_doubt")
+    bench.lab.ledger.apply(doubtful, Event.REDRIVE, now=bench.lab.clock.now(), who="t", why="t", attempt="a1")
+    bench.lab.ledger.claim(doubtful, attempt="a2", now=bench.lab.clock.now(), who="b", nCodCtr=1, **FACTS)
+    for item in bench("list")["items"]:
+        [told] = bench("discard", id=item["id"])["items"]
+        assert told["decision"] == "stays"
+        assert "billing-ops" in told["why"]
+    assert bench.letters.count() == 3
+
+
+def test_one_letter_at_a_time_is_discarded(bench):
+    bench.lab.queues.sent["dlq"] += [("acme", "lixo"), ("acme", "{}")]
+    with pytest.raises(BadRequest, match="Há 2 que começam com letter"):
+        bench("discard", id="letter")
+    with pytest.raises(BadRequest, match="Diga qual"):
+        bench("discard")
+    assert bench.letters.count() == 2
+
+
 # ---- looking
 
 
@@ -584,7 +632,7 @@ def test_whatever_breaks_the_letters_are_put_back(bench):
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        ({"action": "apagar"}, "Ação desconhecida: apagar. As que existem: list, show, redrive, resolve."),
+        ({"action": "apagar"}, "Ação desconhecida: apagar. As que existem: list, show, redrive, resolve, discard."),
         ({"action": "list", "companies": ["x"]}, "Empresa desconhecida: x. As configuradas são: acme, nimbus."),
         ({"action": "list", "classes": ["x"]}, "Classe desconhecida: x."),
         ({"action": "resolve", "month": "2027-01"}, "A competência 2027-01 ainda não começou"),

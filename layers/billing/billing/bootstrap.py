@@ -618,6 +618,7 @@ def redrive() -> RedriveDeps:
         ledger=_ledger(env),
         lanes=lanes,
         runs=_runs(env),
+        objects=_objects(env),
         letters=DeadLetters(_client("sqs"), env.parked_queue_url),
         queues=_queues(env),
         tasks=task_callbacks(),

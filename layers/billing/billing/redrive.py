@@ -15,6 +15,9 @@ from here: what is released goes through a new run (plan, guardrail, claim). So 
     a batch that SQS gave up         deleted once the ledger or a newer  what was never sent is PARKED as missed
                                      plan explains it; else a run        month, then deleted
     a body nobody can read           stays, is shown, is never sent      the same
+
+What can never be done anything with here (unreadable, unknown to the ledger, parked in a month that is over) a person
+may discard, one letter at a time: out of the queue, its words kept in S3.
 """
 
 from collections import Counter
@@ -35,7 +38,8 @@ from billing.omie.governor import blocked
 from billing.omie.replies import Blocked, OmieError
 from billing.parking import SAFE_ACTION, LostBatch, Malformed, Parked, class_of, read, tell
 from billing.settings import Settings
-from billing.store.ports import Charges, Lanes, Letters, Messages, Runs, Tasks
+from billing.store.objects import discarded_key
+from billing.store.ports import Charges, Lanes, Letters, Messages, Objects, Runs, Tasks
 from billing.store.queues import Letter
 
 HIDDEN_SECONDS: Final = 900
@@ -61,6 +65,7 @@ class RedriveDeps:
     ledger: Charges
     lanes: Lanes
     runs: Runs
+    objects: Objects
     letters: Letters
     queues: Messages
     tasks: Tasks
@@ -100,7 +105,7 @@ class Request:
 
 
 def redrive(event: dict[str, Any], deps: RedriveDeps, *, deadline: float) -> dict[str, Any]:
-    """Does `event["action"]`: list, show (by `id`), redrive or resolve (of `month`). See `Request` for the rest.
+    """Does `event["action"]`: list, show or discard (by `id`), redrive or resolve (of `month`). See `Request`.
 
     Answers {"action", "items": [...], "counts": {decision: n}, "runs": [{"company", "month"}], "refused": [{"company",
     "why"}], "waiting": letters in the queue, "more": whether to call again}. `deadline`: epoch seconds of its end.
@@ -118,8 +123,10 @@ def redrive(event: dict[str, Any], deps: RedriveDeps, *, deadline: float) -> dic
             work.redrive()
         case "resolve":
             work.resolve()
+        case "discard":
+            work.discard()
         case other:
-            raise BadRequest(f"Ação desconhecida: {other}. As que existem: list, show, redrive, resolve.")
+            raise BadRequest(f"Ação desconhecida: {other}. As que existem: list, show, redrive, resolve, discard.")
     return work.answer()
 
 
@@ -142,6 +149,7 @@ class Decision(StrEnum):
     ADOPTED = "adopted"
     DELETED = "deleted"
     PARKED = "parked"
+    DISCARDED = "discarded"
     STAYS = "stays"
 
 
@@ -256,6 +264,44 @@ class _Work:
                 charge = self.deps.ledger.get(found.key)  # the index may be behind
                 if charge is not None and _in_doubt(charge) and not self._out_of_time():
                     self._resolve(charge)
+
+    def discard(self) -> None:
+        """Takes the one letter of that id out, unless something can still be done about it; its words are kept."""
+        if not self.request.id:
+            raise BadRequest("Diga qual: o começo do id que a lista mostra.")
+        with self._letters() as letters:
+            found = [letter for letter in letters if letter.id.startswith(self.request.id)]
+            if len(found) > 1:
+                raise BadRequest(f"Há {len(found)} que começam com {self.request.id}. Escreva mais letras do id.")
+            for letter in found:
+                self._discard(letter)
+
+    def _discard(self, letter: Letter) -> None:
+        matter = read(letter.body)
+        charge = self.deps.ledger.get(matter.key) if isinstance(matter, Parked) else None
+        if why := self._worth_keeping(matter, charge):
+            self._note(letter, matter, charge, Decision.STAYS, why)
+            return
+        key = discarded_key(letter.id)
+        if not self.request.dry_run:
+            kept = {"body": letter.body, "sent_at": letter.sent_at.isoformat(), "who": self.request.who}
+            self.deps.objects.put_json(key, kept | {"discarded_at": self.now.isoformat()})
+            self.deps.letters.delete(letter)
+            del self._out[letter.id]
+        self._note(letter, matter, charge, Decision.DISCARDED, f"O que ela diz fica guardado em {key}.")
+
+    def _worth_keeping(self, matter: Parked | LostBatch | Malformed, charge: Charge | None) -> str:
+        """What can still be done, so that the letter stays; empty when nothing can."""
+        match matter:
+            case LostBatch():
+                return (
+                    "Um lote não se descarta: billing-ops dlq redrive o apaga quando o registro explicar cada contrato."
+                )
+            case Parked() if charge is not None and charge.state in UNDECIDED:
+                return f"Está em dúvida: billing-ops resolve --month {matter.key.month} lê o Omie e decide."
+            case Parked() if charge is not None and self._timing(matter.key.month) != "over":
+                return "O mês ainda não terminou: corrija o que ela diz e libere com billing-ops dlq redrive."
+        return ""
 
     # --- one thing at a time
 
@@ -527,7 +573,7 @@ def _item(letter: Letter | None, matter: Parked | LostBatch | Malformed, charge:
                 "contract": "",
                 "month": "",
                 "reason": matter.why,
-                "safe_action": "Veja quem pôs esta mensagem na fila. Ela nunca é reenviada e some em 14 dias.",
+                "safe_action": "Veja quem a pôs na fila; ela nunca é reenviada. Depois: billing-ops dlq discard.",
             }
         case LostBatch():
             return head | {

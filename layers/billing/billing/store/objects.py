@@ -4,6 +4,7 @@
 runs/<month>/<generation>/<company>/plan.jsonl               one line per contract
 runs/<month>/<generation>/<company>/batches-<round>.jsonl    25 contracts a line, read by the distributed Map
 reports/<month>/<name>                                       report.html, report.csv, report.json
+discarded/<id>.json                                          a dead letter that a person took out of the queue
 looks/<company>.json                                         what Omie last showed as billed: {"asked_at", "billed"}
 ```
 """
@@ -33,6 +34,10 @@ def plan_key(month: object, generation: int | str, company: str) -> str:
 
 def batches_key(month: object, generation: int | str, company: str, round_: int) -> str:
     return f"runs/{month}/{generation}/{company}/batches-{round_}.jsonl"
+
+
+def discarded_key(letter: str) -> str:
+    return f"discarded/{letter}.json"
 
 
 def look_key(company: str) -> str:
