@@ -140,3 +140,17 @@ def test_the_schedule_starts_an_execution_that_bills_nothing_again(deployed):
 
 def test_nothing_waits_in_a_dead_letter_queue(deployed):
     assert deployed.stack.parked_messages() == 0
+
+
+def test_a_letter_nobody_can_read_is_listed_discarded_and_kept(deployed):
+    outputs, clients = deployed.stack.outputs, deployed.stack.clients
+    clients.sqs.send_message(
+        QueueUrl=outputs["OmieWritesDlqUrl"], MessageBody="lixo", MessageGroupId="x", MessageDeduplicationId="x"
+    )
+    [item] = deployed.await_that(lambda: deployed.json("dlq", "list")["items"], "the letter")
+    assert item["what"] == "malformed"
+    deployed.ops("dlq", "discard", item["id"][:8], "--yes")
+    assert deployed.json("dlq", "list")["items"] == []
+    kept = clients.s3.get_object(Bucket=outputs["DataBucketName"], Key=f"discarded/{item['id']}.json")["Body"].read()
+    assert json.loads(kept)["body"] == "lixo"
+    assert deployed.stack.parked_messages() == 0
