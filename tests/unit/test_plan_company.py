@@ -15,6 +15,7 @@ from billing.domain.charge import ChargeKey, Event
 from billing.domain.month import BillingMonth
 from billing.domain.plan import PlanLine, plan_hash
 from billing.omie.client import Credentials, OmieClient
+from billing.omie.governor import ERROR_BUDGET
 from billing.open_run import RunRequest, open_run
 from billing.plan_company import PlanDeps, PlanRefused, plan_company, write_batches
 from billing.store.objects import PlanWriter
@@ -445,6 +446,17 @@ def test_omie_that_cannot_be_read_refuses_the_plan(fault, what, said):
 
     assert line.startswith(what)
     assert said in line
+
+
+def test_a_pause_of_our_own_is_not_said_to_be_omies():
+    lab = Lab(contracts=20)
+    for _ in range(ERROR_BUDGET):
+        lab.lanes.note_error("acme", "ListarContratos", lab.now())
+
+    line = refusal(lab)
+
+    assert line.startswith("O Omie devolveu erros demais, e este sistema parou antes que ele bloqueasse a chave; nada")
+    assert "Daqui a 10 minutos, rode o mês de novo." in line
 
 
 def test_a_refused_key_is_said_as_that_and_not_shown():

@@ -49,6 +49,7 @@ from billing.jestor.receivables import TableProblems
 from billing.late_charges import NOTHING, LateTitles, Reckoned, Waivers, collected_twice, no_waivers, read_late_titles
 from billing.omie import mapping
 from billing.omie.client import OmieClient
+from billing.omie.governor import is_pause
 from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
 from billing.settings import Settings
 from billing.store.contracts import Remembered
@@ -151,7 +152,10 @@ def _omie_unread(error: OmieError) -> tuple[str, str]:
             return "O Omie recusou a chave desta empresa", f"Confira o aplicativo no Omie e o segredo, e {again}"
         case Blocked():
             minutes = -(-int(error.retry_after or BLOCK_SECONDS) // 60)
-            return "O Omie bloqueou a chave desta empresa", f"Daqui a {minutes} minutos, {again}"
+            what = "O Omie bloqueou a chave desta empresa"
+            if is_pause(error.text):
+                what = "O Omie devolveu erros demais, e este sistema parou antes que ele bloqueasse a chave"
+            return what, f"Daqui a {minutes} minuto{'s' if minutes > 1 else ''}, {again}"
         case IncompleteRead():
             return "A lista do Omie veio incompleta", f"Espere que ninguém esteja mexendo nos contratos e {again}"
         case NotExecuted(http_status=None):

@@ -127,17 +127,18 @@ def may_not_ask(state: LaneState, method: str, now: float) -> bool:
     if not blocked(state, now):
         return False
     spent = sum(at > now - ERROR_WINDOW for at in state.errors.get(method, ())) >= ERROR_BUDGET
-    return spent or not _is_pause(state.blocked_reason)
+    return spent or not is_pause(state.blocked_reason)
 
 
 def note_block(state: LaneState, until: float, reason: str) -> LaneState:
     """Stop the lane until then. A longer block already standing stays; its reason, too, but a pause of our own."""
     if until > state.blocked_until:
         return state._replace(blocked_until=until, blocked_reason=reason)
-    return state._replace(blocked_reason=reason) if _is_pause(state.blocked_reason) else state
+    return state._replace(blocked_reason=reason) if is_pause(state.blocked_reason) else state
 
 
-def _is_pause(reason: str) -> bool:
+def is_pause(reason: str) -> bool:
+    """Whether it was this system that stopped the lane, and not Omie."""
     return reason.endswith(PAUSE)
 
 
@@ -153,7 +154,7 @@ def note_error(state: LaneState, method: str, now: float) -> LaneState:
     if len(times) < ERROR_BUDGET:
         return state
     until = times[-ERROR_BUDGET] + ERROR_WINDOW
-    if blocked(state, now) and not _is_pause(state.blocked_reason):
+    if blocked(state, now) and not is_pause(state.blocked_reason):
         return state._replace(blocked_until=max(until, state.blocked_until))
     return note_block(state, until, f"{len(times)} erros de {method} em 10 minutos: {PAUSE}")
 
