@@ -24,7 +24,7 @@ check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 4 -m "not slow" --hypothesis-profile=check tests/unit tests/contract tests/template
+	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 -m "not slow" --hypothesis-profile=check tests/unit tests/contract tests/template
 
 sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EXHAUSTIVE=singles|pairs; one schedule prints what happened
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(SCHEDULES),10000) \
