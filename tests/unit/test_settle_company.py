@@ -15,6 +15,7 @@ from billing.settle_company import MAX_ROUNDS, settle_company
 from simulators.lab import Lab
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.faults import Fault
+from simulators.world import COMPANIES, FIELDS
 
 DECEMBER = BillingMonth(2026, 12)
 SEND = frozenset({"FaturarContrato"})
@@ -388,6 +389,22 @@ def test_a_creation_in_doubt_ends_as_one_contract_billed_once(kind):
 
 
 # --- what Omie shows for what we billed
+
+
+def test_a_contract_billed_twice_in_the_company_it_then_left_is_a_mismatch_of_the_new_one():
+    desk = Desk()
+    code = desk.codes[0]
+    desk.bill()
+    desk.person_bills(code)
+    desk.lab.clock.advance(120)
+    row = next(contract for contract in desk.lab.world.contracts if contract.code == code)
+    service = next(iter(COMPANIES["nimbus"].services))
+    moved = {FIELDS["company"]: COMPANIES["nimbus"].jestor_label, FIELDS["service"]: service}
+    desk.lab.jestor.edit({"id": row.jestor_id, "data": moved}, now=desk.lab.now())
+    desk.company = "nimbus"
+    desk.planned = desk.plan()
+
+    assert desk.settle_to_the_end()["mismatches"] == 1
 
 
 def test_an_os_with_another_amount_is_counted_as_a_mismatch():

@@ -175,7 +175,8 @@ class _Settlement:
     # --- Omie, in bulk -----------------------------------------------------------------------------------------------
 
     def _differs_from_omie(self, charge: Charge) -> bool:
-        order = self.books.order(charge.nCodCtr)
+        """In the Omie where it was billed: the contract may have moved here since."""
+        order = self._doubts(charge.company).books.order(charge.nCodCtr)
         return order is not None and order.amount != charge.amount
 
     # --- the ledger --------------------------------------------------------------------------------------------------
