@@ -117,7 +117,7 @@ class _Check:
                 continue
             line = f"{code}: billed in {month}, and the ledger says {charge.state} {charge.reason}"
             by_hand = all(order.by == "person" for order in orders)
-            if charge.state is State.HELD and by_hand and self._moved(code):
+            if charge.state in {State.HELD, State.READY} and by_hand and self._moved(code):
                 self.forgiven.append(line)  # by hand in the company that the contract then left
             elif not (charge.state is State.PARKED and by_hand):  # what was parked, a person may bill
                 self.broken.append(line)
