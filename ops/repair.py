@@ -172,12 +172,10 @@ def dlq_discard(
         _say_done(here, foreseen, as_json=as_json, dry_run=True)
         return
     if not yes:
-        if not here.tools.at_a_terminal():
-            raise InputError("Sem um terminal não há como perguntar: repita com --yes, ou com --dry-run para só ver.")
+        _need_a_terminal(here)
         for line in _close_up(item):
             here.say(line)
-        if not here.confirm(f"Descartar este aviso, na pilha {here.stack.name} ({here.stack.region})?"):
-            raise OperatorError("Cancelado; nada foi mudado.")
+        _ask(here, "Descartar este aviso")
     _say_done(here, here.stack.repair(request), as_json=as_json, dry_run=False)
 
 
@@ -248,17 +246,25 @@ def _request(
 
 def _agreed(here: Desk, request: dict[str, Any], *, no_run: bool) -> bool:
     """Shows what would be done and asks. False when there is nothing to do."""
-    if not here.tools.at_a_terminal():
-        raise InputError("Sem um terminal não há como perguntar: repita com --yes, ou com --dry-run para só ver.")
+    _need_a_terminal(here)
     foreseen = here.stack.repair(request | {"dry_run": True})
     _say_done(here, foreseen, as_json=False, dry_run=True)
     if not _moves(foreseen) and not foreseen["runs"]:
         return False
     billing = foreseen["runs"] and not no_run
     what = "Fazer isso, e faturar o que for liberado" if billing else "Fazer isso"
+    _ask(here, what)
+    return True
+
+
+def _need_a_terminal(here: Desk) -> None:
+    if not here.tools.at_a_terminal():
+        raise InputError("Sem um terminal não há como perguntar: repita com --yes, ou com --dry-run para só ver.")
+
+
+def _ask(here: Desk, what: str) -> None:
     if not here.confirm(f"{what}, na pilha {here.stack.name} ({here.stack.region})?"):
         raise OperatorError("Cancelado; nada foi mudado.")
-    return True
 
 
 def _until_done(here: Desk, request: dict[str, Any]) -> dict[str, Any]:

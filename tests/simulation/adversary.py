@@ -296,9 +296,8 @@ class Adversary:
                 self.witness.calm_months.add(month)
                 if execution.answer["balanced"]:
                     return
-            stopped = max(lab.lanes.get(company).blocked_until for company in lab.settings.companies)
-            stopped = max(stopped - lab.now(), 2000 if self.witness.blocks else 60)
-            lab.clock.advance(stopped)  # the report says for how long
+            free_at = max(lab.lanes.get(company).blocked_until for company in lab.settings.companies)
+            lab.clock.advance(max(free_at - lab.now(), 2000 if self.witness.blocks else 60))  # as the report says
 
     def _new_month(self) -> bool:
         month = BillingMonth.of(self.lab.clock.now())

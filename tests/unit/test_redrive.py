@@ -534,6 +534,18 @@ def test_what_can_still_be_resolved_is_not_discarded(bench):
     assert bench.letters.count() == 3
 
 
+def test_what_was_released_and_missed_is_put_on_record_and_not_discarded(bench):
+    key = bench.park("JST-950", month=NOVEMBER)
+    bench.lab.ledger.apply(key, Event.REDRIVE, now=bench.lab.clock.now(), who="t", why="t")
+    [item] = bench("list")["items"]
+
+    [told] = bench("discard", id=item["id"])["items"]
+
+    assert (told["decision"], bench.letters.count()) == ("stays", 1)
+    bench()
+    assert bench.lab.ledger.get(key).reason_code == "missed_month"
+
+
 def test_one_letter_at_a_time_is_discarded(bench):
     bench.lab.queues.sent["dlq"] += [("acme", "lixo"), ("acme", "{}")]
     with pytest.raises(BadRequest, match="Há 2 que começam com letter"):

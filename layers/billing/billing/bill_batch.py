@@ -374,13 +374,13 @@ class _Lane:
         window = self.company.same_question_seconds
         next_at = self.deps.lanes.get(self.batch.company).asked.get(STAGE_30, 0.0) + window
         if next_at <= now:
-            return self._look(now, window).billed
-        look = self._last_look(now - LOOK_HOLDS_FOR)
-        if look is None:
+            return self._look(now, window)
+        billed = self._last_look(now - LOOK_HOLDS_FOR)
+        if billed is None:
             raise LaneStopped(next_at)
-        return look.billed
+        return billed
 
-    def _look(self, now: float, window: float) -> Look:
+    def _look(self, now: float, window: float) -> frozenset[int]:
         self.deps.lanes.ask(self.batch.company, STAGE_30, now, window)
         try:
             look = Look(now, frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(30)))
@@ -395,12 +395,12 @@ class _Lane:
         answered = self.deps.clock.now().timestamp()
         if answered >= now + window:  # it was asked again meanwhile: whoever asks next counts from then
             self.deps.lanes.ask(self.batch.company, STAGE_30, answered, window)
-        return look
+        return look.billed
 
-    def _last_look(self, since: float) -> Look | None:
+    def _last_look(self, since: float) -> frozenset[int] | None:
         """The plan's or Settle's, which saw nobody in this batch billed; this process's; or another's."""
         if self.batch.as_of >= since:
-            return Look(self.batch.as_of, frozenset())
+            return frozenset()
         look = self.deps.looks.get(self.batch.company)
         if look is None or look.asked_at < since:
             try:
@@ -408,7 +408,7 @@ class _Lane:
             except ObjectMissing:
                 return None
             look = self.deps.looks[self.batch.company] = Look(kept["asked_at"], frozenset(kept["billed"]))
-        return look if look.asked_at >= since else None
+        return look.billed if look.asked_at >= since else None
 
     def _heed_errors(self) -> None:
         """Omie's errors since the last look may have used up the lane's budget; slots reserved before do not count."""

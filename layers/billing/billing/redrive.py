@@ -299,6 +299,8 @@ class _Work:
                 )
             case Parked() if charge is not None and charge.state in UNDECIDED:
                 return f"Está em dúvida: billing-ops resolve --month {matter.key.month} lê o Omie e decide."
+            case Parked() if charge is not None and charge.state is State.READY:
+                return "Foi liberado e não foi enviado: billing-ops dlq redrive ainda faz o que é seguro com ele."
             case Parked() if charge is not None and self._timing(matter.key.month) != "over":
                 return "O mês ainda não terminou: corrija o que ela diz e libere com billing-ops dlq redrive."
         return ""
