@@ -9,6 +9,7 @@ from decimal import Decimal
 import httpx
 import pytest
 
+from billing.bill_batch import STAGE_30
 from billing.omie.client import PATHS, Credentials, FaturarReply, LoteReply, OmieClient, shared_turns
 from billing.omie.governor import ReadGate
 from billing.omie.replies import (
@@ -251,9 +252,9 @@ def test_a_question_repeated_takes_its_turn_among_the_others_again(client_of, cl
         [httpx.ReadTimeout("slow"), httpx.ConnectError("refused"), (200, {"listaContratos": []})],
         gate=ReadGate(clock, ask=turns),
     )
-    assert client.obter_contratos(20) == []
+    assert client.obter_contratos(30) == []
     assert len(omie.asked) == 3
-    asked = lanes.get("acme").asked['ObterContratos {"cEtapa": "20"}'] - began
+    asked = lanes.get("acme").asked[STAGE_30] - began  # the question as a batch looks for it in the lane
     assert asked == 61, "the second attempt waited for its moment; the third needed none, for the second never left"
 
 
