@@ -760,7 +760,12 @@ def test_what_a_person_billed_in_omie_is_skipped_to_be_adopted():
     assert plan(omie=None, omie_stage=30).reason == "O contrato já foi faturado no Omie em 2026-12: será registrado."
 
 
-def test_omies_stage_speaks_of_todays_month_only():
+def test_what_omie_billed_in_a_month_that_is_over_is_adopted_not_asked_for_again():
+    line = plan(omie_stage=30, month=DECEMBER.previous())
+    assert (line.action, line.reason_code) == (Action.SKIP, "billed_in_omie")
+
+
+def test_no_stage_speaks_of_a_month_to_come():
     assert plan(omie_stage=30, month=DECEMBER.next()).action is Action.BILL
 
 

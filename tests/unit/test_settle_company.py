@@ -32,10 +32,12 @@ class Desk:
         self.planned = self.plan()
         self.codes = [line["contract"] for batch in self.batches(self.planned) for line in batch["lines"]]
 
-    def plan(self):
+    def plan(self, event=None):
+        return plan_company(event or self.open(), self.lab.plan_deps())
+
+    def open(self):
         request = RunRequest("arn:execution:one", "operator", companies=(self.company,))
-        event = open_run(request, self.lab.open_deps())["companies"][0]
-        return plan_company(event, self.lab.plan_deps())
+        return open_run(request, self.lab.open_deps())["companies"][0]
 
     def batches(self, event):
         return [json.loads(line) for line in self.lab.objects.read_lines(event["batches"]["key"])]
@@ -65,9 +67,12 @@ class Desk:
     def charge(self, code, kind="mensalidade"):
         return self.lab.ledger.get(ChargeKey(code, DECEMBER, kind))
 
-    def omie_id(self, code):
+    def line(self, code):
         lines = map(json.loads, self.lab.objects.read_lines(self.planned["plan"]["key"]))
-        return next(line["nCodCtr"] for line in lines if line["contract"] == code)
+        return next(line for line in lines if line["contract"] == code)
+
+    def omie_id(self, code):
+        return self.line(code)["nCodCtr"]
 
     def billings(self, code):
         return [b for b in self.lab.omie.book.billings if b.nCodCtr == self.omie_id(code)]
@@ -311,6 +316,39 @@ def test_a_person_who_billed_before_the_plan_is_adopted():
 
     assert desk.settle()["decision"] == "done"
     assert (desk.charge(code).state, desk.charge(code).nCodOS) == (State.BILLED, order)
+
+
+def test_what_a_person_billed_in_a_month_that_is_over_is_adopted_not_asked_for_again():
+    """The run was opened on its last evening, and planned after midnight."""
+    desk = Desk()
+    by_hand, parked, nobody = desk.codes[:3]
+    for code, event in ((by_hand, Event.PARK), (by_hand, Event.REDRIVE), (parked, Event.PARK)):
+        key = ChargeKey(code, DECEMBER)
+        facts = {"company": "acme", "amount": desk.line(code)["amount"], "reason": "because", "reason_code": "not_sent"}
+        desk.lab.ledger.apply(key, event, now=desk.lab.clock.now(), who="t", why="", **facts)
+    for code in (by_hand, parked):
+        desk.person_bills(code)
+    opened = desk.open()
+    desk.lab.clock.advance(31 * 86400)
+
+    desk.planned = desk.plan(opened)
+
+    assert desk.planned["decision"] == "settle"
+    assert [desk.line(code)["reason_code"] for code in (by_hand, parked, nobody)] == [
+        "billed_in_omie",
+        "billed_in_omie",
+        "missed_month",
+    ]
+    answer = desk.settle_to_the_end()
+    assert answer["mismatches"] == 0
+    assert [desk.charge(code) and desk.charge(code).state for code in (by_hand, parked, nobody)] == [
+        State.BILLED,
+        State.BILLED,
+        None,
+    ]
+    assert [desk.charge(code).nCodOS for code in (by_hand, parked)] == [
+        desk.billings(code)[0].nCodOS for code in (by_hand, parked)
+    ]
 
 
 def test_after_its_last_round_what_is_still_unsent_is_parked_and_said():

@@ -77,11 +77,15 @@ class Books:
             return False
         return nCodCtr in self._stage(30) if self._own_month() else self.order(nCodCtr) is not None
 
-    def order(self, nCodCtr: int | None) -> Order | None:
-        """The OS the contract's billing made in this month."""
+    def orders(self) -> dict[int, Order]:
+        """nCodCtr -> the OS the contract's billing made in this month."""
         if self._orders is None:
             self._orders = self._read_orders()
-        return self._orders.get(nCodCtr) if nCodCtr is not None else None
+        return self._orders
+
+    def order(self, nCodCtr: int | None) -> Order | None:
+        orders = self.orders()
+        return orders.get(nCodCtr) if nCodCtr is not None else None
 
     def created(self, contract: str) -> int | None:
         """nCodCtr of a contract created in Omie since the month began, by its code."""

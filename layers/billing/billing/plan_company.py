@@ -1,6 +1,6 @@
 """One company's plan: both sides read in bulk, one line per contract, to the cent, before anything is billed.
 
-    Jestor's rows (to a file), Omie's stages 20/30, Omie's contracts (compact), customers of the contracts to create
+    Jestor's rows (to a file), what Omie has billed, Omie's contracts (compact), customers of the contracts to create
         -> plan.jsonl, its hash, batches-0.jsonl, and the decision:
         bill | approval | settle (nothing to send, but something in doubt or to compare) | nothing | preview
 
@@ -43,6 +43,7 @@ from billing.domain.plan import (
     unlinked,
 )
 from billing.domain.reajuste import IndexTable, Rules, proposal
+from billing.doubt import Books
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.jestor.receivables import TableProblems
@@ -176,8 +177,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     with tempfile.TemporaryFile() as spool:
         rows = _Rows(spool, deps, company)
         named = rows.read()
-        stages: dict[int, Literal[20, 30]] = dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
-        stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
+        stages = _stages(omie, month, today, deps.clock)
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
@@ -250,6 +250,14 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         planned["batches"] = write_batches(deps.objects, planned, lines, 0, as_of=now)
         deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key, planned=summary.count)
     return planned
+
+
+def _stages(omie: OmieClient, month: BillingMonth, today: date, clock: Clock) -> dict[int, Literal[20, 30]]:
+    """nCodCtr -> its stage in that month. Omie tells those of the present one; a month that is over has its orders."""
+    if month < BillingMonth.containing(today):
+        return dict.fromkeys(Books(omie, month, clock).orders(), 30)
+    stages: dict[int, Literal[20, 30]] = dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
+    return stages | dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
 
 
 def _late_titles(

@@ -7,7 +7,7 @@ these that applies decides:
 | Found                                                        | Line                              |
 |--------------------------------------------------------------|-----------------------------------|
 | ledger BILLED; ledger SENDING or UNKNOWN                     | skip: billed, or will be settled  |
-| Omie's stage 30 (a person billed it)                         | skip: will be adopted             |
+| billed in Omie (by a person): stage 30, or the month's order  | skip: will be adopted             |
 | a Jestor row that cannot be read                             | park                              |
 | draft, suspended, churned, other status, not started, ended  | skip                              |
 | held                                                         | skip                              |
@@ -442,7 +442,7 @@ def plan_contract(
         policy: the company's rules.
         omie: its contract in Omie, from `find_omie`.
         lookalikes: what its customer has in Omie that might be this one, from `unlinked`; unread with `omie`.
-        omie_stage: Omie's own view of today's month: 20 waits to be billed, 30 is billed.
+        omie_stage: 20 waits to be billed, 30 is billed; in a month to come nobody is, whatever is said here.
         ledger: this month's charge.
         previous: the last charge before this month.
         held: whether a hold (churn) is on it.
@@ -451,7 +451,7 @@ def plan_contract(
         warnings: what else a person should know of the contract, whatever becomes of it.
     """
     case = _Case(month, today, policy, omie, previous, tuple(additions), tuple(warnings))
-    stage = omie_stage if BillingMonth.containing(today) == month else None
+    stage = omie_stage if month <= BillingMonth.containing(today) else None
     verdict = _already_billed(month, ledger, stage, omie)
     if isinstance(row, BadRow):
         verdict = verdict or _park(Reason.BAD_ROW, "Corrija no Jestor: " + "; ".join(row.problems))
