@@ -467,7 +467,7 @@ class Stack:
             Bucket=self.outputs["DataBucketName"], Prefix=f"runs/{charge.key.month}/"
         )
         named = f'"contract":"{charge.key.contract}"'
-        generations = f"runs/{charge.key.month}/[0-9]*/{charge.company}/plan.jsonl"  # not those of previews
+        generations = f"runs/{charge.key.month}/[0-9]*/{charge.company}/*/plan.jsonl"  # not those of previews
         plans = [found["Key"] for page in pages for found in page.get("Contents", ())]
         return {
             each["key"]: each["proof"]

@@ -543,7 +543,7 @@ class Lab:
         self.warm_titles: dict[int, tuple[float, str]] = {}
         self.deadlines: list[float] = []
         """Of the functions now running, the innermost last: when Lambda kills each (epoch seconds)."""
-        self._numbers = count(1)
+        self._numbers, self._plannings = count(1), count(1)
         self._is_holiday = lru_cache(is_bank_holiday)
 
     def now(self) -> float:
@@ -622,6 +622,7 @@ class Lab:
             waivers=lambda company: waivers(self.jestor_client(), self.settings, company),
             indices=lambda: self.indices,
             is_holiday=self._is_holiday,
+            new_planning=lambda: f"planning-{next(self._plannings)}",
         )
 
     def approval_deps(self) -> ApprovalDeps:

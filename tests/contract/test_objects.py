@@ -6,12 +6,12 @@ from billing.domain.month import BillingMonth
 from billing.store.objects import ObjectMissing, ObjectStore, batches_key, plan_key, report_key
 
 DECEMBER = BillingMonth(2026, 12)
-PLAN = plan_key(DECEMBER, 1, "acme")
+PLAN = plan_key(DECEMBER, 1, "acme", "a1b2")
 
 
 def test_keys_tell_the_run_and_the_company():
-    assert PLAN == "runs/2026-12/1/acme/plan.jsonl"
-    assert batches_key(DECEMBER, 2, "acme", 3) == "runs/2026-12/2/acme/batches-3.jsonl"
+    assert PLAN == "runs/2026-12/1/acme/a1b2/plan.jsonl"
+    assert batches_key(PLAN, 3) == "runs/2026-12/1/acme/a1b2/batches-3.jsonl"
     assert report_key(DECEMBER, "report.html") == "reports/2026-12/report.html"
 
 

@@ -100,7 +100,9 @@ def test_the_latest_runs_come_first(stores):
 def test_only_the_latest_plan_of_a_company_is_valid(stores):
     assert stores.runs.plan_hash(RUN, "acme") is None
     for plan_hash in ("p1", "p2"):
-        stores.runs.put_plan(RUN, "acme", plan_hash=plan_hash, plan_key="runs/2026-12/1/acme/plan.jsonl", planned=2)
+        stores.runs.put_plan(
+            RUN, "acme", plan_hash=plan_hash, plan_key="runs/2026-12/1/acme/a1b2/plan.jsonl", planned=2
+        )
     assert stores.runs.plan_hash(RUN, "acme") == "p2"
     assert stores.runs.plan_hash(RUN, "nimbus") is None
 

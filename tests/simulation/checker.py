@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from billing.bill_batch import LOOK_HOLDS_FOR
 from billing.domain.charge import MONTHLY, Charge, Event, State
+from billing.domain.plan import plan_hash
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing
@@ -170,9 +171,9 @@ class _Check:
             charge = known.get((code, month))
             ours = [order for order in orders if order.by != "person"]
             for order in ours:
-                planned = self.planned.get((code, month), set())
-                if order.amount not in planned:
-                    line = f"{code}: billed {order.amount} in {month}, planned {sorted(planned)}"
+                planned = self.planned.get((code, month, charge.plan_hash)) if charge else None
+                if order.amount != planned:
+                    line = f"{code}: billed {order.amount} in {month}, planned {planned}"
                     if not self._edited_under_way(order):
                         self.broken.append(line)
                     elif month in self.witness.calm_months and not self._noticed(month):
@@ -222,14 +223,16 @@ NOBODY_CAN_TELL = LOOK_HOLDS_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED
 the click in time: Omie accepts both (one of its undocumented choices), and the run must end saying so."""
 
 
-def _planned(lab: Lab) -> dict[tuple[str, str], set[int]]:
-    """(code, month) -> every amount some plan had for it."""
-    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+def _planned(lab: Lab) -> dict[tuple[str, str, str | None], int]:
+    """(code, month, a plan's hash) -> what that plan had for it, as its file says now."""
+    found: dict[tuple[str, str, str | None], int] = {}
     for key, text in lab.objects.texts.items():
         if key.endswith("plan.jsonl"):
-            for line in map(json.loads, text.splitlines()):
+            lines = text.splitlines()
+            digest = plan_hash(lines)
+            for line in map(json.loads, lines):
                 if line["action"] == "bill":
-                    found[line["contract"], line["month"]].add(line["amount"])
+                    found[line["contract"], line["month"], digest] = line["amount"]
     return found
 
 

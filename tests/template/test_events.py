@@ -46,7 +46,7 @@ from simulators.world import FIELDS
 
 START = datetime(2026, 12, 1, 9, 0, 12, tzinfo=UTC)
 DEMO_SECRET = "demo-jestor-webhook-secret"
-KEY = "runs/2026-12/1/acme/plan.jsonl"
+KEY = "runs/2026-12/1/acme/8c1f20d4b7aa/plan.jsonl"
 
 Events = Callable[[str], dict[str, Any]]
 

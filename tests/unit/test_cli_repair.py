@@ -544,7 +544,7 @@ def test_the_arithmetic_is_that_of_the_plan_by_which_it_was_charged(books):
             contract, 12, "Cliente", company, "2026-12", "mensalidade", Action.BILL, "", "", 12_000, None, None, None,
             "", 700, additions=(addition.to_dict(),),
         )  # fmt: skip
-        plans.put_text(plan_key(DECEMBER, generation, company), line.to_json() + "\n")
+        plans.put_text(plan_key(DECEMBER, generation, company, "a1b2"), line.to_json() + "\n")
     at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
     key = ChargeKey("JST-12", DECEMBER)
     ledger.claim(key, attempt="a", now=at, who="bill_batch x", nCodCtr=700, additions=[late.charged()], **FACTS)

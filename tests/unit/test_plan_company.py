@@ -106,18 +106,34 @@ def test_the_answer_carries_what_the_next_steps_need():
     counts = Counter(str(line.action) for line in found.values())
     assert planned["decision"] == "bill"
     assert planned["reasons"] == []
-    assert planned["plan"]["key"] == "runs/2026-12/1/acme/plan.jsonl"
+    assert planned["plan"]["key"] == "runs/2026-12/1/acme/planning-1/plan.jsonl"
     assert planned["plan"]["lines"] == len(found)
     assert planned["plan"]["counts"] == dict(counts)
     assert planned["plan"]["hash"] == plan_hash(line.to_json() for line in found.values())
     assert lab.runs.plan_hash(planned["run"], "acme") == planned["plan"]["hash"]
-    assert planned["batches"]["key"] == "runs/2026-12/1/acme/batches-0.jsonl"
+    assert planned["batches"]["key"] == "runs/2026-12/1/acme/planning-1/batches-0.jsonl"
 
 
 def test_the_same_inputs_give_the_same_plan_and_the_same_hash():
     first, second = (plan(Lab(contracts=30)) for _ in range(2))
 
     assert first["plan"] == second["plan"]
+
+
+def test_who_plans_beside_another_writes_over_nothing_of_its():
+    """Lambda may still be running a call that Step Functions has given up and made again."""
+    lab = Lab(contracts=10, clean=True)
+    asked = event(lab)
+    contract = next(c for c in lab.world.contracts if c.omie_company == "acme")
+    planned = [plan_company(asked, lab.plan_deps())]
+    lab.jestor.edit({"id": contract.jestor_id, "data": {FIELDS["unit_amount"]: 999}}, now=lab.now())
+    planned.append(plan_company(asked, lab.plan_deps()))
+
+    hashes = [each["plan"]["hash"] for each in planned]
+
+    assert hashes[0] != hashes[1]
+    assert [plan_hash(lab.objects.read_lines(each["plan"]["key"])) for each in planned] == hashes
+    assert [{message["plan_hash"] for message in batches(lab, each)} for each in planned] == [{one} for one in hashes]
 
 
 def test_another_amount_gives_another_hash():
@@ -156,7 +172,7 @@ def test_a_preview_writes_its_plan_apart_and_gives_nothing_to_bill():
     planned = plan(lab, preview=True)
 
     assert planned["decision"] == "preview"
-    assert list(lab.objects.texts) == ["runs/2026-12/preview-one/acme/plan.jsonl"]
+    assert list(lab.objects.texts) == ["runs/2026-12/preview-one/acme/planning-1/plan.jsonl"]
     assert "batches" not in planned
     assert lab.runs.plan_hash(planned["run"], "acme") is None
 

@@ -280,7 +280,7 @@ def test_what_was_never_sent_is_sent_in_the_next_round():
 
     assert (answer["decision"], answer["round"]) == ("bill", 1)
     assert [line["contract"] for batch in desk.batches(answer) for line in batch["lines"]] == desk.codes
-    assert answer["batches"]["key"] == "runs/2026-12/1/acme/batches-1.jsonl"
+    assert answer["batches"]["key"] == "runs/2026-12/1/acme/planning-1/batches-1.jsonl"
     desk.bill(answer)
     assert desk.settle(answer)["decision"] == "done"
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import pickle
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,8 @@ class PlanDeps:
     contracts: Contracts | None = None
     """What is remembered of the living contracts; None: nothing is."""
     is_holiday: HolidayCheck = bank_holiday
+    new_planning: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
+    """Names what one planning writes."""
 
 
 @dataclass
@@ -185,7 +188,8 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
 
         late, notes = _late_titles(company, month, today, omie, deps)
         rules, prices = settings.readjustment.rules(), deps.indices()
-        key = plan_key(month, event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}", company)
+        generation = event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}"
+        key = plan_key(month, generation, company, deps.new_planning())
         summary = PlanSummary(settings.guardrail.limits())
         still_here = unfinished = 0
         with deps.objects.plan_writer(key) as plan:
@@ -329,7 +333,7 @@ def write_batches(
 
     `as_of`: before Omie was asked which contracts are billed.
     """
-    key = batches_key(planned["month"], planned["generation"], planned["company"], round_)
+    key = batches_key(planned["plan"]["key"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
     head |= {"plan_hash": planned["plan"]["hash"], "as_of": as_of.timestamp()}
     with objects.plan_writer(key) as batches_file:

@@ -1,8 +1,8 @@
 """Plans, batches and reports in S3. A plan of 100,000 contracts never sits in memory: it goes through a file.
 
 ```
-runs/<month>/<generation>/<company>/plan.jsonl               one line per contract
-runs/<month>/<generation>/<company>/batches-<round>.jsonl    25 contracts a line, read by the distributed Map
+runs/<month>/<generation>/<company>/<planning>/plan.jsonl    one line per contract
+runs/.../<planning>/batches-<round>.jsonl                    25 contracts a line, read by the distributed Map
 reports/<month>/<name>                                       report.html, report.csv, report.json
 discarded/<id>.json                                          a dead letter that a person took out of the queue
 looks/<company>.json                                         what Omie last showed as billed: {"asked_at", "billed"}
@@ -28,12 +28,14 @@ class ObjectMissing(LookupError):  # noqa: N818
         super().__init__(f"no object {key}")
 
 
-def plan_key(month: object, generation: int | str, company: str) -> str:
-    return f"runs/{month}/{generation}/{company}/plan.jsonl"
+def plan_key(month: object, generation: int | str, company: str, planning: str) -> str:
+    """`planning` names one planner's work: should two plan at once, neither writes over what the other's hash says."""
+    return f"runs/{month}/{generation}/{company}/{planning}/plan.jsonl"
 
 
-def batches_key(month: object, generation: int | str, company: str, round_: int) -> str:
-    return f"runs/{month}/{generation}/{company}/batches-{round_}.jsonl"
+def batches_key(plan: str, round_: int) -> str:
+    """Beside the plan of that key."""
+    return f"{plan.removesuffix('plan.jsonl')}batches-{round_}.jsonl"
 
 
 def discarded_key(letter: str) -> str:
