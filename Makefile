@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test test-simulation test-deployed check up down setup setup-dev lock build bench browser format clean docs deploy model sim mutation chaos fuzz
+.PHONY: help demo test test-offline test-deployed check up down setup setup-dev lock build bench browser format clean docs deploy model sim mutation chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -15,18 +15,17 @@ help: ## this list
 demo: setup ## bill a month of simulated contracts on the real template: make demo ARGS="--contracts 500 --keep"
 	@$(BIN)/python -m ops.demo $(ARGS)
 
-test: check setup ## everything: check, the template's lint, the simulation, the deployed stack end to end
-	@AWS_DEFAULT_REGION=sa-east-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint
+test: setup ## everything: check, the slow ones and the simulation; beside them the template's lint and the deployed stack
+	@$(MAKE) --no-print-directory -j2 test-offline test-deployed
+
+test-offline: check ## check, the slow ones, the model's and the simulation's tests
 	$(BIN)/python -m pytest -q -n 2 -m slow tests/unit tests/contract tests/template
-	@$(MAKE) --no-print-directory -j2 test-simulation test-deployed
+	SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest -m "not model" tests/model tests/simulation
 
-test-simulation: setup-dev ## the model's and the simulation's tests, SCHEDULES=10000 among them; printed when they are through
+test-deployed: setup ## the template's lint, then a stack of its own, end to end; printed when it is through
 	@mkdir -p build
-	@SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest -m "not model" tests/model tests/simulation > build/simulation.txt 2>&1; \
-	    result=$$?; echo; cat build/simulation.txt; exit $$result
-
-test-deployed: setup ## a stack of its own, end to end
-	MAKEFLAGS= $(BIN)/python -m pytest tests/e2e $(ARGS)
+	@(AWS_DEFAULT_REGION=sa-east-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint && \
+	    MAKEFLAGS= $(BIN)/python -m pytest tests/e2e $(ARGS)) > build/deployed.txt 2>&1; result=$$?; cat build/deployed.txt; exit $$result
 
 check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff check .
