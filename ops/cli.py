@@ -112,7 +112,9 @@ def run(
     settings = stack.settings()
     companies = [known_company(settings, key) for key in dict.fromkeys(company or ())]
     if not preview and not yes:
-        _ask_before_billing(here, chosen, companies or sorted(settings.companies))
+        here.need_a_person(" para faturar, ou com --preview")
+        whose = ", ".join(companies or sorted(settings.companies))
+        here.ask(f"Faturar {chosen} de {whose} na pilha {stack.name} ({stack.region})?", "faturado")
     request = {
         "month": str(chosen),
         "companies": companies or None,
@@ -156,14 +158,6 @@ def _own_month(chosen: BillingMonth, present: BillingMonth) -> None:
         f"Estamos em {present} e o Omie fatura sempre o mês corrente: pedir {chosen} cobraria {present}. "
         f"Para só ver o plano: billing-ops run --month {chosen} --preview"
     )
-
-
-def _ask_before_billing(here: Desk, month: BillingMonth, companies: Sequence[str]) -> None:
-    if not here.tools.at_a_terminal():
-        raise InputError("Sem um terminal não há como perguntar: repita com --yes para faturar, ou com --preview.")
-    stack = here.stack
-    if not here.confirm(f"Faturar {month} de {', '.join(companies)} na pilha {stack.name} ({stack.region})?"):
-        raise OperatorError("Cancelado; nada foi faturado.")
 
 
 def _follow_to_the_end(here: Desk, started: Execution, companies: Sequence[str], *, as_json: bool) -> None:
@@ -444,18 +438,12 @@ def link(
         return
     if checked.takeover is not None:
         if not yes:
-            _ask_before_changing_omie(here, omie)
+            here.need_a_person(" para mudar o Omie, ou com --dry-run")
+            here.ask(f"Mudar o contrato {omie} no Omie?", "gravado")
         omie_of(checked.company).alterar_contrato(checked.takeover.cadastro)
     if not checked.already:
         jestor.update(settings.jestor.contracts.table, checked.jestor_id, {checked.field: omie})
     here.say(f"Vinculado: {checked.code} ao contrato {omie} do Omie ({checked.company}).")
-
-
-def _ask_before_changing_omie(here: Desk, omie: int) -> None:
-    if not here.tools.at_a_terminal():
-        raise InputError("Sem um terminal não há como perguntar: repita com --yes para mudar o Omie, ou com --dry-run.")
-    if not here.confirm(f"Mudar o contrato {omie} no Omie?"):
-        raise OperatorError("Cancelado; nada foi gravado.")
 
 
 # ---- settings

@@ -19,7 +19,7 @@ import httpx
 
 from billing.clock import Clock, SystemClock
 from billing.domain.month import BillingMonth, MonthError
-from ops.errors import InputError
+from ops.errors import InputError, OperatorError
 from ops.stack import LOCAL_FILE, Place, Stack, connect, find_place
 
 if TYPE_CHECKING:
@@ -101,9 +101,16 @@ class Desk:
     def say_json(self, value: Mapping[str, Any]) -> None:
         print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
-    def confirm(self, question: str) -> bool:
+    def need_a_person(self, what_else: str) -> None:
+        """Raises InputError where nobody can be asked, with what to do about it."""
+        if not self.tools.at_a_terminal():
+            raise InputError(f"Sem um terminal não há como perguntar: repita com --yes{what_else}.")
+
+    def ask(self, question: str, undone: str) -> None:
+        """Raises OperatorError, with what was left undone, unless the person says yes."""
         self.note(f"{question} [s/N] ")
-        return sys.stdin.readline().strip().casefold() in {"s", "sim"}
+        if sys.stdin.readline().strip().casefold() not in {"s", "sim"}:
+            raise OperatorError(f"Cancelado; nada foi {undone}.")
 
 
 _AMOUNT: Final = "R$\N{NO-BREAK SPACE}"

@@ -174,8 +174,8 @@ def apply(
     here = desk(ctx)
     if bool(contract) == everything:
         raise InputError("Diga quais: --contract JST-12 (repita para vários) ou --all, um dos dois.")
-    if not yes and not here.tools.at_a_terminal():
-        raise InputError("Sem um terminal não há como perguntar: repita com --yes para gravar.")
+    if not yes:
+        here.need_a_person(" para gravar")
     wanted = {contract_number(text) for text in contract or ()}
     settings, jestor = here.stack.settings(), jestor_of(here)
     found = _due(here, settings, jestor, month, company)
@@ -191,8 +191,8 @@ def apply(
     if not ready:
         raise OperatorError("Nenhum reajuste pode ser aplicado; nada foi gravado.")
     _show(here, ready)
-    if not yes and not here.confirm(f"Gravar {len(ready)} preços novos no Jestor?"):
-        raise OperatorError("Cancelado; nada foi gravado.")
+    if not yes:
+        here.ask(f"Gravar {len(ready)} preços novos no Jestor?", "gravado")
     applied = sum(_apply(here, settings, jestor, due) for due in ready)
     here.say(f"Reajustes aplicados: {applied} de {len(ready)}.")
     if applied < len(ready):

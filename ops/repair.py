@@ -172,7 +172,7 @@ def dlq_discard(
         _say_done(here, foreseen, as_json=as_json, dry_run=True)
         return
     if not yes:
-        _need_a_terminal(here)
+        here.need_a_person(", ou com --dry-run para só ver")
         for line in _close_up(item):
             here.say(line)
         _ask(here, "Descartar este aviso")
@@ -246,7 +246,7 @@ def _request(
 
 def _agreed(here: Desk, request: dict[str, Any], *, no_run: bool) -> bool:
     """Shows what would be done and asks. False when there is nothing to do."""
-    _need_a_terminal(here)
+    here.need_a_person(", ou com --dry-run para só ver")
     foreseen = here.stack.repair(request | {"dry_run": True})
     _say_done(here, foreseen, as_json=False, dry_run=True)
     if not _moves(foreseen) and not foreseen["runs"]:
@@ -257,14 +257,8 @@ def _agreed(here: Desk, request: dict[str, Any], *, no_run: bool) -> bool:
     return True
 
 
-def _need_a_terminal(here: Desk) -> None:
-    if not here.tools.at_a_terminal():
-        raise InputError("Sem um terminal não há como perguntar: repita com --yes, ou com --dry-run para só ver.")
-
-
 def _ask(here: Desk, what: str) -> None:
-    if not here.confirm(f"{what}, na pilha {here.stack.name} ({here.stack.region})?"):
-        raise OperatorError("Cancelado; nada foi mudado.")
+    here.ask(f"{what}, na pilha {here.stack.name} ({here.stack.region})?", "mudado")
 
 
 def _until_done(here: Desk, request: dict[str, Any]) -> dict[str, Any]:
