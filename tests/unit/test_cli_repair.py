@@ -322,7 +322,7 @@ def test_last_months_letter_says_why_it_stays(ops):
     result = ops("dlq", "redrive", "--yes")
     assert cells(result)[0][4:] == [
         "continua",
-        "O mês terminou: cobre por ordem de serviço avulsa. Nunca pelo contrato, que faturaria o mês atual.",
+        "O mês terminou: sem OS dele no Omie, cobre por OS avulsa. Nunca pelo contrato, que cobraria o mês atual.",
     ]
     assert ops.machine.started == []
 

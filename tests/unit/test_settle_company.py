@@ -1,20 +1,22 @@
 """What became of a plan, found by reading: each row of settle_company's table, and nothing sent from there."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from billing.bill_batch import ADDITIONS, CREATION, bill_batch
+from billing.bill_batch import ADDITIONS, CREATION, STAGE_30, bill_batch
 from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, State
-from billing.domain.month import BillingMonth
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.doubt import MONTH_OVER_REASON
 from billing.open_run import RunRequest, open_run
 from billing.plan_company import plan_company
 from billing.settle_company import MAX_ROUNDS, settle_company
 from simulators.lab import Lab
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.faults import Fault
+from simulators.omie.switches import Switches
 from simulators.world import COMPANIES, FIELDS
 
 DECEMBER = BillingMonth(2026, 12)
@@ -349,6 +351,46 @@ def test_what_a_person_billed_in_a_month_that_is_over_is_adopted_not_asked_for_a
     assert [desk.charge(code).nCodOS for code in (by_hand, parked)] == [
         desk.billings(code)[0].nCodOS for code in (by_hand, parked)
     ]
+
+
+def turning_while_omie_answers(*billed):
+    """The month's last evening: a person billed the first before the plan, a worker was lost with a claim on the second.
+
+    `billed`: which of the others a person, or that worker's call, then billed as well. Settle waits for its turn to ask
+    Omie into the month's last minutes.
+    """
+    desk = Desk(switches=Switches(os_nCodCtr="absent"))
+    first, second, *_ = desk.codes
+    last_minutes = datetime(2026, 12, 31, 23, 50, tzinfo=SAO_PAULO).timestamp()
+    desk.lab.clock.advance(last_minutes - WAIT - 90 - desk.lab.now())
+    desk.person_bills(first)
+    desk.planned = desk.plan()
+    desk.claim(second)
+    for position in billed:
+        desk.person_bills(desk.codes[position])
+    desk.lab.clock.advance(last_minutes - 5 - desk.lab.now())
+    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+    return desk, desk.settle()
+
+
+def test_a_month_that_begins_to_turn_while_omie_answers_is_read_by_its_orders():
+    desk, answer = turning_while_omie_answers(1, 2)
+
+    assert [desk.charge(code) and desk.charge(code).state for code in desk.codes[:4]] == [*[State.BILLED] * 3, None]
+    assert [desk.charge(code).nCodOS for code in desk.codes[:3]] == [
+        desk.billings(code)[0].nCodOS for code in desk.codes[:3]
+    ]
+    assert answer["decision"] == "bill"
+
+
+def test_what_no_order_shows_then_rests_until_the_month_is_over():
+    desk, answer = turning_while_omie_answers()
+    code = desk.codes[1]
+
+    assert (answer["decision"], desk.charge(code).state) == ("wait", State.UNKNOWN)
+    desk.lab.clock.advance(answer["wait_seconds"])
+    desk.settle(answer)
+    assert (desk.charge(code).state, desk.charge(code).reason) == (State.PARKED, MONTH_OVER_REASON)
 
 
 def test_after_its_last_round_what_is_still_unsent_is_parked_and_said():

@@ -75,7 +75,9 @@ class Books:
         """Whether a person or a forgotten call has billed it; cheaper than `shows` for what was never sent."""
         if nCodCtr is None:
             return False
-        return nCodCtr in self._stage(30) if self._own_month() else self.order(nCodCtr) is not None
+        if self._own_month() and nCodCtr in self._stage(30):
+            return True
+        return not self._own_month() and self.order(nCodCtr) is not None
 
     def orders(self) -> dict[int, Order]:
         """nCodCtr -> the OS the contract's billing made in this month."""
@@ -95,6 +97,10 @@ class Books:
             self._created = {found.cCodIntCtr: found.nCodCtr for found in map(mapping.compact, recent)}
         return self._created.get(contract)
 
+    def turning(self, at: datetime) -> bool:
+        """Whether these are the month's last minutes: its stages prove nothing any more, and its orders not yet."""
+        return self.month == BillingMonth.of(at) and not may_send(self.month, at, MIDNIGHT_MARGIN)
+
     def _stage(self, cEtapa: int) -> dict[int, str]:
         """nCodCtr -> cNumCtr. Empty when it was not, or no longer, this month when Omie answered."""
         if cEtapa not in self._stages:
@@ -106,7 +112,9 @@ class Books:
         return may_send(self.month, self.clock.now(), MIDNIGHT_MARGIN)
 
     def _read_orders(self) -> dict[int, Order]:
-        billed = self._stage(30) if self._own_month() else dict(self.omie.obter_contratos(10))
+        billed = self._stage(30) if self._own_month() else {}
+        if not self._own_month():  # which it may have become while Omie answered
+            billed = dict(self.omie.obter_contratos(10))
         by_number = {cNumCtr: nCodCtr for nCodCtr, cNumCtr in billed.items() if cNumCtr}
         today = self.clock.now().astimezone(SAO_PAULO).date()
         until = min(max(today, self.month.first_day), self.month.last_day)
@@ -173,8 +181,10 @@ class Doubts:
                 return self._adopt(charge, nCodCtr)
             case Shown.TO_BILL:
                 return self._release(charge, "em dúvida; o Omie mostra que não foi faturado")
-            case _:
-                return self._leave(charge)
+        now = self.books.clock.now()
+        if self.books.turning(now):  # it began to while Omie answered
+            return Resolution(Verdict.RESTS, charge, now + MIDNIGHT_MARGIN)
+        return self._leave(charge)
 
     def foresee(self, charge: Charge) -> Resolution:
         """What `resolve` would come to, without writing anything."""
@@ -196,10 +206,7 @@ class Doubts:
         since = charge.claimed_at or charge.updated_at
         if since is not None and self.now < since + self.wait:
             return since + self.wait
-        turning = self.books.month == BillingMonth.of(self.now) and not may_send(
-            self.books.month, self.now, MIDNIGHT_MARGIN
-        )
-        return self.now + MIDNIGHT_MARGIN if turning else None
+        return self.now + MIDNIGHT_MARGIN if self.books.turning(self.now) else None
 
     def _resolve_creation(self, charge: Charge) -> Resolution:
         created = self.books.created(charge.key.contract)

@@ -29,7 +29,7 @@ SAFE_ACTION: Final[Mapping[ParkClass, str]] = {
         "Não reenvie. Veja no Omie se o contrato foi faturado neste mês; billing-ops dlq redrive lê o Omie e decide."
     ),
     ParkClass.MISSED_MONTH: (
-        "O mês terminou: cobre por ordem de serviço avulsa. Nunca pelo contrato, que faturaria o mês atual."
+        "O mês terminou: sem OS dele no Omie, cobre por OS avulsa. Nunca pelo contrato, que cobraria o mês atual."
     ),
     ParkClass.UNKNOWN: "Leia o texto do Omie e decida com quem cuida do faturamento. Não reenvie.",
 }

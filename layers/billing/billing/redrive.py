@@ -165,9 +165,7 @@ _BY_STATE: Final = {
     State.UNKNOWN: Said(Step.STAY, "Está em dúvida: billing-ops resolve lê o Omie e decide."),
 }
 _NEVER_SEEN: Final = Said(Step.STAY, "O registro não conhece esta cobrança: confira o contrato no Omie. Não reenvie.")
-_MONTH_OVER: Final = Said(
-    Step.STAY, "O mês terminou: cobre por ordem de serviço avulsa. Nunca pelo contrato, que faturaria o mês atual."
-)
+_MONTH_OVER: Final = Said(Step.STAY, SAFE_ACTION[ParkClass.MISSED_MONTH])
 _NOT_NOW: Final = Said(Step.STAY, "Nos últimos minutos do mês, ou antes dele, nada é liberado.")
 _RELEASE: Final = Said(Step.RELEASE, "Volta a ser planejado e conferido na próxima execução.")
 _READ: Final = Said(Step.READ_OMIE, "")

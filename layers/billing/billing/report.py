@@ -359,7 +359,7 @@ ADVICE: Mapping[str, Advice] = {
     "differs": Advice("Omie diferente do Jestor", "Deixe os dois iguais e mande de novo.", Where.OMIE),
     "missed_month": Advice(
         "O mês passou",
-        "Fature por ordem de serviço (recuperação do mês), nunca pelo contrato.",
+        "Se o Omie não tem OS do mês, fature por ordem de serviço (recuperação), nunca pelo contrato.",
         Where.COMMAND,
     ),
     # parked while billing or settling
