@@ -122,6 +122,8 @@ class _Check:
                 self.forgiven.append(line)  # by hand in the company that the contract then left
             elif not (charge.state is State.PARKED and by_hand):  # what was parked, a person may bill
                 self.broken.append(line)
+            elif charge.reason_code == "missed_month" and min(order.at for order in orders) < _parked_at(charge):
+                self.broken.append(f"{line} A person who believes that bills it once more")
 
     def _moved(self, code: str) -> bool:
         """Did more than one company plan it?"""
@@ -234,6 +236,10 @@ def _planned(lab: Lab) -> dict[tuple[str, str, str | None], int]:
                 if line["action"] == "bill":
                     found[line["contract"], line["month"], digest] = line["amount"]
     return found
+
+
+def _parked_at(charge: Charge) -> float:
+    return max(datetime.fromisoformat(line["at"]).timestamp() for line in charge.history if line["event"] == Event.PARK)
 
 
 def _told(lab: Lab, code: str, month: str) -> bool:

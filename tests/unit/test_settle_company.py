@@ -353,6 +353,35 @@ def test_what_a_person_billed_in_a_month_that_is_over_is_adopted_not_asked_for_a
     ]
 
 
+def test_what_a_person_billed_before_midnight_is_not_left_as_a_missed_month():
+    """The batch came after midnight: it parks what it may not send, and Settle looks for the month's orders."""
+    desk = Desk()
+    by_hand, missed = desk.codes[:2]
+    desk.person_bills(by_hand)
+    desk.lab.clock.advance(31 * 86400)
+    desk.bill()
+    assert {desk.charge(code).reason_code for code in (by_hand, missed)} == {"missed_month"}
+
+    assert desk.settle_to_the_end()["mismatches"] == 0
+
+    assert [desk.charge(code).state for code in (by_hand, missed)] == [State.BILLED, State.PARKED]
+    assert desk.charge(by_hand).nCodOS == desk.billings(by_hand)[0].nCodOS
+
+
+def test_a_month_that_ends_while_the_plan_is_made_has_its_orders():
+    desk = Desk()
+    by_hand = desk.codes[0]
+    desk.person_bills(by_hand)
+    opened = desk.open()
+    desk.lab.clock.advance(datetime(2026, 12, 31, 23, 59, 50, tzinfo=SAO_PAULO).timestamp() - desk.lab.now())
+    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+
+    desk.planned = desk.plan(opened)
+
+    assert desk.line(by_hand)["reason_code"] == "billed_in_omie"
+    assert {desk.line(code)["action"] for code in desk.codes[1:]} == {"bill"}, "which bill_batch will not do any more"
+
+
 def turning_while_omie_answers(*billed):
     """The month's last evening: a person billed the first before the plan, a worker was lost with a claim on the second.
 

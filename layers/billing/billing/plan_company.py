@@ -180,7 +180,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     with tempfile.TemporaryFile() as spool:
         rows = _Rows(spool, deps, company)
         named = rows.read()
-        stages = _stages(omie, month, today, deps.clock)
+        stages = _stages(omie, month, deps.clock)
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
@@ -256,12 +256,15 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     return planned
 
 
-def _stages(omie: OmieClient, month: BillingMonth, today: date, clock: Clock) -> dict[int, Literal[20, 30]]:
+def _stages(omie: OmieClient, month: BillingMonth, clock: Clock) -> dict[int, Literal[20, 30]]:
     """nCodCtr -> its stage in that month. Omie tells those of the present one; a month that is over has its orders."""
-    if month < BillingMonth.containing(today):
-        return dict.fromkeys(Books(omie, month, clock).orders(), 30)
-    stages: dict[int, Literal[20, 30]] = dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
-    return stages | dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
+    stages: dict[int, Literal[20, 30]] = {}
+    if month >= BillingMonth.of(clock.now()):
+        stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
+        stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
+    if month < BillingMonth.of(clock.now()):  # which it may have become while Omie answered
+        stages = dict.fromkeys(Books(omie, month, clock).orders(), 30)
+    return stages
 
 
 def _late_titles(

@@ -1,6 +1,6 @@
 """Says what really became of a company's plan, by reading: nothing is guessed, nothing is sent from here.
 
-    ledger BILLED, PARKED, HELD      settled
+    ledger BILLED, PARKED, HELD      settled; but PARKED for a missed month, and Omie shows an order of it: adopt
     ledger SENDING, UNKNOWN          in doubt: rests, and is then found out by reading (see `billing.doubt`)
     nothing in the ledger, READY     not sent (throttled, a batch lost, a worker killed): sent again in the next round
         but   Omie shows it billed   a person billed it: adopt
@@ -89,6 +89,8 @@ class _Settlement:
                     self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
             elif line.action is Action.BILL and state in UNSENT:
                 self._unsent(line, charge, resting, unsent)
+            elif charge is not None and _missed(charge) and self.books.billed(charge.nCodCtr or line.nCodCtr):
+                self._adopt(line, charge, "faturado por uma pessoa no Omie antes que o mês terminasse")
         return resting, unsent
 
     def _compare(self) -> int:
@@ -225,6 +227,11 @@ class _Settlement:
         )
         if parked is not None:
             tell(parked, self.deps.ledger, self.deps.queues, nCodCtr=line.nCodCtr)
+
+
+def _missed(charge: Charge) -> bool:
+    """Whether a person is told to bill it by a service order, which nobody has looked for yet."""
+    return charge.state is State.PARKED and charge.reason_code == Reason.MISSED_MONTH
 
 
 def _charged(line: PlanLine) -> list[dict[str, Any]]:
