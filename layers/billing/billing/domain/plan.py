@@ -7,7 +7,7 @@ these that applies decides:
 | Found                                                        | Line                              |
 |--------------------------------------------------------------|-----------------------------------|
 | ledger BILLED; ledger SENDING or UNKNOWN                     | skip: billed, or will be settled  |
-| billed in Omie (by a person): stage 30, or the month's order  | skip: will be adopted             |
+| a person billed it in Omie: stage 30, or the month's order   | skip: will be adopted             |
 | a Jestor row that cannot be read                             | park                              |
 | draft, suspended, churned, other status, not started, ended  | skip                              |
 | held                                                         | skip                              |
