@@ -122,7 +122,9 @@ class _Check:
                 self.forgiven.append(line)  # by hand in the company that the contract then left
             elif not (charge.state is State.PARKED and by_hand):  # what was parked, a person may bill
                 self.broken.append(line)
-            elif charge.reason_code == "missed_month" and min(order.at for order in orders) < _parked_at(charge):
+            elif charge.reason_code == "missed_month" and any(
+                order.company == charge.company and order.at < _parked_at(charge) for order in orders
+            ):
                 self.broken.append(f"{line} A person who believes that bills it once more")
 
     def _moved(self, code: str) -> bool:
