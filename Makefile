@@ -33,9 +33,9 @@ check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 -m "not slow" --hypothesis-profile=check tests/unit tests/contract tests/template
 
-sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EXHAUSTIVE=singles|pairs; one schedule prints what happened
+sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EVENINGS=1, EXHAUSTIVE=singles|pairs; one schedule prints what happened
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(SCHEDULES),10000) \
-	    --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
+	    $(if $(EVENINGS),--evenings) --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
 up: setup ## start the whole stack for work and leave it running (OMIE_BASE_URL, JESTOR_BASE_URL, SETTINGS)
 	@$(BIN)/python -m ops.local up --late-titles 12 $(ARGS)

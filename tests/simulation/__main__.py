@@ -1,4 +1,4 @@
-"""`make sim SEED=0 SCHEDULES=10000`, `make sim EXHAUSTIVE=singles|pairs`, `make sim SCRIPT="12:kill_after"`."""
+"""`make sim SEED=0 SCHEDULES=10000`, `EVENINGS=1`, `EXHAUSTIVE=singles|pairs`, `SCRIPT="12:kill_after"`: see `make help`."""
 
 import argparse
 import sys
@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("--exhaustive", choices=["", "singles", "pairs"], default="")
     parser.add_argument("--every", type=int, default=1, help="of the exhaustive search, only every n-th")
     parser.add_argument("--script", default="", help="what one exhaustive failure printed")
+    parser.add_argument("--evenings", action="store_true", help="only those that begin on a month's last evening")
     parser.add_argument("--log-every", type=int, default=0, help="a line after so many schedules")
     wanted = parser.parse_args()
     if wanted.script:
@@ -27,7 +28,7 @@ def main() -> int:
     if wanted.schedules == 1:
         return _replay(adversary_of(wanted.seed))
     total, began, told = Tally(), time.monotonic(), 0
-    for piece in tallies(wanted.seed, wanted.schedules, wanted.jobs):
+    for piece in tallies(wanted.seed, wanted.schedules, wanted.jobs, evenings=wanted.evenings):
         for replay, broken in piece.failed:
             print(f"FAILED  {replay}\n        " + "\n        ".join(broken), flush=True)
         total += piece
