@@ -181,6 +181,8 @@ class Witness:
     claimed_on_hold: list[str] = field(default_factory=list)
     clicks: list[tuple[str, int, float]] = field(default_factory=list)
     edits: list[tuple[str, int, float]] = field(default_factory=list)
+    moved: set[str] = field(default_factory=set)
+    """Contracts whose company was written in Jestor."""
     plans: list[tuple[float, str, str, str]] = field(default_factory=list)
     """(when, run, company, hash) of each plan that became the valid one."""
     blocks: int = 0
@@ -565,7 +567,7 @@ class Adversary:
         """Another company of ours invoices it from now on."""
         company = COMPANIES[self.random.choice(sorted(self.lab.settings.companies))]
         label = self.random.choice(sorted(company.services))
-        self._jestor({FIELDS["company"]: company.jestor_label, FIELDS["service"]: label})
+        self.witness.moved.add(self._jestor({FIELDS["company"]: company.jestor_label, FIELDS["service"]: label}))
 
     def _edit(self) -> None:
         """A person changes the amount in Omie's own screen, while no batch is being billed."""
@@ -587,10 +589,12 @@ class Adversary:
 
     # --- helpers ---------------------------------------------------------------------------------------------------
 
-    def _jestor(self, data: dict[str, Any]) -> None:
+    def _jestor(self, data: dict[str, Any]) -> str:
+        """The contract it changed."""
         contract = self.random.choice(self.lab.world.contracts)
         self.lab.jestor.edit({"table": CONTRACTS_TABLE, "id": contract.jestor_id, "data": data}, self.lab.now())
         self.trace[-1] += f" {contract.code}"
+        return contract.code
 
     def _some_code(self) -> str:
         return self.random.choice([contract.code for contract in self.lab.world.contracts])

@@ -86,7 +86,8 @@ class _Check:
                 line = f"{code}: billed {len(orders)} times in {month}: {[(o.company, o.by, o.nCodOS) for o in orders]}"
                 clicked = [order for order in orders if order.by == "person"]
                 at_once = len(ours) == len(clicked) == 1 and 0 <= ours[0].at - clicked[0].at <= NOBODY_CAN_TELL
-                if len(ours) <= 1 and len({order.company for order in orders}) == len(orders):
+                once_in_each = len({order.company for order in orders}) == len(orders)
+                if len(ours) <= 1 and once_in_each and code in self.witness.moved:
                     self.forgiven.append(line)  # by hand in the company that the contract then left
                 elif not at_once:
                     self.broken.append(line)
