@@ -27,8 +27,13 @@ RENEWAL: Final = timedelta(days=90)
 
 
 def in_stage_20(contract: Contract, today: date, month: int) -> bool:
-    """`Faturar hoje`: active, due up to today, in vigência and not yet billed this month."""
-    if contract.cCodSit != "10" or contract.billed_month == month:
+    """`Faturar hoje`: due, and not yet billed this month."""
+    return contract.billed_month != month and is_due(contract, today)
+
+
+def is_due(contract: Contract, today: date) -> bool:
+    """Active, due up to today, in vigência and in one of its own months."""
+    if contract.cCodSit != "10":
         return False
     if (contract.start is not None and contract.start > today) or (contract.end is not None and contract.end < today):
         return False
@@ -42,12 +47,22 @@ def in_stage_20(contract: Contract, today: date, month: int) -> bool:
     return ((today.year - contract.start.year) * 12 + today.month - contract.start.month) % contract.months == 0
 
 
-def stage(app: App, cEtapa: str, today: date) -> list[Contract]:
-    month = month_of(today)
+def stages_day(now: float, turn_late: float) -> date:
+    """The day that the stages go by: last month's last one until Omie has turned them to the new month."""
+    today, behind = day_of(now), day_of(now - turn_late)
+    return today if (today.year, today.month) == (behind.year, behind.month) else today.replace(day=1) - timedelta(1)
+
+
+def stage(app: App, cEtapa: str, now: float, turn_late: float = 0.0) -> list[Contract]:
+    today = stages_day(now, turn_late)
+    months = {month_of(today), month_of(day_of(now))}
+    billed = {number for month in months for number, since in app.billed_in.get(month, {}).items() if since <= now}
     if cEtapa == "30":
-        return [app.contracts[number] for number in app.billed_in.get(month, ())]
+        shown = [number for month in sorted(months) for number in app.billed_in.get(month, {}) if number in billed]
+        return [app.contracts[number] for number in dict.fromkeys(shown)]
     if cEtapa == "20":
-        return [contract for contract in app.contract_list if in_stage_20(contract, today, month)]
+        seen = [contract.seen(now) for contract in app.contract_list]
+        return [one for one in seen if one is not None and one.nCodCtr not in billed and is_due(one, today)]
     if cEtapa == "40":
         limit = today + RENEWAL
         return [
@@ -106,7 +121,10 @@ def bill(sim: Sim, app: App, contract: Contract, now: float, by: str) -> Order:
     )
     order.nCodCtr, order.cNumCtr = contract.nCodCtr, contract.cNumCtr
     contract.billed_month = month
-    app.billed_in.setdefault(month, {})[contract.nCodCtr] = None
+    in_stages, in_orders = sim.list_lags()
+    app.billed_in.setdefault(month, {})[contract.nCodCtr] = now + in_stages
+    order.listed_at = now + in_orders
+    app.lagging_until = max(app.lagging_until, order.listed_at)
     if sim.switches.once_only_after_billing == "removed":
         contracts.keep_after_billing(app, contract, cadastro, now)
     sim.book.billed(
@@ -231,7 +249,10 @@ def obter_contratos(call: Call, param: Json) -> Rendered:
     if cEtapa not in STAGES:
         raise invalid("cEtapa", cEtapa, ", ".join(STAGES))
     rows = ",".join(
-        [f'{{"cNumCtr":{dumps(c.cNumCtr)},"nCodCtr":{c.nCodCtr}}}' for c in stage(call.app, cEtapa, call.today)]
+        [
+            f'{{"cNumCtr":{dumps(c.cNumCtr)},"nCodCtr":{c.nCodCtr}}}'
+            for c in stage(call.app, cEtapa, call.now, call.switches.turn_late)
+        ]
     )
     return Rendered(f'{{"cEtapa":"{cEtapa}","listaContratos":[{rows}]}}')
 
@@ -286,16 +307,17 @@ METHODS: Final[Mapping[str, Handler]] = {
 def faturar_lote_contrato(call: Call, param: Json) -> Json:
     """Bills every contract in stage 20, in the background; an integration code makes it no more idempotent."""
     del param
-    return start_lot(call, _to_bill(call.app, call.today), of_contracts=True)
+    return start_lot(call, _to_bill(call.app, call.now), of_contracts=True)
 
 
-def _to_bill(app: App, today: date) -> list[int]:
-    return [contract.nCodCtr for contract in stage(app, "20", today)]
+def _to_bill(app: App, now: float) -> list[int]:
+    month = month_of(day_of(now))
+    return [contract.nCodCtr for contract in app.contract_list if in_stage_20(contract, day_of(now), month)]
 
 
 def bill_all(sim: Sim, app: App, now: float, origin: str) -> Lot:
     """The lot that Omie's own schedule (SCH) or a person's "Faturar Todos" (MAN) makes."""
-    lot = Lot(app.new_id(), True, _to_bill(app, day_of(now)), now, now, origin=origin)
+    lot = Lot(app.new_id(), True, _to_bill(app, now), now, now, origin=origin)
     return _begin(sim, app, lot)
 
 

@@ -50,6 +50,8 @@ class Book:
         self.parallel_writes = 0
         self.peak_ip = 0
         self.lost_late: list[dict[str, Any]] = []
+        self.revived: list[tuple[str, int, float, float]] = []
+        """(company, nCodCtr, when it was last written before, when) an alteration made a stopped contract active."""
 
     def billed(self, billing: Billing) -> None:
         self.billings.append(billing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,8 +98,17 @@ def load(app: App, cadastro: Json, now: float) -> Contract:
     return contract
 
 
+def keep(app: App, cadastro: Json, old: Contract | None, now: float, lag: float = 0.0) -> Contract:
+    """Calculate what Omie calculates and (re)index; reads show the contract as it was for `lag` seconds more."""
+    seen = copy.copy(old.seen(now)) if old is not None else None
+    contract = _keep(app, cadastro, old, now)
+    if lag:
+        contract.before, contract.shown_at = seen, now + lag
+        app.lagging_until = max(app.lagging_until, contract.shown_at)
+    return contract
+
+
 def _keep(app: App, cadastro: Json, old: Contract | None, now: float) -> Contract:
-    """Calculate what Omie calculates and (re)index."""
     info = cadastro.pop("infoCadastro", None) or {}
     notes = (cadastro.pop("observacoes", None) or {}).get("cObsContrato") or ""
     head = cadastro["cabecalho"]
@@ -209,7 +219,9 @@ def upsert_contrato(call: Call, param: Json) -> Json:
 
 
 def consultar_contrato(call: Call, param: Json) -> Rendered:
-    contract = find(call.app, param.get("contratoChave") or {})
+    """A contract just created is shown; whether Omie's own lag hides it here, too, is not known."""
+    found = find(call.app, param.get("contratoChave") or {})
+    contract = found.seen(call.now) or found
     return Rendered(f'{{"contratoCadastro":{_render(contract, notes=True, audit=True)}}}')
 
 
@@ -237,7 +249,7 @@ def excluir_item(call: Call, param: Json) -> Json:
         items.remove(found)
     if not items:
         raise refused("O contrato deve possuir ao menos um item!")
-    _keep(call.app, cadastro, contract, call.now)
+    keep(call.app, cadastro, contract, call.now, call.sim.record_lag())
     return _status(contract, "Item(ns) do contrato excluído(s) com sucesso!")
 
 
@@ -270,7 +282,7 @@ def _include(call: Call, param: Json) -> Json:
     app.last_contract_number += 1
     if not str(head.get("cNumCtr") or "").strip():
         head["cNumCtr"] = f"{call.today.year}/{app.last_contract_number:05}"
-    contract = _keep(app, cadastro, None, call.now)
+    contract = keep(app, cadastro, None, call.now, call.sim.record_lag())
     _announce(call, contract, "Incluido")
     return _status(contract, "Contrato cadastrado com sucesso!")
 
@@ -294,7 +306,10 @@ def _alter(call: Call, param: Json, contract: Contract) -> Json:
     replaces = call.switches.expenses_on_alter == "replace"
     cadastro["despesasReembolsaveis"] = _expenses(app, known, param.get("despesasReembolsaveis"), replaces=replaces)
     _validate(app, cadastro)
-    _keep(app, cadastro, contract, call.now)
+    revived = contract.cCodSit in {"90", "99"} and head["cCodSit"] == "10"
+    if revived:
+        call.sim.book.revived.append((app.company, contract.nCodCtr, contract.altered, call.now))
+    keep(app, cadastro, contract, call.now, call.sim.record_lag())
     _announce(call, contract, "Alterado")
     return _status(contract, "Contrato alterado com sucesso!")
 
@@ -464,13 +479,22 @@ _FILTERS: Final = (
 def _listed(call: Call, param: Json) -> list[Contract]:
     wanted = tuple(param.get(tag) or "" for tag in _FILTERS)
     if not any(wanted) or wanted == ("",) * 6 + ("N",):
-        return call.app.contract_list
-    found: list[Contract] = call.app.found(("contrato", wanted), lambda: _search(call.app, param))
+        return _seen(call.app, call.now)
+    if call.now < call.app.lagging_until:
+        return _search(call.app, param, call.now)
+    found: list[Contract] = call.app.found(("contrato", wanted), lambda: _search(call.app, param, call.now))
     return found
 
 
-def _search(app: App, param: Json) -> list[Contract]:
-    contracts = list(app.contract_list)
+def _seen(app: App, now: float) -> list[Contract]:
+    """The contracts as a list shows them now."""
+    if now >= app.lagging_until:
+        return app.contract_list
+    return [seen for contract in app.contract_list if (seen := contract.seen(now)) is not None]
+
+
+def _search(app: App, param: Json, now: float) -> list[Contract]:
+    contracts = list(_seen(app, now))
     customer = int(param.get("filtrar_cliente") or 0)
     if document := digits(param.get("filtrar_cnpj_cpf")):
         customer = app.customer_documents.get(document, -1)

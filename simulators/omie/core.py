@@ -32,7 +32,7 @@ from simulators.omie.switches import Switches
 from simulators.omie.webhooks import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from simulators.world import World
 
@@ -122,6 +122,7 @@ class OmieCore:
 
         path: from "/api/v1/..." on, with the trailing slash. now: epoch seconds, never going backwards.
         """
+        now += self.switches.clock_offset
         self.sim.advance(now)
         methods = self._methods.get(path)
         if methods is None:
@@ -288,7 +289,7 @@ class OmieCore:
 
     def advance(self, now: float) -> None:
         """Let everything happen that was due by `now` (NFS-e, titles, boletos, lots, late executions)."""
-        self.sim.advance(now)
+        self.sim.advance(now + self.switches.clock_offset)
 
     def bill_by_person(self, company: str, nCodCtr: int, *, now: float) -> int:
         """A person clicks "Faturar" in Omie's own screen; the order's nCodOS.
@@ -297,12 +298,38 @@ class OmieCore:
             KeyError: no such company or contract.
             OmieFault: the contract cannot be billed.
         """
+        now += self.switches.clock_offset
         self.sim.advance(now)
         app = self.apps[company]
         return billing.bill(self.sim, app, app.contracts[nCodCtr], now, "person").nCodOS
 
+    def cancel_by_person(self, company: str, nCodOS: int, *, now: float) -> None:
+        """A person cancels an order, with its NFS-e and titles, in Omie's own screen.
+
+        Raises:
+            KeyError: no such company or order.
+        """
+        now += self.switches.clock_offset
+        self.sim.advance(now)
+        app = self.apps[company]
+        invoices.cancel_order(self.sim, app, app.orders[nCodOS], now, nfse=True)
+
+    def edit_by_person(self, company: str, nCodCtr: int, edit: Callable[[Json], object], *, now: float) -> None:
+        """A person changes a contract in Omie's own screen: `edit` changes the contratoCadastro it is given.
+
+        Raises:
+            KeyError: no such company or contract.
+        """
+        now += self.switches.clock_offset
+        self.sim.advance(now)
+        app = self.apps[company]
+        cadastro = app.contracts[nCodCtr].cadastro()
+        edit(cadastro)
+        contracts.keep(app, cadastro, app.contracts[nCodCtr], now, self.sim.record_lag())
+
     def bill_all(self, company: str, *, now: float, origin: str = "SCH") -> None:
         """Omie's own schedule bills what is in stage 20; or a person does ("MAN")."""
+        now += self.switches.clock_offset
         self.sim.advance(now)
         billing.bill_all(self.sim, self.apps[company], now, origin)
 

@@ -185,7 +185,8 @@ def cancel_order(sim: Sim, app: App, order: Order, now: float, *, nfse: bool) ->
     if contract is not None and order.cOrigem == "CTR":
         month = contract.billed_month
         contract.billed_month = 0
-        app.billed_in.get(month, {}).pop(contract.nCodCtr, None)
+        if sim.switches.after_cancel == "20":
+            app.billed_in.get(month, {}).pop(contract.nCodCtr, None)
     sim.book.cancelled.add(order.nCodOS)
     app.changed()
     if sim.outbox.wanted:

@@ -165,7 +165,10 @@ def listar_os(call: Call, param: Json) -> Rendered:
     question = dumps(
         {tag: value for tag, value in param.items() if tag.startswith(("filtrar", "ordem", "cTipo", "apenas"))}
     )
-    orders: list[Order] = call.app.found(("os", question), lambda: _search(call.app, param))
+    if call.now < call.app.lagging_until:
+        orders = [order for order in _search(call.app, param) if order.listed_at <= call.now]
+    else:
+        orders = call.app.found(("os", question), lambda: _search(call.app, param))
     return one_page(
         param,
         CLASSIC,

@@ -44,6 +44,13 @@ class Contract:
     billed_month: int = 0
     by_api: bool = True
     """Made through the API; a person made the others on the screen."""
+    before: Contract | None = None
+    """As reads still show it until `shown_at`; None: lists do not show it yet."""
+    shown_at: float = 0.0
+
+    def seen(self, now: float) -> Contract | None:
+        """What a list shows of it at that moment."""
+        return self if now >= self.shown_at else self.before
 
     def cadastro(self) -> Json:
         """A fresh copy of the contratoCadastro, without infoCadastro."""
@@ -97,6 +104,8 @@ class Order:
     sent: Json | None = None
     billed_at: float = 0.0
     cancelled_at: float = 0.0
+    listed_at: float = 0.0
+    """When ListarOS begins to show it billed, or cancelled."""
     rps: int = 0
     rps_lot: int = 0
     rps_status: str = ""
@@ -206,8 +215,22 @@ class Sim:
         self.outbox = outbox
         self.random = Random(f"omie-{seed}")
         self.book = Book()
+        self._lags = Random(f"lag-{seed}")
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = count()
+
+    def record_lag(self) -> float:
+        """Seconds for which a contract just written is shown as it was."""
+        longest = self.switches.read_lag
+        return self._lags.uniform(0, longest) if longest else 0.0
+
+    def list_lags(self) -> tuple[float, float]:
+        """Seconds for which a billing just made is missing from the stages, and from the list of orders."""
+        longest = self.switches.list_lag
+        if not longest:
+            return 0.0, 0.0
+        stages = self._lags.uniform(0, longest)
+        return stages, stages if self.switches.lists_lag == "alike" else self._lags.uniform(0, longest)
 
     def later(self, when: float, action: Callable[[float], None]) -> None:
         heapq.heappush(self._agenda, (when, next(self._order), action))
@@ -233,10 +256,13 @@ class App:
         self.document = document
         self.last_id = first_id
         self.version = 0
+        self.lagging_until = 0.0
+        """Until then some contract is shown as it was: searches are not remembered."""
         self.contracts: dict[int, Contract] = {}
         self.contract_list: list[Contract] = []
         self.contract_codes: dict[str, int] = {}
-        self.billed_in: dict[int, dict[int, None]] = {}
+        self.billed_in: dict[int, dict[int, float]] = {}
+        """Month -> nCodCtr -> since when the stages show it billed."""
         self.customers: dict[int, str] = {}
         self.customer_list: list[int] = []
         self.customer_codes: dict[str, int] = {}

@@ -52,6 +52,14 @@ class Switches:
     boleto, boleto_seconds: "automatic" boletos after the title (unless the customer says gerar_boletos N),
       or only "on_request" (GerarBoleto).
     receipt_value: does LancarRecebimento's `valor` include interest and fine ("gross") or not ("net")?
+    read_lag: for up to so many seconds after a contract was written, ConsultarContrato, ListarContratos and the stages
+      show it as it was before (seen live: 2 to 8 s); lists leave a created one out as long.
+    list_lag: a billing is missing from the stages and from ListarOS for up to so many seconds.
+    lists_lag: do the stages and ListarOS lag "alike", or each for itself ("apart")? Not documented.
+    turn_late: seconds after midnight of the 1st until the stages turn to the new month: until then stage 30 still shows
+      what was billed last month. Whether and when Omie turns them is not documented.
+    clock_offset: seconds by which Omie's clock, and with it its calendar, is ahead of ours.
+    after_cancel: does a contract whose order was cancelled stand in stage 20 again, or stay in stage 30?
     """
 
     limits: bool = True
@@ -89,6 +97,12 @@ class Switches:
     boleto: Literal["automatic", "on_request"] = "automatic"
     boleto_seconds: float = 10.0
     receipt_value: Literal["gross", "net"] = "gross"
+    read_lag: float = 0.0
+    list_lag: float = 0.0
+    lists_lag: Literal["alike", "apart"] = "alike"
+    turn_late: float = 0.0
+    clock_offset: float = 0.0
+    after_cancel: Literal["20", "30"] = "20"
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Set switches by name; text is read as the switch's own type.

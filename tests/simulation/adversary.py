@@ -26,7 +26,6 @@ from simulators.lab import START, Killed, Lab, Message, demo_settings
 from simulators.omie import billing as omie_billing
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.answers import OmieFault
-from simulators.omie.dates import day_of
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
 from simulators.world import COMPANIES, CONTRACTS_TABLE, FIELDS, World, make_world
@@ -500,7 +499,7 @@ class Adversary:
         lab = self.lab
         now, app = lab.now(), lab.omie.apps[self.random.choice(sorted(lab.settings.companies))]
         lab.omie.advance(now)
-        waiting = omie_billing.stage(app, "20", day_of(now))
+        waiting = omie_billing.stage(app, "20", now + lab.omie.switches.clock_offset)
         if waiting:
             contract = self.random.choice(waiting)
             try:
