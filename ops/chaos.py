@@ -39,7 +39,7 @@ BILLING_OPS: Final = str(Path(sys.executable).parent / "billing-ops")
 
 def _settings() -> str:
     demo = (local.ROOT / "config" / "demo.toml").read_text()
-    return demo.replace("in_doubt_wait_seconds = 180", "in_doubt_wait_seconds = 126").replace(
+    return demo.replace("in_doubt_wait_seconds = 191", "in_doubt_wait_seconds = 137").replace(
         "longest_abandoned_call_seconds = 60", f"longest_abandoned_call_seconds = {LATE + 1}"
     )
 

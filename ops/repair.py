@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from billing.bill_batch import ADDITIONS, CREATION
+from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import MONTHLY, ParkClass
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO
@@ -218,7 +218,7 @@ def explain(
     here = desk(ctx)
     code = f"JST-{contract_number(contract)}"
     chosen = here.month(month)
-    charges, hold = here.stack.charges(code, chosen, (MONTHLY, CREATION, ADDITIONS))
+    charges, hold = here.stack.charges(code, chosen, (MONTHLY, CREATION, ALTERATION))
     proofs = {key: proof for charge in charges for key, proof in here.stack.proofs(charge).items()}
     if as_json:
         here.say_json(story.facts(code, chosen, charges, hold, proofs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from billing.bill_batch import ADDITIONS, CREATION
+from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import MONTHLY, Charge, Event, State
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO
@@ -45,11 +45,12 @@ OF_CREATION: Final[Mapping[str, str]] = {
     Event.IN_DOUBT: "criação do contrato em dúvida",
     Event.REDRIVE: "criação do contrato liberada para nova tentativa",
 }
-OF_ADDITIONS: Final[Mapping[str, str]] = {
-    Event.CLAIM: "acréscimos no contrato do Omie: reservados",
-    Event.GIVE_UP: "acréscimos no contrato do Omie: chamada encerrada",
-    Event.IN_DOUBT: "acréscimos no contrato do Omie: resposta perdida",
-    Event.RESEND: "acréscimos no contrato do Omie: espera encerrada",
+OF_ALTERATION: Final[Mapping[str, str]] = {
+    Event.CLAIM: "alteração do contrato no Omie: reservada",
+    Event.GIVE_UP: "alteração do contrato no Omie: chamada encerrada",
+    Event.NOT_EXECUTED: "alteração do contrato no Omie: não executada",
+    Event.IN_DOUBT: "alteração do contrato no Omie: resposta perdida",
+    Event.RESEND: "alteração do contrato no Omie: espera encerrada",
 }
 FUNCTIONS: Final[Mapping[str, str]] = {
     "bill_batch": "faturamento",
@@ -161,7 +162,7 @@ def _to_do(charge: Charge) -> str:
 
 def _event(kind: str, line: Mapping[str, Any]) -> str:
     event, why = str(line["event"]), str(line.get("why") or "")
-    words = {CREATION: OF_CREATION, ADDITIONS: OF_ADDITIONS}.get(kind, EVENTS)
+    words = {CREATION: OF_CREATION, ALTERATION: OF_ALTERATION}.get(kind, EVENTS)
     what = words.get(event) or EVENTS.get(event, event)
     says_nothing = why in {"", what} or (event == Event.CLAIM and why.startswith("run "))
     because = "" if says_nothing else f": {why}"

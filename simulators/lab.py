@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import httpx
 
 from billing.bill_batch import BillDeps, Look, bill_batch, one_by_one
-from billing.bootstrap import JESTOR_TIMEOUT, OMIE_READS_PER_MINUTE, OMIE_TIMEOUT
+from billing.bootstrap import JESTOR_TIMEOUT, LANE_WAIT, OMIE_READS_PER_MINUTE, OMIE_TIMEOUT
 from billing.close_run import CloseDeps, close_run
 from billing.deliver_invoice import InvoiceDeps
 from billing.domain.month import SAO_PAULO
@@ -59,6 +59,7 @@ from simulators.world import JESTOR_TOKEN, World, make_world
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from billing.answers import Answers
     from billing.domain.reajuste import IndexTable
     from billing.omie.replies import OmieError
     from simulators.omie.switches import Switches
@@ -540,7 +541,7 @@ class Lab:
         self.step = step
         self.warm: dict[str, Look] = {}
         """What the process that bills remembers from one invocation to the next, until it is killed."""
-        self.warm_titles: dict[int, tuple[float, str]] = {}
+        self.warm_answers: dict[str, Answers] = {}
         self.deadlines: list[float] = []
         """Of the functions now running, the innermost last: when Lambda kills each (epoch seconds)."""
         self._numbers, self._plannings = count(1), count(1)
@@ -572,6 +573,7 @@ class Lab:
         *,
         repeats: bool = True,
         read_attempts: int = READ_ATTEMPTS,
+        longest_wait: float | None = None,
     ) -> Callable[[str], OmieClient]:
         """`repeats`: whether its lists could be asked for twice within a minute, as in bootstrap."""
         line = cast("httpx.Client", OmieLine(self.omie, self.clock, self.step))
@@ -587,9 +589,11 @@ class Lab:
                     self.clock,
                     OMIE_READS_PER_MINUTE,
                     shared_turns(partial(self._ask, company), self.clock) if repeats else None,
+                    longest_wait=longest_wait,
                 ),
                 on_error=(lambda method, error: on_error(company, method, error)) if on_error else None,
                 read_attempts=read_attempts,
+                longest_wait=longest_wait,
             )
 
         return client
@@ -638,12 +642,12 @@ class Lab:
             objects=self.port("objects", self.objects),
             queues=self.port("queues", self.queues),
             tasks=self.tasks,
-            omie=self.omie_clients(self._counting(lanes), repeats=False),
+            omie=self.omie_clients(self._counting(lanes), repeats=False, read_attempts=1, longest_wait=LANE_WAIT),
             clock=self.clock,
             read_ahead=one_by_one,
             new_attempt=self.new_attempt,
             looks=self.warm,
-            seen_titles=self.warm_titles,
+            answers=self.warm_answers,
         )
 
     def settle_deps(self) -> SettleDeps:
@@ -759,7 +763,7 @@ class Lab:
                 answer = bill_batch(message.body["batch"], self.bill_deps(), deadline=self.deadlines[-1])
                 self.port("tasks", self.tasks).success(message.body["token"], answer)
         except Killed:
-            self.warm, self.warm_titles = {}, {}
+            self.warm, self.warm_answers = {}, {}
             return
         except Exception:  # noqa: BLE001 - the message comes again after its visibility time-out
             return

@@ -183,6 +183,7 @@ class LivingLab(Lab):
             urls=agree.Urls(changes=CHANGES, jestor_writes=JESTOR_WRITES),
             labels=self.labels,
             resting=self.resting,
+            new_attempt=self.new_attempt,
         )
 
     def invoice_deps(self) -> InvoiceDeps:
@@ -244,7 +245,7 @@ class LivingLab(Lab):
             with self.process("bill_batch"):
                 answer = agree.take(json.dumps(message.body), self.agree_deps())
         except Killed:
-            self.warm, self.warm_titles, self.labels, self.resting = {}, {}, {}, {}
+            self.warm, self.warm_answers, self.labels, self.resting = {}, {}, {}, {}
             return
         except Exception as error:  # noqa: BLE001 - the message comes again after its visibility time-out
             self.outcomes.append(("agree", {"error": repr(error)}))

@@ -2,8 +2,12 @@
 
 A step is one port call. Before, in place of and after each, the adversary may kill the process, let time pass, refuse
 the store's service (with or without the write done), spoil the answer of Omie or Jestor, or let something else happen
-first: another Lambda, a person, a message. What it may not do is the claim's one assumption: Omie finishes or drops an
-abandoned call within `longest_abandoned_call_seconds`, and Lambda ends a function at its time-out.
+first: another Lambda, a person, a message. What it may not do is the claim's two assumptions: Omie finishes or drops an
+abandoned call within `longest_abandoned_call_seconds` and lists a billing within `list_lag_seconds`; and Lambda ends a
+function at its time-out.
+
+Omie is as it really is: what it shows lags behind what was written, some calls get no answer at all, its clock differs
+from ours, its stages turn to the new month hours late, one document has two registers, contracts of every interval.
 """
 
 import json
@@ -24,13 +28,16 @@ from billing.redrive import redrive
 from billing.settings import Settings
 from simulators.lab import START, Killed, Lab, Message, demo_settings
 from simulators.omie import billing as omie_billing
-from simulators.omie import contracts as omie_contracts
 from simulators.omie.answers import OmieFault
+from simulators.omie.dates import day_of, month_of
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
 from simulators.world import COMPANIES, CONTRACTS_TABLE, FIELDS, World, make_world
 from tests.simulation.lean import lean
 
+LONGEST_LIST_LAG = 10.0
+"""config/demo.toml's list_lag_seconds. Likewise, with LONGEST_READ_LAG, how long contracts are shown as they were."""
+LONGEST_READ_LAG = 10.0
 LONGEST_ABANDONED = 60.0
 """config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
 MOVES = 220
@@ -95,9 +102,12 @@ AT_ANY_TIME = [
     "amount",
     "company",
     "edit",
+    "suspend",
+    "cancel_order",
     "time",
     "long_time",
 ]
+INTERVALS = ("02", "03", "06", "12")
 
 
 # ------------------------------------------------------------------------------------------------------- the world
@@ -106,13 +116,16 @@ AT_ANY_TIME = [
 class Frozen:
     """A WorldContract with its rows written down once."""
 
-    def __init__(self, contract: Any) -> None:
+    def __init__(self, contract: Any, cTipoFat: str = "01") -> None:
         self.kind = contract.kind
         self.code: str = contract.code
         self.jestor_id: int = contract.jestor_id
         self.omie_company: str = contract.omie_company
         self.expected = contract.expected
+        self.cTipoFat = cTipoFat
         rows = (contract.jestor_row, contract.omie_cliente, contract.omie_contrato)
+        if rows[2] and cTipoFat != "01":
+            rows[2]["cabecalho"]["cTipoFat"] = cTipoFat
         self._texts = [json.dumps(row) for row in rows]
         self.nCodCtr: int | None = rows[2]["cabecalho"]["nCodCtr"] if rows[2] else None
 
@@ -179,6 +192,12 @@ class Witness:
     """contract -> CLAIM lines in its charges when the hold that is still on it was put."""
     claimed_on_hold: list[str] = field(default_factory=list)
     clicks: list[tuple[str, int, float]] = field(default_factory=list)
+    cancelled: list[tuple[str, int, float]] = field(default_factory=list)
+    """(company, nCodOS, when) of the orders that a person cancelled in Omie."""
+    stopped: list[tuple[str, int, float]] = field(default_factory=list)
+    """(company, nCodCtr, when) of the contracts that a person suspended in Omie."""
+    registers: set[str] = field(default_factory=set)
+    """Documents that have two registers in some Omie."""
     edits: list[tuple[str, int, float]] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)
     """Contracts whose company was written in Jestor."""
@@ -230,8 +249,15 @@ class Adversary:
         companies = ("acme", "nimbus") if script is None and random.random() < 0.3 else ("acme",)
         peculiar = ("create", "differs_amount", "foreign_item") if script is not None else ()
         switches = Switches() if script is not None else _switches(random)
+        world = small_world(random, start, contracts or random.randint(3, 6), companies, peculiar)
+        self.reality = Random(f"reality-{seed}")
+        self.silence = 0.0
+        if script is None:
+            self.silence = self.reality.choice((0.0, 0.03))
+            _as_it_is(self.reality, switches)
+            world = _with_an_interval(self.reality, world)
         self.lab = kind(
-            world=small_world(random, start, contracts or random.randint(3, 6), companies, peculiar),
+            world=world,
             settings=only(companies, switches.redundant_on > 0),
             switches=switches,
             latency_ms=60 if script is not None else Random(f"latency-{seed}").choice((60, 900)),
@@ -239,6 +265,9 @@ class Adversary:
             start=start,
             step=self.step,
         )
+        if script is None:
+            self._register_twice()
+            self._billed_last_month()
         self.messages: list[Message] = []
         self.lab.fifo.send = self._sent  # type: ignore[method-assign]
         self._put_plan = self.lab.runs.put_plan
@@ -326,6 +355,8 @@ class Adversary:
         return self._broken(kind, name, call)
 
     def _draw(self, name: str) -> str | None:
+        if self.silence and name.startswith("omie.") and self.reality.random() < self.silence:
+            return self.reality.choice(("lost_reply", "lost_request"))
         if self.random.random() >= self.rate * (3 if name in WRITES else 1):
             return None
         port = name.partition(".")[0]
@@ -499,7 +530,8 @@ class Adversary:
         lab = self.lab
         now, app = lab.now(), lab.omie.apps[self.random.choice(sorted(lab.settings.companies))]
         lab.omie.advance(now)
-        waiting = omie_billing.stage(app, "20", now + lab.omie.switches.clock_offset)
+        today = day_of(now + lab.omie.switches.clock_offset)
+        waiting = [each for each in app.contract_list if omie_billing.in_stage_20(each, today, month_of(today))]
         if waiting:
             contract = self.random.choice(waiting)
             try:
@@ -573,18 +605,65 @@ class Adversary:
         app = self.lab.omie.apps[self.random.choice(sorted(self.lab.settings.companies))]
         if not app.contract_list:
             return
-        self.lab.omie.advance(self.lab.now())
         contract = self.random.choice(app.contract_list)
-        cadastro = contract.cadastro()
-        cadastro["itensContrato"][0]["itemCabecalho"]["valorUnit"] = 77.7
-        omie_contracts._keep(app, cadastro, contract, self.lab.now())
+        kind = self.random.choice(("valorUnit", "valorUnit", "cTipoFat"))
+
+        def edit(cadastro: Any) -> None:
+            if kind == "cTipoFat":
+                cadastro["cabecalho"]["cTipoFat"] = self.reality.choice(INTERVALS)
+            else:
+                cadastro["itensContrato"][0]["itemCabecalho"]["valorUnit"] = 77.7
+
+        self.lab.omie.edit_by_person(app.company, contract.nCodCtr, edit, now=self.lab.now())
         self.witness.edits.append((app.company, contract.nCodCtr, self.lab.now()))
+
+    def _suspend(self) -> None:
+        """A person suspends a contract in Omie's own screen."""
+        app = self.lab.omie.apps[self.random.choice(sorted(self.lab.settings.companies))]
+        active = [contract for contract in app.contract_list if contract.cCodSit == "10"]
+        if active:
+            contract = self.random.choice(active)
+            now = self.lab.now()
+            self.lab.omie.edit_by_person(
+                app.company, contract.nCodCtr, lambda cadastro: cadastro["cabecalho"].update(cCodSit="90"), now=now
+            )
+            self.witness.stopped.append((app.company, contract.nCodCtr, now))
+            self.trace[-1] += f" {contract.nCodCtr}"
+
+    def _cancel_order(self) -> None:
+        """A person cancels an order in Omie's own screen."""
+        app = self.lab.omie.apps[self.random.choice(sorted(self.lab.settings.companies))]
+        live = [order for order in app.order_list if order.billed and not order.cancelled]
+        if live:
+            order, now = self.random.choice(live), self.lab.now()
+            self.lab.omie.cancel_by_person(app.company, order.nCodOS, now=now)
+            self.witness.cancelled.append((app.company, order.nCodOS, now))
+            self.trace[-1] += f" OS {order.nCodOS} of {order.nCodCtr}"
 
     def _time(self) -> None:
         self.lab.clock.advance(self.random.choice((5, 30, 65, 200)))
 
     def _long_time(self) -> None:
         self.lab.clock.advance(self.random.choice((800, 1900, 7300)))
+
+    # --- the world as it really is ---------------------------------------------------------------------------------
+
+    def _register_twice(self) -> None:
+        """Some customers get a second register of their document, listed after the one that has their contracts."""
+        for company in sorted(self.lab.settings.companies):
+            app = self.lab.omie.apps[company]
+            for number in list(app.customer_list):
+                if self.reality.random() < 0.13:
+                    again = app.customer(number) | {"codigo_cliente_omie": app.new_id()}
+                    app.add_customer(again | {"codigo_cliente_integracao": ""})
+                    self.witness.registers.add(str(again["cnpj_cpf"]))
+
+    def _billed_last_month(self) -> None:
+        """What stage 30 goes on showing until Omie turns its stages to the new month."""
+        before = BillingMonth.of(self.lab.clock.now()).previous()
+        for app in self.lab.omie.apps.values():
+            billed = [contract.nCodCtr for contract in app.contract_list if self.reality.random() < 0.9]
+            app.billed_in[before.year * 100 + before.month] = dict.fromkeys(billed, 0.0)
 
     # --- helpers ---------------------------------------------------------------------------------------------------
 
@@ -676,3 +755,23 @@ def _switches(random: Random) -> Switches:
         server_faults_count=pick((True, False)),
         same_id_lookup=pick(("off", "consultar", "consultar+status")),
     )
+
+
+def _as_it_is(reality: Random, switches: Switches) -> None:
+    """What live accounts showed, and what nobody knows, each in some schedules."""
+    switches.read_lag = reality.choice((0.0, 3.0, LONGEST_READ_LAG))
+    switches.list_lag = reality.choice((0.0, 3.0, LONGEST_LIST_LAG - 0.5))
+    switches.lists_lag = reality.choice(("alike", "apart"))
+    switches.clock_offset = reality.choice((0.0, 0.0, reality.uniform(-900, 900)))
+    switches.turn_late = reality.choice((0.0, 0.0, 0.0, 900.0, 7200.0, 21600.0))
+    switches.after_cancel = reality.choice(("20", "30"))
+
+
+def _with_an_interval(reality: Random, world: World) -> World:
+    """One of the plain contracts is billed every so many months."""
+    plain = [contract for contract in world.contracts if contract.kind == "match"]
+    if not plain or reality.random() < 0.6:
+        return world
+    chosen, cTipoFat = reality.choice(plain), reality.choice(INTERVALS)
+    contracts = tuple(Frozen(one, cTipoFat) if one is chosen else one for one in world.contracts)
+    return World(0, world.today, world.companies, cast("Any", contracts))

@@ -15,7 +15,7 @@ from billing.domain.plan import plan_hash
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing
-from tests.simulation.adversary import LONGEST_ABANDONED, Adversary, Witness
+from tests.simulation.adversary import LONGEST_ABANDONED, LONGEST_LIST_LAG, LONGEST_READ_LAG, Adversary, Witness
 
 HARD_LIMITS = frozenset({"ip_per_minute", "method_per_minute", "in_flight", "parallel_write"})
 
@@ -39,6 +39,8 @@ class _Check:
         self.broken: list[str] = []
         self.forgiven: list[str] = []
         self.planned = _planned(lab)
+        self.cancelled: dict[tuple[str, str], list[Billing]] = defaultdict(list)
+        """(code, month) -> the orders that a person cancelled."""
         self.orders = self._orders()
 
     def run(self) -> Verdict:
@@ -47,6 +49,9 @@ class _Check:
         self._lost()
         self._amounts()
         self._old_plans()
+        self._intervals()
+        self._revived()
+        self._created_beside()
         self._limits()
         self.broken += [f"{code}: claimed although it was on hold" for code in self.witness.claimed_on_hold]
         return Verdict(self.broken, self.forgiven)
@@ -66,8 +71,9 @@ class _Check:
         book = self.lab.omie.book
         for billing in book.billings:
             code = owner.get((billing.company, billing.nCodCtr))
-            if code and billing.nCodOS not in book.cancelled:
-                found[code, billing.month].append(billing)
+            billing = billing._replace(at=billing.at - self.lab.omie.switches.clock_offset)  # noqa: PLW2901 - by our clock
+            if code:
+                (self.cancelled if billing.nCodOS in book.cancelled else found)[code, billing.month].append(billing)
             elif billing.by == "api":
                 self.broken.append(f"{billing.nCodCtr}: billed by us, and nobody's contract")
         return found
@@ -78,6 +84,10 @@ class _Check:
             for charge in self.charges
             if any(line["event"] == Event.CLAIM for line in charge.history)
         }
+        for (code, month), cancelled in self.cancelled.items():
+            ours = [order for order in (*cancelled, *self.orders.get((code, month), ())) if order.by != "person"]
+            if len(ours) > 1:
+                self.broken.append(f"{code}: billed again in {month} after a person cancelled its order")
         for (code, month), orders in self.orders.items():
             ours = [order for order in orders if order.by != "person"]
             if ours and (code, month) not in claimed:
@@ -96,6 +106,45 @@ class _Check:
                 else:
                     self.forgiven.append(line)
 
+    def _cancellation_said(self, code: str, month: str) -> bool:
+        branches = [branch.event for one in self.lab.executions for branch in one.branches]
+        named = [order for event in branches if event["month"] == month for order in event.get("cancelled_orders", ())]
+        return any(order["contract"] == code for order in named)
+
+    def _intervals(self) -> None:
+        """Whatever Omie does not bill every month is left alone, unless a person changed that under our very call."""
+        types = {(one.omie_company, one.nCodCtr): one.cTipoFat for one in self.lab.world.contracts}  # type: ignore[attr-defined]
+        for billing in self.lab.omie.book.billings:
+            where = (billing.company, billing.nCodCtr)
+            contract = self.lab.omie.apps[billing.company].contracts[billing.nCodCtr]
+            not_monthly = types.get(where, "01") != "01" or contract.months != 1
+            order = billing._replace(at=billing.at - self.lab.omie.switches.clock_offset)
+            edited_later = any(at > order.at for company, n, at in self.witness.edits if (company, n) == where)
+            if billing.by == "api" and not_monthly and types.get(where, "01") == "01":
+                not_monthly = not edited_later
+            if billing.by == "api" and not_monthly and not self._edited_under_way(order):
+                self.broken.append(f"{billing.nCodCtr}: billed outside its months")
+
+    def _revived(self) -> None:
+        """No alteration of ours makes a stopped contract active, but what was stopped under our very call."""
+        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_READ_LAG
+        for company, nCodCtr, stopped_at, at in self.lab.omie.book.revived:
+            if at - stopped_at > longest:
+                self.broken.append(f"{nCodCtr}: stopped in {company}, and active again {at - stopped_at:.0f} s later")
+
+    def _created_beside(self) -> None:
+        """A customer's active contract without a row is never joined by one that we create, whichever register has it."""
+        for contract in self.lab.world.contracts:
+            if contract.kind != "lookalike":
+                continue
+            created = [
+                held.nCodCtr
+                for held in self.lab.omie.apps[contract.omie_company].contract_list
+                if held.cCodIntCtr == contract.code
+            ]
+            if created and not any(n == contract.nCodCtr for _, n, _ in self.witness.stopped):  # type: ignore[attr-defined]
+                self.broken.append(f"{contract.code}: created beside the contract that its customer has already")
+
     def _noticed(self, month: str) -> bool:
         """Did the last run to look at that month say that Omie's orders are not what was planned?"""
         branches = [branch.event for one in self.lab.executions for branch in one.branches]
@@ -105,8 +154,13 @@ class _Check:
         for charge in self.charges:
             code, month = charge.key.contract, str(charge.key.month)
             orders = self.orders.get((code, month), [])
-            if charge.state is State.BILLED and not orders:
+            if charge.state is State.BILLED and not orders and (code, month) not in self.cancelled:
                 self.broken.append(f"{code}: {month} BILLED in the ledger, and Omie has no order")
+            if charge.state is State.BILLED and charge.nCodOS is None:
+                self.broken.append(f"{code}: {month} adopted without an order")
+            calm = month in self.witness.calm_months
+            if charge.state is State.BILLED and not orders and calm and not self._cancellation_said(code, month):
+                self.broken.append(f"{code}: {month} its order was cancelled, and no run says so")
             if charge.state is State.PARKED and not (charge.reason and charge.reason_code):
                 self.broken.append(f"{code}: {month} parked without a reason")
             if month not in self.witness.calm_months:
@@ -190,7 +244,7 @@ class _Check:
 
     def _edited_under_way(self, order: Billing) -> bool:
         """Did a person change the amount in Omie's screen after we had looked and before Omie was done?"""
-        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED
+        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_READ_LAG
         edits = [
             at for company, nCodCtr, at in self.witness.edits if (company, nCodCtr) == (order.company, order.nCodCtr)
         ]
@@ -223,7 +277,7 @@ class _Check:
             self.broken.append(f"blocked by our own errors: {book.blocks}")
 
 
-NOBODY_CAN_TELL = LOOK_HOLDS_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED
+NOBODY_CAN_TELL = LOOK_HOLDS_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_LIST_LAG
 """Seconds from a person's click to our own billing of the same contract, at most, when no reading we may afford shows
 the click in time: Omie accepts both (one of its undocumented choices), and the run must end saying so."""
 

@@ -1,5 +1,6 @@
 """One batch: each contract billed exactly once, at the amount that was planned, whatever Omie answers."""
 
+import copy
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from billing.bill_batch import ADDITIONS, CREATION, STAGE_30, NoBatch, bill_batch, read_ahead, take
+from billing.bill_batch import ALTERATION, CREATION, STAGE_20, NoBatch, bill_batch, read_ahead, take
 from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
@@ -41,6 +42,11 @@ class Desk:
     def bill(self, batch=None, *, seconds=120.0, **deps):
         deadline = self.lab.now() + seconds
         return bill_batch(batch or self.batch, replace(self.lab.bill_deps(), **deps), deadline=deadline)
+
+    def second(self):
+        """The round after the first: a minute later, what that one wrote into Omie is billed."""
+        self.lab.clock.advance(62)
+        return self.bill(self.batch | {"round": 1})
 
     def line(self, code):
         return next(line for batch in self.batches for line in batch["lines"] if line["contract"] == code)
@@ -215,6 +221,8 @@ def test_our_own_item_changed_by_a_person_is_brought_back_to_the_plan():
     desk.person_changes(code, lambda c: c["itensContrato"][0]["itemCabecalho"].update(valorUnit=1.23))
 
     desk.bill()
+    assert desk.billings(code) == []
+    desk.second()
 
     [billing] = desk.billings(code)
     assert billing.amount == desk.line(code)["amount"]
@@ -252,7 +260,7 @@ def test_nobody_is_billed_while_the_last_look_is_too_old_and_the_next_may_not_be
     code = desk.codes[1]
     desk.lab.clock.advance(720)
     desk.lab.omie.bill_by_person("acme", desk.line(code)["nCodCtr"], now=desk.lab.now())
-    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+    desk.lab.lanes.ask("acme", STAGE_20, desk.lab.now(), 61)
 
     answer = desk.bill()
 
@@ -280,7 +288,7 @@ def test_what_one_process_saw_the_next_one_knows_without_asking_again():
 def test_the_plans_look_does_for_two_minutes_while_somebody_else_holds_the_question():
     desk = Desk()
     desk.lab.clock.advance(100)
-    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+    desk.lab.lanes.ask("acme", STAGE_20, desk.lab.now(), 61)
 
     assert desk.bill()["billed"] == len(desk.codes)
 
@@ -327,9 +335,9 @@ def test_a_charge_is_sent_in_its_own_month_or_parked(moment):
     assert {message["class"] for message in desk.parked()} == {"missed_month"}
 
 
-def test_ten_minutes_before_the_month_ends_it_is_still_sent():
+def test_twenty_minutes_before_the_month_ends_it_is_still_sent():
     desk = Desk()
-    desk.lab.clock.set(datetime(2026, 12, 31, 23, 49, tzinfo=SAO_PAULO))
+    desk.lab.clock.set(datetime(2026, 12, 31, 23, 39, tzinfo=SAO_PAULO))
 
     assert desk.bill()["billed"] == len(desk.codes)
 
@@ -585,7 +593,7 @@ def changing(kind):
     return desk, contract.code
 
 
-def test_a_differing_contract_is_altered_then_read_again_then_billed_as_planned():
+def test_a_differing_contract_is_altered_and_billed_in_the_next_round_once_omie_shows_it():
     desk, code = changing("differs_amount")
     order = []
 
@@ -595,12 +603,60 @@ def test_a_differing_contract_is_altered_then_read_again_then_billed_as_planned(
         return call()
 
     desk.lab.step = step
-    desk.bill()
+    assert desk.bill()["left"] == 1
+    assert order.count("AlterarContrato") == 1
+    assert desk.charge(code) is None
+    order.clear()
+    desk.second()
 
-    at = order.index("AlterarContrato")
-    assert order[at - 1 : at + 3] == ["ConsultarContrato", "AlterarContrato", "ListarContratos", "FaturarContrato"]
+    assert order == ["ObterContratos", "ConsultarContrato", "FaturarContrato"]
     [billing] = desk.billings(code)
     assert billing.amount == desk.line(code)["amount"]
+
+
+def test_a_second_round_within_the_minute_reads_by_the_customers_list():
+    """Omie shows one contract once a minute; the list of its customer is another question."""
+    desk, code = changing("differs_amount")
+    order = []
+
+    def step(name, call):
+        if name.startswith("omie."):
+            order.append(name.removeprefix("omie."))
+        return call()
+
+    desk.bill()
+    desk.lab.clock.advance(11)
+    desk.lab.step = step
+    desk.bill(desk.batch | {"round": 1})
+
+    assert order == ["ListarContratos", "FaturarContrato"]
+    assert_billed_once(desk, [code])
+
+
+@pytest.mark.parametrize("lag", [3.0, 30.0, 400.0])
+def test_reads_that_lag_behind_the_alteration_are_never_believed_and_never_park(lag):
+    desk, code = changing("differs_amount")
+    desk.bill()
+    contract = desk.lab.omie.apps[desk.company].contracts[desk.line(code)["nCodCtr"]]
+    contract.before, contract.shown_at = old_version(contract), desk.lab.now() + lag
+    waits = []
+    while desk.charge(code) is None:
+        desk.lab.clock.advance(62)
+        waits.append(desk.bill(desk.batch | {"round": 1})["wait_seconds"])
+        assert len(waits) < 12
+
+    assert desk.calls("AlterarContrato") == 1
+    assert desk.parked() == []
+    assert_billed_once(desk, [code])
+    assert all(wait > 0 for wait in waits[:-1]), "the batch asks to come again"
+
+
+def old_version(contract):
+    old = copy.copy(contract)
+    cadastro = contract.cadastro()
+    cadastro["itensContrato"][0]["itemCabecalho"]["valorUnit"] = 1.0
+    old.text = json.dumps(cadastro)
+    return old
 
 
 def test_an_alteration_that_did_not_take_is_parked_and_not_billed():
@@ -613,6 +669,10 @@ def test_an_alteration_that_did_not_take_is_parked_and_not_billed():
 
     desk.lab.step = step
     desk.bill()
+    assert desk.second()["wait_seconds"] > 0, "it may only not be shown yet"
+    assert desk.charge(code) is None
+    desk.lab.clock.advance(900)
+    desk.second()
 
     assert desk.charge(code).reason_code == "amount_not_planned"
     assert desk.billings(code) == []
@@ -626,7 +686,7 @@ def test_an_alteration_in_doubt_leaves_the_charge_itself_in_no_doubt():
 
     assert answer["left"] == 1
     assert desk.charge(code) is None
-    desk.lab.clock.advance(120)
+    desk.lab.clock.advance(192)
     desk.bill()
     assert_billed_once(desk, [code])
 
@@ -635,6 +695,7 @@ def test_an_unknown_contract_is_created_once_and_billed():
     desk, code = changing("create")
 
     desk.bill()
+    desk.second()
 
     creation = desk.charge(code, CREATION)
     assert creation.state is State.BILLED
@@ -657,8 +718,9 @@ def test_for_a_contract_on_hold_nothing_is_created_and_no_customer_written():
 def test_a_customer_is_written_once_though_the_billing_is_tried_again():
     desk, code = changing("create")
     desk.line(code)["customer"].pop("nCodCli", None)
-    desk.faults(Fault("too_many_requests", methods=SEND, times=1))
     desk.bill()
+    desk.faults(Fault("too_many_requests", methods=SEND, times=1))
+    desk.second()
     assert (desk.charge(code, CREATION).state, desk.charge(code).state) == (State.BILLED, State.READY)
     desk.lab.clock.advance(120)
 
@@ -674,9 +736,8 @@ def test_a_customer_that_omie_does_not_take_leaves_the_creation_to_the_next_roun
     desk.faults(Fault("server_error", methods=frozenset({"UpsertClienteCpfCnpj"}), times=1))
     desk.bill()
     assert (desk.charge(code, CREATION).state, desk.charge(code)) == (State.READY, None)
-    desk.lab.clock.advance(120)
-
-    desk.bill()
+    desk.second()
+    desk.second()
 
     assert desk.charge(code).state is State.BILLED
 
@@ -711,6 +772,7 @@ def test_a_creation_that_omie_did_not_execute_may_be_tried_again():
     assert desk.charge(code, CREATION).state is State.READY
     desk.lab.clock.advance(60)
     desk.bill()
+    desk.second()
     assert_is_billed_as_created(desk, code)
 
 
@@ -879,13 +941,14 @@ def test_an_addition_is_put_on_the_contract_billed_and_charged_in_one(how):
     desk, code = adding(each)
     amount = desk.line(code)["amount"]
     desk.bill()
+    desk.second()
     [billing] = desk.billings(code)
     charge = desk.charge(code)
     assert (charge.state, charge.amount, charge.additions) == (State.BILLED, amount, (each.charged(),))
     assert billing.amount == amount
     lines = [line.description for line in desk.lab.omie.apps["acme"].orders[billing.nCodOS].lines]
     assert (each.label if how == "expense" else each.text) in lines
-    assert desk.charge(code, ADDITIONS).state is State.READY
+    assert desk.charge(code, ALTERATION).state is State.READY
     assert carried(desk, code) == ()
 
 
@@ -902,7 +965,7 @@ def test_a_contract_that_carries_what_is_planned_is_not_altered():
     )
     again.bill()
     assert again.calls("AlterarContrato") == 0
-    assert again.charge(code, ADDITIONS) is None
+    assert again.charge(code, ALTERATION) is None
     assert_billed_once(again, [code])
 
 
@@ -915,6 +978,7 @@ def test_what_an_earlier_plan_left_is_taken_off_before_the_bill():
         ),
     )
     desk.bill()
+    desk.second()
     assert_billed_once(desk, [code])
     assert desk.charge(code).additions == ()
 
@@ -924,12 +988,12 @@ def test_while_an_alteration_may_still_come_the_contract_is_neither_altered_nor_
     desk, code = adding(FEE)
     desk.faults(Fault("late_execution", seconds=seconds, methods=ALTER, times=1))
     assert desk.bill()["left"] == 1
-    assert desk.charge(code, ADDITIONS).state is State.UNKNOWN
-    desk.lab.clock.advance(100)  # of the in-doubt wait of 180
+    assert desk.charge(code, ALTERATION).state is State.UNKNOWN
+    desk.lab.clock.advance(100)  # of the in-doubt wait of 191
     assert desk.bill()["left"] == 1
     assert desk.charge(code) is None
     assert desk.calls("AlterarContrato") == 1
-    desk.lab.clock.advance(81)
+    desk.lab.clock.advance(92)
     desk.bill()
     assert_billed_once(desk, [code])
     assert desk.calls("AlterarContrato") == 1
@@ -939,10 +1003,11 @@ def test_a_request_that_never_arrived_is_made_again_after_the_wait():
     desk, code = adding(FEE)
     desk.faults(Fault("lost_request", methods=ALTER, times=1))
     desk.bill()
-    desk.lab.clock.advance(181)
+    desk.lab.clock.advance(192)
     desk.bill()
+    desk.second()
     assert_billed_once(desk, [code])
-    assert [line["event"] for line in desk.charge(code, ADDITIONS).history] == [
+    assert [line["event"] for line in desk.charge(code, ALTERATION).history] == [
         "CLAIM",
         "IN_DOUBT",
         "RESEND",
@@ -966,10 +1031,11 @@ def test_a_function_killed_while_altering_adds_nothing_twice(moment):
     with pytest.raises(Killed):
         desk.bill()
     desk.lab.step = None
-    assert desk.charge(code, ADDITIONS).state is State.SENDING
+    assert desk.charge(code, ALTERATION).state is State.SENDING
     assert desk.bill()["left"] == 1
     desk.lab.clock.advance(720)
     desk.bill()
+    desk.second()
     assert_billed_once(desk, [code])
     assert desk.calls("AlterarContrato") == 1
 
@@ -981,9 +1047,10 @@ def test_an_alteration_that_omie_did_not_execute_needs_no_wait(fault):
     desk, code = adding(FEE)
     desk.faults(fault)
     desk.bill()
-    assert desk.charge(code, ADDITIONS).state is State.READY
+    assert desk.charge(code, ALTERATION).state is State.READY
     desk.lab.clock.advance(70)
     desk.bill()
+    desk.second()
     assert_billed_once(desk, [code])
 
 
@@ -1002,6 +1069,7 @@ def test_a_contract_billed_as_it_stands_gets_its_additions_and_nothing_else():
     desk.person_changes(code, lambda cadastro: cadastro["itensContrato"][0]["itemCabecalho"].update(codIntItem="X"))
     before = desk.lab.omie.apps["acme"].contracts[line["nCodCtr"]].cadastro()["itensContrato"]
     desk.bill()
+    desk.second()
     assert_billed_once(desk, [code])
     assert desk.lab.omie.apps["acme"].contracts[line["nCodCtr"]].cadastro()["itensContrato"] == before
 
@@ -1009,15 +1077,17 @@ def test_a_contract_billed_as_it_stands_gets_its_additions_and_nothing_else():
 def test_a_contract_is_created_with_its_additions():
     desk, code = adding(FEE, kind="create")
     desk.bill()
+    desk.second()
     charge = desk.charge(code)
     assert (charge.state, charge.additions) == (State.BILLED, (FEE.charged(),))
-    assert desk.charge(code, ADDITIONS) is None
+    assert desk.charge(code, ALTERATION) is None
 
 
 def test_a_late_charge_whose_title_is_gone_is_withdrawn_and_the_rest_is_billed():
     desk, code = adding(replace(FEE, title=7, due="2026-11-10", seen="100000:100000/0/0:"), replace(FEE, key="other"))
     planned = desk.line(code)["amount"]
     desk.bill()
+    desk.second()
     charge = desk.charge(code)
     assert (charge.state, charge.amount) == (State.BILLED, planned - 1234)
     assert [entry["key"] for entry in charge.additions] == ["other"]

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from billing.bill_batch import ADDITIONS, CREATION
+from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, ParkClass, State
 from billing.domain.month import BillingMonth
@@ -503,7 +503,7 @@ def test_each_state_says_what_to_do(books, event, state, to_do):
 
 def test_what_a_charge_carries_is_told_with_where_the_arithmetic_is(books):
     ops, ledger = books
-    key, putting = ChargeKey("JST-12", DECEMBER), ChargeKey("JST-12", DECEMBER, ADDITIONS)
+    key, putting = ChargeKey("JST-12", DECEMBER), ChargeKey("JST-12", DECEMBER, ALTERATION)
     at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
     fee = {"key": "encargos#7#2026-12", "title": 7, "through": "2026-11-30", "fine": 200, "interest": 50, "amount": 250}
     share = {"key": "proporcional#1", "title": None, "through": None, "fine": 0, "interest": 0, "amount": 900}
@@ -516,7 +516,7 @@ def test_what_a_charge_carries_is_told_with_where_the_arithmetic_is(books):
         "  Acréscimo: R$ 9,00",
         "  O cálculo de cada um: billing-ops report --month 2026-12 --open",
     ]
-    assert any("acréscimos no contrato do Omie: reservados" in line for line in lines)
+    assert any("alteração do contrato no Omie: reservada" in line for line in lines)
     told = json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)
     assert told["charges"][0]["additions"] == [fee | {"proof": None}, share | {"proof": None}]
     ledger.apply(key, Event.IN_DOUBT, now=at, who="w", why="x", attempt="a")

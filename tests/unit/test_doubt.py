@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing.bill_batch import ADDITIONS, CREATION
+from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import BillingMonth
-from billing.doubt import Books, Doubts, Shown, Verdict
+from billing.doubt import ASK_AGAIN, Books, Doubts, Shown, Verdict
 from simulators.clock import VirtualClock
 from simulators.memory_store import MemoryLedger, MemoryQueues
 
@@ -76,7 +76,7 @@ def test_before_the_wait_is_over_nobody_decides_and_nobody_even_reads(events):
 
 
 @pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,), (Event.IN_DOUBT, Event.PARK)])
-def test_stage_30_is_adopted_with_the_order_found_in_bulk(events):
+def test_a_live_order_of_the_month_is_adopted(events):
     resolution = Case(Omie({30: [CTR]}, [order()]), LATER, *events).resolve()
     assert resolution.verdict is Verdict.ADOPTED
     assert (resolution.charge.state, resolution.charge.nCodOS) == (State.BILLED, 55)
@@ -89,8 +89,20 @@ def test_stage_20_may_be_sent_again(events):
 
 
 @pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
-def test_neither_stage_and_no_order_is_parked_with_one_message_of_its_own_group(events):
-    case = Case(Omie(), LATER, *events)
+@pytest.mark.parametrize("shown", [{}, {30: [CTR]}])
+def test_stage_30_or_no_stage_without_an_order_is_neither_and_asked_again_before_a_person_is(events, shown):
+    """Stage 30 goes on showing last month until Omie turns it."""
+    case = Case(Omie(shown), CLAIMED + WAIT, *events)
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.until) == (Verdict.RESTS, CLAIMED + WAIT + ASK_AGAIN)
+    assert case.ledger.get(KEY).state is State.UNKNOWN
+    assert case.queues.parked == []
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
+@pytest.mark.parametrize("shown", [{}, {30: [CTR]}])
+def test_what_stays_neither_is_parked_with_one_message_of_its_own_group(events, shown):
+    case = Case(Omie(shown), LATER, *events)
     resolution = case.resolve()
     assert (resolution.verdict, resolution.charge.reason_code) == (Verdict.PARKED, "in_doubt")
     [(group, message)] = case.queues.sent["dlq"]
@@ -102,9 +114,11 @@ def test_neither_stage_but_an_order_of_this_month_is_adopted():
     assert (resolution.verdict, resolution.charge.nCodOS) == (Verdict.ADOPTED, 55)
 
 
-def test_a_cancelled_order_proves_no_billing():
+def test_a_cancelled_order_proves_no_billing_and_is_not_billed_again():
     cancelled = order(InfoCadastro={"cOrigem": "CTR", "cCancelada": "S"})
-    assert Case(Omie(orders=[cancelled]), LATER, Event.IN_DOUBT).resolve().verdict is Verdict.PARKED
+    resolution = Case(Omie({20: [CTR]}, orders=[cancelled]), LATER, Event.IN_DOUBT).resolve()
+    assert resolution.verdict is Verdict.PARKED
+    assert "foi cancelada no Omie (OS 55)" in resolution.charge.reason
 
 
 def test_parked_in_doubt_that_omie_still_does_not_explain_stays_and_is_not_told_again():
@@ -122,7 +136,7 @@ def test_in_january_the_stages_say_nothing_about_december(stage):
     resolution = case.resolve()
     assert resolution.verdict is Verdict.PARKED
     assert "o mês terminou" in resolution.charge.reason
-    assert case.omie.asked == [10, ("2026-12-01", "2026-12-31")]
+    assert case.omie.asked == [("2026-12-01", "2026-12-31")]
 
 
 def test_in_january_decembers_order_is_adopted():
@@ -134,7 +148,7 @@ def test_in_the_months_last_minutes_nobody_decides():
     case = Case(Omie({20: [CTR]}), datetime(2027, 1, 1, 2, 55, tzinfo=UTC), Event.IN_DOUBT)  # 23:55 in São Paulo
     resolution = case.resolve()
     assert (resolution.verdict, case.omie.asked) == (Verdict.RESTS, [])
-    assert resolution.until == datetime(2027, 1, 1, 3, 5, tzinfo=UTC)
+    assert resolution.until == datetime(2027, 1, 1, 3, 15, tzinfo=UTC)
 
 
 def test_an_answer_that_came_after_midnight_proves_nothing():
@@ -189,7 +203,7 @@ def test_a_contract_that_omie_does_not_have_may_be_created_again():
 
 @pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
 def test_an_alteration_in_doubt_is_over_after_its_wait_whatever_omie_shows(events):
-    key = ChargeKey("JST-12", MONTH, ADDITIONS)
+    key = ChargeKey("JST-12", MONTH, ALTERATION)
     case = Case(Omie({30: [CTR], 20: [CTR]}), CLAIMED + timedelta(minutes=9), *events, key=key)
     assert case.resolve().verdict is Verdict.RESTS
     case = Case(Omie({30: [CTR]}), LATER, *events, key=key)

@@ -57,6 +57,8 @@ class Months:
 
     def again(self):
         answer = self.lab.run()
+        self.lab.clock.advance(60)  # the city answers, and the titles are there
+        self.lab.omie.advance(self.lab.now())
         self.event = self.lab.executions[-1].branches[0].event
         self.lines = []
         if "plan" in self.event:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from billing.bill_batch import ALTERATION
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.prorate import Pending
@@ -526,7 +527,7 @@ def test_a_suspension_in_doubt_is_looked_at_before_it_is_tried_again(kind):
     assert desk.told()[0] == "Suspenso"
 
 
-def test_an_alteration_in_doubt_stops_the_lane_until_omie_has_ended_it():
+def test_an_alteration_in_doubt_rests_its_contract_and_not_the_lane_until_omie_has_ended_it():
     desk = Desk()
     desk.lab.omie.faults.replace(
         [Fault("late_execution", seconds=55.0, methods=frozenset({"AlterarContrato"}), times=1)]
@@ -535,8 +536,9 @@ def test_an_alteration_in_doubt_stops_the_lane_until_omie_has_ended_it():
     while not desk.calls("AlterarContrato"):
         desk.lab.actions()[0]()
 
-    blocked = desk.lab.lanes.get("acme").blocked_until
-    assert blocked >= desk.lab.now() + 50
+    assert desk.lab.lanes.get("acme").blocked_until == 0
+    altering = desk.lab.ledger.get(ChargeKey(desk.code, BillingMonth(2026, 12), ALTERATION))
+    assert altering.state is State.UNKNOWN
     desk.lab.drain()
     assert desk.held.total == 77700
     assert desk.memory().doubt_until == 0

@@ -60,13 +60,15 @@ def test_a_moment_without_a_time_zone_belongs_to_no_month():
     ("local", "allowed"),
     [
         ("2026-11-30 23:59:59", False),
-        ("2026-12-01 00:00:00", True),
+        ("2026-12-01 00:00:00", False),
+        ("2026-12-01 00:09:59", False),
+        ("2026-12-01 00:10:00", True),
         ("2026-12-31 23:49:59", True),
         ("2026-12-31 23:50:00", False),
         ("2027-01-01 00:00:00", False),
     ],
 )
-def test_a_charge_goes_out_only_inside_its_own_month_short_of_midnight(local, allowed):
+def test_a_charge_goes_out_only_inside_its_own_month_short_of_both_midnights(local, allowed):
     now = datetime.fromisoformat(local).replace(tzinfo=SAO_PAULO)
     assert may_send(DECEMBER, now, timedelta(minutes=10)) is allowed
 
@@ -75,6 +77,6 @@ def test_a_charge_goes_out_only_inside_its_own_month_short_of_midnight(local, al
 def test_whatever_may_be_sent_still_lies_in_its_month_after_the_margin(now, margin):
     month = BillingMonth.of(now)
     allowed = may_send(month, now, margin)
-    assert allowed == (BillingMonth.of(now + margin) == month)
+    assert allowed == (BillingMonth.of(now - margin) == month == BillingMonth.of(now + margin))
     assert not may_send(month.next(), now, margin)
     assert not may_send(month.previous(), now, margin)

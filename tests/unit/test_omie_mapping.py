@@ -23,6 +23,7 @@ from billing.omie.mapping import (
     compact,
     contrato_cadastro,
     differs,
+    live_order,
     own_items_to_remove,
     split_phone,
     total,
@@ -296,9 +297,11 @@ def test_the_os_of_a_billing_names_contract_order_and_amount():
     }
     assert billed_order(os) == BilledOrder(7, 99, 20010)
     by_number = {"Cabecalho": {"nCodOS": 99, "nValorTotal": 1}, "InformacoesAdicionais": {"cNumContrato": "2020/1"}}
-    assert billed_order(by_number, {"2020/1": 8}) == BilledOrder(8, 99, 100)
+    assert billed_order(by_number, lambda: {"2020/1": 8}) == BilledOrder(8, 99, 100)
     assert billed_order(by_number) is None
-    assert billed_order(os | {"InfoCadastro": {"cOrigem": "CTR", "cCancelada": "S"}}) is None
+    cancelled = os | {"InfoCadastro": {"cOrigem": "CTR", "cCancelada": "S"}}
+    assert billed_order(cancelled) == BilledOrder(7, 99, 20010, live=False)
+    assert (live_order(os), live_order(cancelled), live_order({})) == (99, None, None)
     assert billed_order(os | {"InfoCadastro": {"cOrigem": "MAN"}}) is None
     assert billed_order({}) is None
 

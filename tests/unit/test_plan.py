@@ -172,6 +172,7 @@ omies = st.builds(
     dVigFinal=st.none() | days,
     fingerprint=st.sampled_from([seen(), seen(due="002/5/S"), seen(email=""), seen("", "", "001/0/", "")]),
     additions=st.sampled_from([(), (), brought([FEE]), brought([FEE, FEE]), brought([replace(FEE, how="item")])]),
+    cTipoFat=st.sampled_from(["01", "01", "01", "03", "12"]),
 )
 policies = st.builds(
     CompanyPolicy,
@@ -201,7 +202,8 @@ situations = st.fixed_dictionaries(
         "policy": policies,
         "omie": st.none() | omies | omies,
         "lookalikes": st.sampled_from([(), (), (OMIE._replace(nCodCtr=700, cCodIntCtr=""),)]),
-        "omie_stage": st.sampled_from([None, 20, 20, 30]),
+        "billed": st.sampled_from([False, False, True]),
+        "registers": st.sampled_from([(), (), (700,), (700, 701)]),
         "ledger": st.none() | ledgers,
         "previous": st.none()
         | st.builds(
@@ -230,9 +232,11 @@ billable = situations.map(
             ),
             "month": max(case["month"], DECEMBER),
             "policy": replace(case["policy"], create_unknown=True, alter_differences=True),
-            "omie": case["omie"] and case["omie"]._replace(cCodSit="10", cCodIntCtr="JST-12", own_items=1),
+            "omie": case["omie"]
+            and case["omie"]._replace(cCodSit="10", cCodIntCtr="JST-12", own_items=1, cTipoFat="01"),
             "lookalikes": (),
-            "omie_stage": 20,
+            "billed": False,
+            "registers": (),
             "ledger": None,
             "held": False,
             "rivals": (),
@@ -293,14 +297,15 @@ def test_nothing_is_billed_against_any_sign_that_it_must_not_be(case):
     assert row.status is ContractStatus.ACTIVE
     assert not case["held"]
     assert ledger is None or ledger.state is State.READY
-    assert case["omie_stage"] != 30 or case["month"] != DECEMBER
+    assert not case["billed"] or case["month"] != DECEMBER
     assert case["month"] >= DECEMBER
     if omie is None:
         assert not case["lookalikes"]
+        assert len(case["registers"]) < 2
         assert row.omie_id is None
         assert case["policy"].create_unknown
     else:
-        assert omie.cCodSit == "10"
+        assert (omie.cCodSit, omie.cTipoFat) == ("10", "01")
         assert omie.cCodIntCtr != "JST-13"
         assert row.omie_id in {None, omie.nCodCtr}
 
@@ -420,6 +425,7 @@ def test_a_bill_line_tells_everything_the_biller_needs():
         difference=15000,
         cause="Upsell: R$ 900,00 → R$ 1.050,00; Itens adicionados no Omie: R$ 50,00",
         nCodCtr=500,
+        nCodCli=900,
         work="none",
         desired={
             "nDiaFat": 1,
@@ -462,6 +468,7 @@ def test_a_line_that_is_not_billed_still_shows_the_money_and_the_link():
         difference=None,
         cause="",
         nCodCtr=500,
+        nCodCli=900,
         foreign_total=5000,
     )
     alone = plan(row, None, held=True)
@@ -752,21 +759,21 @@ def test_what_is_billed_stays_billed_when_the_row_is_spoilt_afterwards():
 
 def test_what_a_person_billed_in_omie_is_skipped_to_be_adopted():
     for ledger in (None, LedgerView(State.READY), LedgerView(State.PARKED), LedgerView(State.HELD)):
-        line = plan(omie_stage=30, ledger=ledger)
+        line = plan(billed=True, ledger=ledger)
         assert (line.action, line.reason_code) == (Action.SKIP, "billed_in_omie")
         assert line.reason == (
             "O contrato nº 2025/00012 (código 500) já foi faturado no Omie em 2026-12: será registrado."
         )
-    assert plan(omie=None, omie_stage=30).reason == "O contrato já foi faturado no Omie em 2026-12: será registrado."
+    assert plan(omie=None, billed=True).reason == "O contrato já foi faturado no Omie em 2026-12: será registrado."
 
 
 def test_what_omie_billed_in_a_month_that_is_over_is_adopted_not_asked_for_again():
-    line = plan(omie_stage=30, month=DECEMBER.previous())
+    line = plan(billed=True, month=DECEMBER.previous())
     assert (line.action, line.reason_code) == (Action.SKIP, "billed_in_omie")
 
 
-def test_no_stage_speaks_of_a_month_to_come():
-    assert plan(omie_stage=30, month=DECEMBER.next()).action is Action.BILL
+def test_no_order_is_of_a_month_to_come():
+    assert plan(billed=True, month=DECEMBER.next()).action is Action.BILL
 
 
 def test_a_hold_wins():
@@ -1016,7 +1023,7 @@ def test_a_batch_holds_twenty_five_unless_told_otherwise():
 def test_the_summary_counts_and_sums_by_action_and_reason():
     summary = PlanSummary()
     bills = lines({}, {"work": "alter"}, {"warnings": ("x", "y")}, {"previous_amount": None})
-    for line in [*bills, plan(held=True), plan(omie_stage=30), replace(plan(held=True), warnings=("z",))]:
+    for line in [*bills, plan(held=True), plan(billed=True), replace(plan(held=True), warnings=("z",))]:
         summary.add(line)
     assert (summary.count, summary.total) == (4, 400000)
     assert summary.to_dict() == {

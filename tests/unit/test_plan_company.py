@@ -646,7 +646,7 @@ def test_a_batch_full_of_late_charges_fits_into_a_message():
     lines = [PlanLine.from_json(line) for line in lab.objects.read_lines(planned["plan"]["key"])][:25]
     assert len(lines) == 25
     full = [replace(line, additions=(fee.to_dict(),) * 12) for line in lines]
-    written = write_batches(lab.objects, planned, full, 1, as_of=START)
+    written = write_batches(lab.objects, planned, full, 1)
     (message,) = lab.objects.read_lines(written["key"])
     assert len(json.dumps({"token": "t" * 900, "batch": json.loads(message)}).encode()) < 256 * 1024
     assert json.loads(message)["lines"][0]["additions"][0] == fee.to_dict() | {"proof": ""}

@@ -163,12 +163,13 @@ def test_two_companies_never_share_a_jestor_label():
     )
 
 
-def test_the_in_doubt_wait_outlasts_the_function_and_an_abandoned_call():
-    short = changed("billing_day = 1", "in_doubt_wait_seconds = 419")
+def test_the_in_doubt_wait_is_longer_than_the_function_an_abandoned_call_and_omies_lag():
+    short = changed("billing_day = 1", "in_doubt_wait_seconds = 540")
     (line,) = problems(short)
-    assert "in_doubt_wait_seconds is 419; write 420 or more" in line
-    load_settings(short.replace("419", "420"))
-    assert "write 600 or more" in problems(short, function_timeout_seconds=300)[0]
+    assert "in_doubt_wait_seconds is 540; write 541 or more" in line
+    load_settings(short.replace("540", "541"))
+    assert "write 721 or more" in problems(short, function_timeout_seconds=300)[0]
+    assert "write 571 or more" in problems(short.replace("540", "560\nread_lag_seconds = 150"))[0]
 
 
 def test_every_problem_is_named_at_once():

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billing.bill_batch import ADDITIONS, CREATION, STAGE_30, bill_batch
+from billing.bill_batch import ALTERATION, CREATION, STAGE_20, bill_batch
 from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
@@ -21,7 +21,7 @@ from simulators.world import COMPANIES, FIELDS
 
 DECEMBER = BillingMonth(2026, 12)
 SEND = frozenset({"FaturarContrato"})
-WAIT = 180
+WAIT = 191
 """in_doubt_wait_seconds of config/demo.toml."""
 
 
@@ -226,6 +226,8 @@ def test_a_doubt_that_omie_shows_nowhere_is_parked_for_a_person_with_one_message
     desk.lab.clock.advance(WAIT + 1)
 
     answer = desk.settle()
+    assert (answer["decision"], answer["wait_seconds"]) == ("wait", 62), "it is asked again for a while"
+    answer = desk.settle_to_the_end()
 
     assert answer["decision"] == "done"
     assert (desk.charge(code).state, desk.charge(code).reason_code) == (State.PARKED, "in_doubt")
@@ -374,7 +376,7 @@ def test_a_month_that_ends_while_the_plan_is_made_has_its_orders():
     desk.person_bills(by_hand)
     opened = desk.open()
     desk.lab.clock.advance(datetime(2026, 12, 31, 23, 59, 50, tzinfo=SAO_PAULO).timestamp() - desk.lab.now())
-    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+    desk.lab.lanes.ask("acme", STAGE_20, desk.lab.now(), 61)
 
     desk.planned = desk.plan(opened)
 
@@ -390,7 +392,7 @@ def turning_while_omie_answers(*billed):
     """
     desk = Desk(switches=Switches(os_nCodCtr="absent"))
     first, second, *_ = desk.codes
-    last_minutes = datetime(2026, 12, 31, 23, 50, tzinfo=SAO_PAULO).timestamp()
+    last_minutes = datetime(2026, 12, 31, 23, 40, tzinfo=SAO_PAULO).timestamp()
     desk.lab.clock.advance(last_minutes - WAIT - 90 - desk.lab.now())
     desk.person_bills(first)
     desk.planned = desk.plan()
@@ -398,7 +400,7 @@ def turning_while_omie_answers(*billed):
     for position in billed:
         desk.person_bills(desk.codes[position])
     desk.lab.clock.advance(last_minutes - 5 - desk.lab.now())
-    desk.lab.lanes.ask("acme", STAGE_30, desk.lab.now(), 61)
+    desk.lab.lanes.ask("acme", STAGE_20, desk.lab.now(), 61)
     return desk, desk.settle()
 
 
@@ -591,8 +593,11 @@ def test_an_order_found_in_omie_proves_by_its_total_what_it_charged(action, carr
 
 def test_a_doubt_that_omie_billed_charged_what_was_claimed():
     desk, code = adding()
-    desk.faults(Fault("lost_reply", methods=SEND, nth=frozenset({1})))
     desk.bill()
+    desk.lab.clock.advance(62)
+    event = desk.settle()
+    desk.faults(Fault("lost_reply", methods=SEND, nth=frozenset({1})))
+    desk.bill(event)
     desk.faults()
     assert desk.charge(code).state is State.UNKNOWN
     desk.lab.clock.advance(WAIT + 1)
@@ -605,8 +610,8 @@ def test_a_contract_whose_alteration_is_in_doubt_rests_and_costs_no_rounds():
     desk.faults(Fault("late_execution", seconds=50, methods=frozenset({"AlterarContrato"}), times=1))
     desk.bill()
     desk.faults()
-    assert desk.charge(code, ADDITIONS).state is State.UNKNOWN
-    since = desk.charge(code, ADDITIONS).claimed_at
+    assert desk.charge(code, ALTERATION).state is State.UNKNOWN
+    since = desk.charge(code, ALTERATION).claimed_at
     answer = desk.settle()
     rest = (since + timedelta(seconds=WAIT) - desk.lab.clock.now()).total_seconds()
     assert (answer["decision"], answer["in_doubt"]) == ("wait", 1)

@@ -62,7 +62,6 @@ def lines_of(company, rows):
             policy=SETTINGS.companies[company].policy(company),
             omie=found,
             lookalikes=free.get(customer, ()),
-            omie_stage=20 if found else None,
         )
 
 

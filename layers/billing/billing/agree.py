@@ -9,25 +9,28 @@ may come twice, late, or after a newer one. It stands in the FIFO group of its c
 Omie while it is carried out, and no batch is being billed.
 
 A write that nobody answered is never repeated: until Omie has finished or dropped it, nobody writes to the contract
-(`doubt_until`, remembered before the call), and then both sides are read again. After an alteration in doubt the lane
-itself rests as long: a late one must not change an amount between a batch's look and its billing.
+(`doubt_until`, remembered before the call), and then both sides are read again. An alteration is claimed in the ledger
+like those of a batch, in one transaction with the hold check: so a contract on hold is not altered, and no batch bills
+one while its alteration is in doubt, or by a read that may be of before it.
 
 A contract that a run has in hand is not altered (`busy`): its change belongs to this month if the plan saw it, else to
 the next, and the hint comes back to find out which. Stopping never waits.
 """
 
+import contextlib
 import json
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from billing.bill_batch import ADDITIONS, CREATION
+from billing.bill_batch import ALTERATION, CREATION, WRITTEN, forgotten
 from billing.clock import Clock
 from billing.domain import agree as rules
 from billing.domain.agree import STOPS, Decision, Step, decide, digest_of, is_ours
-from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
+from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
 from billing.domain.contract import BadRow, Contract, ContractStatus, contract_code
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.plan import OmieContract
@@ -39,8 +42,9 @@ from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.omie.governor import HEAD_START, PAUSE_AFTER_KEY_REFUSED, BlockedUntil, Slots, interval_for, wait_turn
 from billing.omie.replies import Blocked, InDoubt, KeyRefused, NotExecuted, OmieError, Rejected
-from billing.settings import CompanySettings, Settings
+from billing.settings import FUNCTION_TIMEOUT_SECONDS, CompanySettings, Settings
 from billing.store.contracts import Place, Remembered
+from billing.store.ledger import Claimed, Held
 from billing.store.ports import Charges, Contracts, Lanes, Messages, Runs
 from billing.store.runs import run_name
 
@@ -51,6 +55,9 @@ LONGEST_CALL: Final = 50.0
 LOOKED_UP_FOR: Final = 61.0
 """Seconds within which Omie refuses to show one contract again."""
 RACES: Final = 5
+WHO: Final = "contrato vivo"
+"""For the ledger's history."""
+IN_DOUBT: Final = "in doubt"
 FINAL: Final = frozenset({State.BILLED, State.PARKED})
 SITUATIONS: Final[Mapping[str, str]] = {"00": "Em elaboração", "10": "Ativo", "90": "Suspenso", "99": "Cancelado"}
 TRIES_BEFORE_STOPPING: Final = 5
@@ -81,6 +88,7 @@ class AgreeDeps:
     urls: Urls
     labels: Labels = field(default_factory=dict)
     resting: dict[str, float] = field(default_factory=dict)
+    new_attempt: Callable[[], str] = lambda: uuid.uuid4().hex
 
 
 def take(body: str, deps: AgreeDeps) -> dict[str, Any]:
@@ -169,9 +177,10 @@ class Circumstances:
         self.month = BillingMonth.containing(today)
         self.key = ChargeKey(code, self.month)
         before = ChargeKey(code, self.month.previous())
-        guarded = [ChargeKey(code, self.month, kind) for kind in (CREATION, ADDITIONS)]
+        guarded = [ChargeKey(code, self.month, kind) for kind in (CREATION, ALTERATION)]
         found = ledger.get_many([self.key, before, *guarded])
         self.charge, self.charge_before = found.get(self.key), found.get(before)
+        self.alteration = found.get(ChargeKey(code, self.month, ALTERATION))
         self.undecided = any(
             one is not None and one.state in UNDECIDED for one in (self.charge, *map(found.get, guarded))
         )
@@ -213,6 +222,8 @@ class _Order:
             raise Later(self.memory.doubt_until, "a call may still be under way")
         row = self._row()
         around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
+        if self._alteration_rests(around):
+            around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
         number = known_number(row, self.memory, self.order.company, (around.charge, around.charge_before))
         cadastro = self._cadastro(number)
         found = mapping.compact(cadastro, self.today()) if cadastro else None
@@ -238,6 +249,22 @@ class _Order:
         if decision.waits == "run":
             put_off(self.order, self.now() + pause(self.order.tries + 3), self.deps.queues, self.deps.urls.changes)
         return " ".join(map(str, decision.steps)) or (f"waits for {decision.waits}" if decision.waits else "agrees")
+
+    def _alteration_rests(self, around: Circumstances) -> bool:
+        """Whether an alteration was in doubt until now, and has ended.
+
+        Raises:
+            Later: it may still be under way.
+        """
+        doubted = around.alteration
+        if doubted is None or doubted.state not in UNDECIDED:
+            return False
+        longest = self.company.longest_abandoned_call_seconds + self.company.read_lag_seconds
+        wait, now = timedelta(seconds=FUNCTION_TIMEOUT_SECONDS + longest), self.deps.clock.now()
+        if forgotten(doubted, wait, self.deps.ledger, now=now, who=WHO):
+            return True
+        since = doubted.claimed_at or now
+        raise Later(max((since + wait).timestamp(), self.now() + 1), "an alteration may still be under way")
 
     def _do(
         self, row: Contract | BadRow | None, found: OmieContract, cadastro: dict[str, Any], decision: Decision,
@@ -272,12 +299,40 @@ class _Order:
         assert desired is not None  # noqa: S101 - every ALTER has one
         if row.prorate and found.own_total != desired.amount:
             self._note_change(row, found.own_total, desired.amount, around)
-        for codItem in mapping.own_items_to_remove(cadastro):
-            self._write(partial(self.omie.excluir_item, found.nCodCtr, codItem), alters=True)
+        writes = [
+            partial(self.omie.excluir_item, found.nCodCtr, codItem) for codItem in mapping.own_items_to_remove(cadastro)
+        ]
         whole = mapping.contrato_cadastro(
             desired, code=self.code, nCodCli=found.nCodCli, company=self.company, existing=cadastro
         )
-        self._write(partial(self.omie.alterar_contrato, whole), alters=True)
+        key = ChargeKey(self.code, around.month, ALTERATION)
+        self._write_claimed(key, found.nCodCtr, desired.amount, [*writes, partial(self.omie.alterar_contrato, whole)])
+
+    def _write_claimed(self, key: ChargeKey, nCodCtr: int, amount: int, writes: Iterable[Callable[[], Any]]) -> None:
+        """These alterations of one contract, under one claim of the ledger."""
+        now = self.deps.clock.now()
+        claim = self.deps.ledger.claim(
+            key, attempt=self.deps.new_attempt(), now=now, company=self.order.company, amount=amount, plan_hash="",
+            run="", nCodCtr=nCodCtr, who=WHO,
+        )  # fmt: skip
+        if not isinstance(claim, Claimed):
+            why = "on hold" if isinstance(claim, Held) else "an alteration is under way"
+            raise Later(self.now() + pause(self.order.tries), why)
+        attempt = claim.charge.attempt
+        try:
+            for write in writes:
+                self._write(write)
+        except Later as later:
+            self._note(key, Event.IN_DOUBT if later.why == IN_DOUBT else Event.NOT_EXECUTED, later.why, attempt)
+            raise
+        except Rejected as refused:
+            self._note(key, Event.GIVE_UP, refused.text, attempt)
+            raise
+        self._note(key, Event.GIVE_UP, "o Omie aceitou a alteração", attempt, reason_code=WRITTEN)
+
+    def _note(self, key: ChargeKey, event: Event, why: str, attempt: str | None, **facts: Any) -> None:
+        with contextlib.suppress(TransitionRefused):  # somebody found our claim and doubted it
+            self.deps.ledger.apply(key, event, now=self.deps.clock.now(), who=WHO, why=why, attempt=attempt, **facts)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -333,7 +388,7 @@ class _Order:
     def _turn(self) -> None:
         self.slots = wait_turn(self.slots, clock=self.deps.clock, reserve=self._reserve)
 
-    def _write(self, call: Callable[[], Any], *, alters: bool = False) -> None:
+    def _write(self, call: Callable[[], Any]) -> None:
         """One write, once. Before it, the doubt it may leave is remembered: the process may die in it."""
         in_doubt = self.now() + 2 * LONGEST_CALL + self.company.longest_abandoned_call_seconds
         self._remember(lambda memory: replace(memory, doubt_until=in_doubt, waits="told"))
@@ -347,9 +402,7 @@ class _Order:
         except InDoubt as doubt:
             until = self.now() + self.company.longest_abandoned_call_seconds
             self._remember(lambda memory: replace(memory, doubt_until=until))
-            if alters:
-                self.deps.lanes.block(self.order.company, until, f"{self.code}: alteração em dúvida, {doubt.text}")
-            raise Later(until, "in doubt") from doubt
+            raise Later(until, IN_DOUBT) from doubt
         except (Blocked, KeyRefused) as error:
             self._sure()
             self._stop(error)

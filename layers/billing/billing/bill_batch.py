@@ -1,8 +1,9 @@
 """Bills one batch of one company, each contract exactly once.
 
-    look            which contracts a person billed in Omie since the plan: those are left to Settle
+    look            which contracts Omie shows as to be billed, stage 20: the others are left to Settle
     read ahead      Omie contract, and the titles whose charges it is to carry, while the one before is being billed
-    bring           create or alter it until Omie shows the planned amount, additions included
+    bring           create or alter it, and leave it: a read right after a write proves nothing. It is billed in a later
+                    round, once Omie shows the planned amount, additions included
     claim           SENDING in the ledger, in one transaction with the hold check
     send            FaturarContrato, within seconds of the claim or not at all
     record          BILLED | READY | PARKED | UNKNOWN, by what the reply *proves*
@@ -10,9 +11,13 @@
 Omie writes are serial: one message per company is out of the queue at a time, and one contract at a time is written
 here. Whatever this function does not finish it leaves as the ledger has it; Settle reads, and decides.
 
-An addition cannot be put on a contract with a key that Omie would know again, and an abandoned call may still be
-executed: so the ledger is told before the contract is altered (kind ADDITIONS), and until that call is known to have
-ended, or the in-doubt wait is over, the contract is neither altered again nor billed.
+An alteration has no key that Omie would know again, and an abandoned call may still be executed: so it is claimed in
+the ledger (kind ALTERATION) in one transaction with the hold check, and until that call is known to have ended, or the
+in-doubt wait is over, the contract is neither altered again nor billed. One that Omie accepted is not sent a second
+time for the same plan: while Omie still shows the contract as it was, the answer is "not yet".
+
+No read waits inside this function: a question that got no answer may have arrived, and is asked again when its minute
+is over, while other contracts are billed. Answers read ahead are kept for that minute, across batches and workers.
 
 A late charge whose title does not stand any more as the plan saw it (paid meanwhile, by instalment or cancelled) is
 withdrawn from the bill, and its amount with it: what is still owed is reckoned anew for the next one.
@@ -22,10 +27,11 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
+from billing.answers import Answers, NotYet
 from billing.clock import Clock
 from billing.domain.addition import Addition
 from billing.domain.charge import (
@@ -40,8 +46,8 @@ from billing.domain.charge import (
 )
 from billing.domain.contract import Customer
 from billing.domain.money import format_brl
-from billing.domain.month import SAO_PAULO, BillingMonth, may_send
-from billing.domain.plan import Desired, PlanLine
+from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send, opens_at
+from billing.domain.plan import MONTHLY_BILLING, Desired, PlanLine, not_monthly
 from billing.late_charges import standing_now
 from billing.omie import mapping
 from billing.omie.client import OmieClient
@@ -70,31 +76,40 @@ from billing.store.ports import Charges, Lanes, Messages, Objects, Runs, Tasks
 
 SEND_WINDOW = timedelta(seconds=5)
 """A claim older than this is given up unsent: someone may already have doubted it."""
-MIDNIGHT_MARGIN = timedelta(minutes=10)
 STOP_BEFORE_TIMEOUT = 60.0
 """Seconds of the function's time kept back: longer than any one call may take."""
 MAX_RECEIVES = 5
 """After so many receives the queue gives a message up (template.yaml)."""
 CREATION = "cadastro"
 """The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
-ADDITIONS = "acrescimos"
-"""The ledger's kind for putting additions on the Omie contract; READY: no such call is under way."""
-CONTRACT_ACTIVE = "10"
+ALTERATION = "alteracao"
+"""The ledger's kind for altering the contract in Omie before it is billed; READY: no such call is under way."""
+WRITTEN = "written"
+"""Reason code of an alteration that Omie accepted: its reads may go on showing the contract as it was."""
 STAGE_SHOWN_FOR = 61.0
-"""Seconds for which the plan's or Settle's look at stage 30 is fresh enough; ours at a title too."""
+"""Seconds for which a look at stage 20 is fresh enough; ours at a title or a contract too."""
 LOOK_HOLDS_FOR = 2 * STAGE_SHOWN_FOR
-"""Seconds after which nobody bills by a look any more, even if Omie may not be asked again yet."""
-STAGE_30 = 'ObterContratos {"cEtapa": "30"}'
+"""Seconds after which nothing is billed by a look any more, even if Omie may not be asked again yet."""
+SHOWN_WITHIN = timedelta(minutes=15)
+"""After an alteration that Omie accepted: what it still does not show by then, a person must look at."""
+ASKED_BEFORE = frozenset({"redundant", "being_processed"})
+"""Refusals of a read that say: the same question arrived a moment ago. They are no reason to stop the lane."""
+STAGE_20 = 'ObterContratos {"cEtapa": "20"}'
 """The question, as the readers' gate words it."""
 
 ReadAhead = Callable[[Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]]
 
 
 class Look(NamedTuple):
-    """What Omie showed in stage 30: when it was asked (epoch seconds), and every nCodCtr billed by then."""
+    """What Omie showed in stage 20: when it was asked (epoch seconds), and every nCodCtr to be billed then."""
 
     asked_at: float
-    billed: frozenset[int]
+    to_bill: frozenset[int]
+
+
+def keep_look(objects: Objects, company: str, look: Look) -> None:
+    """For every worker of the company: Omie answers this question once a minute, whoever asks."""
+    objects.put_json(look_key(company), {"asked_at": look.asked_at, "to_bill": sorted(look.to_bill)})
 
 
 @dataclass(frozen=True)
@@ -111,9 +126,9 @@ class BillDeps:
     read_ahead: ReadAhead
     new_attempt: Callable[[], str] = lambda: uuid.uuid4().hex
     looks: dict[str, Look] = field(default_factory=dict)
-    """This process's last look at each company's stage 30. Outlives the invocation."""
-    seen_titles: dict[int, tuple[float, str]] = field(default_factory=dict)
-    """Likewise its last looks at titles: nCodTitulo -> when (epoch seconds), and how the title stood."""
+    """This process's last look at each company's stage 20. Outlives the invocation."""
+    answers: dict[str, Answers] = field(default_factory=dict)
+    """This process's answers of each company's Omie, of the last minute. They outlive the invocation, too."""
 
 
 class LaneStopped(Exception):  # noqa: N818 - the batch's own stop signal
@@ -136,6 +151,12 @@ class AmountNotPlanned(Exception):  # noqa: N818
     """Omie shows another amount than the plan: billing it would bill what nobody approved."""
 
     code = "amount_not_planned"
+
+
+class NotMonthly(AmountNotPlanned):
+    """Omie does not bill the contract every month, by now."""
+
+    code = "not_monthly"
 
 
 class CreatedElsewhere(AmountNotPlanned):
@@ -172,8 +193,7 @@ class Batch:
     lines: list[PlanLine]
     per_minute: int
     who: str
-    as_of: float
-    """When the plan or Settle last saw which contracts were billed (epoch seconds)."""
+    round: int = 0
     counts: dict[str, int] = field(default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0})
 
     @classmethod
@@ -186,7 +206,7 @@ class Batch:
             lines=[PlanLine.from_dict(line) for line in message["lines"]],
             per_minute=message["contracts_per_minute"],
             who=f"bill_batch {message['execution']}",
-            as_of=message.get("as_of", 0.0),
+            round=message.get("round", 0),
         )
 
 
@@ -259,7 +279,7 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
         # An older plan's message: what it says was replaced.
         return {"wait_seconds": 0, **batch.counts, "left": len(batch.lines)}
     settled = {State.BILLED, State.PARKED, State.HELD, State.UNKNOWN, State.SENDING}
-    kinds = (MONTHLY, ADDITIONS)
+    kinds = (MONTHLY, ALTERATION)
     known = deps.ledger.get_many(ChargeKey(line.contract, batch.month, kind) for line in batch.lines for kind in kinds)
     todo = [
         line
@@ -271,7 +291,7 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
         rested = _rested(todo, known, batch, deps)
         try:
             if rested:
-                _Lane(batch, rested, deps, deadline).bill_all()
+                _Lane(batch, rested, known, deps, deadline).bill_all()
         except LaneStopped as stopped:
             wait = max(1.0, stopped.until - deps.clock.now().timestamp())
     deps.runs.add_progress(batch.run, batch.company, **batch.counts)
@@ -283,25 +303,26 @@ def _rested(todo: list[PlanLine], known: Mapping[ChargeKey, Charge], batch: Batc
     wait = timedelta(seconds=deps.settings.companies[batch.company].in_doubt_wait_seconds)
     rested = []
     for line in todo:
-        key = ChargeKey(line.contract, batch.month, ADDITIONS)
+        key = ChargeKey(line.contract, batch.month, ALTERATION)
         doubted = known.get(key)
-        if doubted is None or doubted.state not in UNDECIDED or _forgotten(doubted, wait, batch, deps):
+        now, who = deps.clock.now(), batch.who
+        over = doubted is None or doubted.state not in UNDECIDED
+        if over or (doubted is not None and forgotten(doubted, wait, deps.ledger, now=now, who=who)):
             rested.append(line)
         else:
             batch.counts["left"] += 1
     return rested
 
 
-def _forgotten(doubted: Charge, wait: timedelta, batch: Batch, deps: BillDeps) -> bool:
-    """Whether the in-doubt wait is over; the ledger then says so."""
-    now = deps.clock.now()
+def forgotten(doubted: Charge, wait: timedelta, ledger: Charges, *, now: datetime, who: str) -> bool:
+    """Whether an alteration in doubt has ended one way or the other; the ledger then says so."""
     if not is_stale(doubted, now, wait):
         return False
     events = [Event.RESEND] if doubted.state is State.UNKNOWN else [Event.IN_DOUBT, Event.RESEND]
     try:
         for event in events:
             why = "o contrato é lido de novo antes de ser faturado"
-            deps.ledger.apply(doubted.key, event, now=now, who=batch.who, why=why, attempt=doubted.attempt)
+            ledger.apply(doubted.key, event, now=now, who=who, why=why, attempt=doubted.attempt)
     except TransitionRefused:
         return False
     return True
@@ -332,58 +353,96 @@ def one_by_one(
         yield line, lambda line=line: read(line)  # type: ignore[misc]
 
 
+def is_written(alteration: Charge, plan_hash: str) -> bool:
+    """Whether Omie accepted the alteration that the plan asks for."""
+    accepted = alteration.state is State.READY and alteration.reason_code == WRITTEN
+    return accepted and alteration.plan_hash == plan_hash
+
+
+def _check_situation(cadastro: dict[str, Any]) -> None:
+    """Raises AmountNotPlanned: Omie would not bill the contract, or not every month."""
+    if cadastro["cabecalho"]["cCodSit"] != mapping.ACTIVE:
+        raise AmountNotPlanned("O contrato deixou de estar ativo no Omie depois do plano.")
+    if (found := mapping.compact(cadastro)).cTipoFat != MONTHLY_BILLING:
+        raise NotMonthly(not_monthly(found))
+
+
 class _Lane:
     """One company's writes, one contract at a time, each inside a slot of the shared rate."""
 
-    def __init__(self, batch: Batch, todo: list[PlanLine], deps: BillDeps, deadline: float) -> None:
+    def __init__(
+        self, batch: Batch, todo: list[PlanLine], known: Mapping[ChargeKey, Charge], deps: BillDeps, deadline: float
+    ) -> None:
         self.batch = batch
         self.todo = todo
+        self.known = known
         self.deps = deps
         self.deadline = deadline
         self.company: CompanySettings = deps.settings.companies[batch.company]
         self.omie = deps.omie(batch.company)
+        self.answers = deps.answers.setdefault(batch.company, Answers(self.company.same_question_seconds))
         self.errors_heeded = self.omie.errors
         self.left = len(todo)
         self.slots = Slots(0.0, 0.0, 0)
-        self.billed: frozenset[int] = frozenset()
+        self.to_bill: frozenset[int] = frozenset()
+        self.unread = False
+        """Whether some question may not be asked again yet, by this worker or another."""
+        self.again_at: list[float] = []
+        """When what Omie does not show yet, or did not answer, may be asked again (epoch seconds)."""
 
     def bill_all(self) -> None:
-        self.billed = self._billed_meanwhile()
-        self.todo = [line for line in self.todo if line.nCodCtr not in self.billed]
+        now = self.deps.clock.now()
+        if now < (opens := opens_at(self.batch.month, MIDNIGHT_MARGIN)):
+            raise LaneStopped(opens.timestamp())
+        self.to_bill = self._look()
+        self.todo = [line for line in self.todo if self._may_be_sent(line) or line.work != "none"]
         self.batch.counts["left"] += self.left - len(self.todo)
         self.left = len(self.todo)
         if not self.todo:
             return
+        self.answers.load(self.deps.objects, self.batch.company, now.timestamp())
         self.slots = self._reserve()
-        for line, existing in self.deps.read_ahead(self._read, self.todo):
-            if self.deps.clock.now().timestamp() > self.deadline - STOP_BEFORE_TIMEOUT:
-                raise LaneStopped(self.deps.clock.now().timestamp())
-            self._heed_errors()
-            self._bill(line, existing)
-            self.left -= 1
+        try:
+            for line, existing in self.deps.read_ahead(self._read, self.todo):
+                if self.deps.clock.now().timestamp() > self.deadline - STOP_BEFORE_TIMEOUT:
+                    raise LaneStopped(self.deps.clock.now().timestamp())
+                self._heed_errors()
+                self._bill(line, existing)
+                self.left -= 1
+        finally:
+            if self.left or self.unread:  # else nothing was read and not used
+                self.answers.keep(self.deps.objects, self.batch.company, self._now())
+        if self.again_at:
+            raise LaneStopped(max(self.again_at))
 
-    def _billed_meanwhile(self) -> frozenset[int]:
-        """What a person billed in Omie's screen since the plan was read: Omie may well bill it a second time.
+    def _may_be_sent(self, line: PlanLine) -> bool:
+        return line.nCodCtr is not None and line.nCodCtr in self.to_bill
 
-        Omie answers this question once a minute, whoever asks. In between the last look must do, this process's or
-        another's; when that is too old (who was to look died, or got no answer) nobody bills before the next.
+    # --- what waits to be billed -----------------------------------------------------------------------------------
+
+    def _look(self) -> frozenset[int]:
+        """Which contracts Omie shows in stage 20: who is not in it (any more) was billed or stopped by a person, or is
+        not due.
+
+        Omie answers this question once a minute, whoever asks. In between the last look must do, this process's, the
+        plan's or another's; when that is too old (who was to look died, or got no answer) nothing is billed before the
+        next.
         """
         now = self.deps.clock.now().timestamp()
-        if now - self.batch.as_of < STAGE_SHOWN_FOR:
-            return frozenset()
+        if (look := self._last_look(now - STAGE_SHOWN_FOR)) is not None:
+            return look.to_bill
         window = self.company.same_question_seconds
-        next_at = self.deps.lanes.get(self.batch.company).asked.get(STAGE_30, 0.0) + window
+        next_at = self.deps.lanes.get(self.batch.company).asked.get(STAGE_20, 0.0) + window
         if next_at <= now:
-            return self._look(now, window)
-        billed = self._last_look(now - LOOK_HOLDS_FOR)
-        if billed is None:
+            return self._look_now(now, window)
+        if (look := self._last_look(now - LOOK_HOLDS_FOR)) is None:
             raise LaneStopped(next_at)
-        return billed
+        return look.to_bill
 
-    def _look(self, now: float, window: float) -> frozenset[int]:
-        self.deps.lanes.ask(self.batch.company, STAGE_30, now, window)
+    def _look_now(self, now: float, window: float) -> frozenset[int]:
+        self.deps.lanes.ask(self.batch.company, STAGE_20, now, window)
         try:
-            look = Look(now, frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(30)))
+            look = Look(now, frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(20)))
         except Blocked as error:
             self._stop(error)
         except KeyRefused as error:
@@ -391,24 +450,22 @@ class _Lane:
         except OmieError:
             raise LaneStopped(now + STAGE_SHOWN_FOR) from None
         self.deps.looks[self.batch.company] = look
-        self.deps.objects.put_json(look_key(self.batch.company), {"asked_at": now, "billed": sorted(look.billed)})
+        keep_look(self.deps.objects, self.batch.company, look)
         answered = self.deps.clock.now().timestamp()
         if answered >= now + window:  # it was asked again meanwhile: whoever asks next counts from then
-            self.deps.lanes.ask(self.batch.company, STAGE_30, answered, window)
-        return look.billed
+            self.deps.lanes.ask(self.batch.company, STAGE_20, answered, window)
+        return look.to_bill
 
-    def _last_look(self, since: float) -> frozenset[int] | None:
-        """The plan's or Settle's, which saw nobody in this batch billed; this process's; or another's."""
-        if self.batch.as_of >= since:
-            return frozenset()
+    def _last_look(self, since: float) -> Look | None:
+        """This process's, or the one that the plan, Settle or another worker kept; None when it is older."""
         look = self.deps.looks.get(self.batch.company)
         if look is None or look.asked_at < since:
             try:
                 kept = self.deps.objects.get_json(look_key(self.batch.company))
             except ObjectMissing:
                 return None
-            look = self.deps.looks[self.batch.company] = Look(kept["asked_at"], frozenset(kept["billed"]))
-        return look.billed if look.asked_at >= since else None
+            look = self.deps.looks[self.batch.company] = Look(kept["asked_at"], frozenset(kept.get("to_bill", ())))
+        return look if look.asked_at >= since else None
 
     def _heed_errors(self) -> None:
         """Omie's errors since the last look may have used up the lane's budget; slots reserved before do not count."""
@@ -431,19 +488,64 @@ class _Lane:
     # --- one contract --------------------------------------------------------------------------------------------
 
     def _read(self, line: PlanLine) -> _Found:
-        cadastro = self.omie.consultar_contrato(line.nCodCtr) if line.nCodCtr is not None else None
+        cadastro = self._cadastro(line) if line.nCodCtr is not None else None
         planned = map(Addition.from_dict, line.additions)
         return _Found(cadastro, tuple(each for each in planned if each.title is None or self._stands(each)))
+
+    def _cadastro(self, line: PlanLine) -> dict[str, Any]:
+        """The Omie contract, of the last minute; one that was altered for this plan as Omie shows it since.
+
+        Raises:
+            NotYet: Omie was asked within its minute, and its answer is not there or is of before the alteration.
+        """
+        assert line.nCodCtr is not None  # noqa: S101 - the caller looks
+        written = self._written(line)
+        since = written.timestamp() if written else self._changed_elsewhere(line)
+        clients = (f"contrato {line.nCodCtr}", f"cliente {line.nCodCli}")
+        for question in clients:
+            if (answer := self.answers.find(question, since, self._now())) is not None:
+                for cadastro in answer:
+                    if cadastro["cabecalho"]["nCodCtr"] == line.nCodCtr:
+                        return cadastro
+        by_contract, by_client = clients
+        if written is None or not line.nCodCli or self.answers.may_ask(by_contract, self._now()):
+            found = self.answers.ask(
+                by_contract, self._now, lambda: [self.omie.consultar_contrato(line.nCodCtr)] if line.nCodCtr else []
+            )
+        else:  # it was looked up a moment ago, before it was altered
+            found = self.answers.ask(
+                by_client, self._now, lambda: list(self.omie.iter_contratos(filtrar_cliente=line.nCodCli))
+            )
+        for cadastro in found:
+            if cadastro["cabecalho"]["nCodCtr"] == line.nCodCtr:
+                return cadastro
+        raise NotYet(self._now() + STAGE_SHOWN_FOR)
+
+    def _changed_elsewhere(self, line: PlanLine) -> float:
+        """When an order of the living contract altered it (epoch seconds): a read soon after that proves nothing.
+
+        Raises:
+            NotYet: that was a moment ago.
+        """
+        known = self.known.get(ChargeKey(line.contract, self.batch.month, ALTERATION))
+        if known is None or known.reason_code != WRITTEN or known.updated_at is None:
+            return 0.0
+        shown_at = known.updated_at.timestamp() + self.company.read_lag_seconds
+        if shown_at > self._now():
+            raise NotYet(shown_at)
+        return shown_at
+
+    def _now(self) -> float:
+        return self.deps.clock.now().timestamp()
 
     def _stands(self, addition: Addition) -> bool:
         """Whether the title still is as the plan saw it. Asked for once a minute: Omie takes more for an error."""
         assert addition.title is not None  # noqa: S101 - asked of late charges only
-        now = self.deps.clock.now().timestamp()
-        at, standing = self.deps.seen_titles.get(addition.title, (0.0, ""))
-        if now - at >= STAGE_SHOWN_FOR:
-            standing = standing_now(addition, self.omie)
-            self.deps.seen_titles[addition.title] = (now, standing)
-        return standing == addition.seen
+        question = f"titulo {addition.title}"
+        answer = self.answers.find(question, 0.0, self._now())
+        if answer is None:
+            answer = self.answers.ask(question, self._now, lambda: [{"standing": standing_now(addition, self.omie)}])
+        return bool(answer[0]["standing"] == addition.seen)
 
     def _bill(self, line: PlanLine, found: Callable[[], _Found]) -> None:
         key = ChargeKey(line.contract, self.batch.month)
@@ -452,64 +554,93 @@ class _Lane:
             return
         try:
             ready = self._bring(line, found())
+        except NotYet as later:
+            self._not_yet(later.until)
         except AmountNotPlanned as changed:
             self._park(line, key, changed.code, str(changed))
         except OmieError as error:
             self._brought_to_nothing(line, key, error)
         else:
-            if ready is None:
-                return
-            if ready.nCodCtr in self.billed:  # created here, in an earlier round: its line names no number
+            if ready is None or ready.nCodCtr not in self.to_bill:
                 self.batch.counts["left"] += 1
             else:
                 self.slots = wait_turn(self.slots, clock=self.deps.clock, reserve=self._reserve)
                 self._send(line, key, ready)
 
+    def _not_yet(self, until: float) -> None:
+        """In the first round what was altered is left to the next one: by then Omie shows it, and no slot is lost."""
+        self.batch.counts["left"] += 1
+        self.unread = True
+        if self.batch.round:
+            self.again_at.append(until)
+
     def _bring(self, line: PlanLine, found: _Found) -> _Ready | None:
-        """The Omie contract once it shows the planned amount; None while a write before that is in doubt."""
+        """The Omie contract once it shows the planned amount; None: it was written just now, or may not be, or a write
+        before that is in doubt.
+
+        Raises:
+            NotYet: it was altered for this plan, and Omie still shows it as it was.
+            AmountNotPlanned: it cannot become what the plan says.
+        """
         cadastro, additions = found.cadastro, found.additions
         desired = Desired.from_dict(line.desired) if line.desired else None
-        created = cadastro is None
         if cadastro is None:
             assert desired is not None  # noqa: S101 - planning gives it to every contract to create
-            cadastro = self._create(line, desired, additions)
+            cadastro = self._created(line, desired, additions)
             if cadastro is None:
                 return None
-        if mapping.additions_differ(cadastro, additions):
-            altered = self._put_additions(line, desired, cadastro, additions)
-            if altered is None:
-                return None
-            cadastro = altered
-        elif not created and desired is not None and mapping.differs(cadastro, desired, on=self._today()):
-            self._alter(line, desired, cadastro, additions)
-            cadastro = self._read_altered(cadastro)
-        cabecalho = cadastro["cabecalho"]
-        if cabecalho["cCodSit"] != CONTRACT_ACTIVE:
-            raise AmountNotPlanned("O contrato deixou de estar ativo no Omie depois do plano.")
-        shown = sum(mapping.total(cadastro, on=self._today()))
+        _check_situation(cadastro)
         withdrawn = line.additions_total - sum(each.amount for each in additions)
         amount = line.amount - withdrawn
-        if shown != amount:
-            raise AmountNotPlanned(
-                f"O Omie mostra {format_brl(shown)} e o plano aprovado é {format_brl(amount)}: "
-                "confira os itens do contrato no Omie e rode o mês de novo."
-            )
-        return _Ready(int(cabecalho["nCodCtr"]), amount, additions)
+        as_planned = not mapping.additions_differ(cadastro, additions) and (
+            desired is None or not mapping.differs(cadastro, desired, on=self._today())
+        )
+        shown = sum(mapping.total(cadastro, on=self._today()))
+        if as_planned and shown == amount:
+            return _Ready(int(cadastro["cabecalho"]["nCodCtr"]), amount, additions)
+        if not as_planned and self._alter_claimed(line, desired, cadastro, additions, amount):
+            return None
+        raise AmountNotPlanned(
+            f"O Omie mostra {format_brl(shown)} e o plano aprovado é {format_brl(amount)}: "
+            "confira os itens do contrato no Omie e rode o mês de novo."
+        )
 
     def _today(self) -> date:
         return self.deps.clock.now().astimezone(SAO_PAULO).date()
 
-    def _put_additions(
-        self, line: PlanLine, desired: Desired | None, existing: dict[str, Any], additions: tuple[Addition, ...]
-    ) -> dict[str, Any] | None:
-        """Alters the contract until it carries exactly these; None when nothing may be put on it now."""
-        key = ChargeKey(line.contract, self.batch.month, ADDITIONS)
-        claim = self._claim(key, int(existing["cabecalho"]["nCodCtr"]), sum(each.amount for each in additions))
+    def _written(self, line: PlanLine) -> datetime | None:
+        """When Omie accepted the alteration that this plan asks for; None: it was not asked yet."""
+        known = self.known.get(ChargeKey(line.contract, self.batch.month, ALTERATION))
+        return known.updated_at if known is not None and is_written(known, self.batch.plan_hash) else None
+
+    def _alter_claimed(
+        self,
+        line: PlanLine,
+        desired: Desired | None,
+        existing: dict[str, Any],
+        additions: tuple[Addition, ...],
+        amount: int,
+    ) -> bool:
+        """Alters the contract under a claim. True: it was, or may not be now; False: it was long ago, and in vain.
+
+        Raises:
+            NotYet: the same alteration was accepted a moment ago.
+        """
+        key = ChargeKey(line.contract, self.batch.month, ALTERATION)
+        known = self.known.get(key)
+        if known is not None and is_written(known, self.batch.plan_hash) and known.amount == amount:
+            assert known.updated_at is not None  # noqa: S101 - whatever the ledger answers has it
+            if self.deps.clock.now() - known.updated_at > SHOWN_WITHIN:
+                return False
+            raise NotYet(self._now() + STAGE_SHOWN_FOR)
+        nCodCtr, nCodCli = (int(existing["cabecalho"][name]) for name in ("nCodCtr", "nCodCli"))
+        claim = self._claim(key, nCodCtr, amount)
         if isinstance(claim, Held):
             self._held(line, claim)
         if not isinstance(claim, Claimed):
-            return None
+            return True
         attempt = claim.charge.attempt
+        self.answers.forget(f"contrato {nCodCtr}", f"cliente {nCodCli}")
         try:
             self._alter(line, desired, existing, additions)
         except InDoubt as doubt:
@@ -518,8 +649,8 @@ class _Lane:
         except OmieError as refused:
             self._record(key, Event.GIVE_UP, refused.text, attempt)
             raise
-        self._record(key, Event.GIVE_UP, "o Omie respondeu", attempt)
-        return self._read_altered(existing)
+        self._record(key, Event.GIVE_UP, "o Omie aceitou a alteração", attempt, reason_code=WRITTEN)
+        return True
 
     def _alter(
         self, line: PlanLine, desired: Desired | None, existing: dict[str, Any], additions: tuple[Addition, ...]
@@ -544,16 +675,9 @@ class _Lane:
             self.omie.excluir_item(nCodCtr, codItem)
         self.omie.alterar_contrato(cadastro)
 
-    def _read_altered(self, existing: dict[str, Any]) -> dict[str, Any]:
-        cabecalho = existing["cabecalho"]
-        return self._read_again(int(cabecalho["nCodCli"]), int(cabecalho["nCodCtr"]))
-
-    def _read_again(self, nCodCli: int, nCodCtr: int) -> dict[str, Any]:
-        """By the customer's list: Omie refuses to show one contract twice within a minute."""
-        return self.omie.contrato_do_cliente(nCodCli, nCodCtr)
-
-    def _create(self, line: PlanLine, desired: Desired, additions: tuple[Addition, ...]) -> dict[str, Any] | None:
-        """The Omie contract, created now or in an earlier round; None: nothing may be created, or it is in doubt.
+    def _created(self, line: PlanLine, desired: Desired, additions: tuple[Addition, ...]) -> dict[str, Any] | None:
+        """The Omie contract that an earlier round created; None: it was created just now, or may not be, or that is in
+        doubt.
 
         The ledger guards the creation like a charge: a lost reply must not make two. The customer is written under
         the same claim: not for a contract on hold, and not again in each round.
@@ -591,7 +715,7 @@ class _Lane:
             self._record(key, Event.REJECT, rejected.text, attempt, reason_code=REJECTED, reason=rejected.text)
             raise
         self._record(key, Event.DONE, "contrato criado no Omie", attempt, nCodCtr=created)
-        return self._read_again(nCodCli, created)
+        return None
 
     def _created_before(self, line: PlanLine, creation: Charge) -> dict[str, Any] | None:
         if creation.state is not State.BILLED or creation.nCodCtr is None:
@@ -602,7 +726,7 @@ class _Lane:
                 "e depois mudou de empresa no Jestor. Crie-o no Omie da empresa nova e vincule: "
                 f"billing-ops link --contract {line.contract} --omie CÓDIGO."
             )
-        return self.omie.consultar_contrato(creation.nCodCtr)
+        return self._cadastro(replace(line, nCodCtr=creation.nCodCtr))
 
     def _customer(self, line: PlanLine) -> int:
         assert line.customer is not None  # noqa: S101 - planning gives it to every contract to create
@@ -711,6 +835,8 @@ class _Lane:
                 self._key_refused(error)
             case Rejected():
                 self._park(line, key, REJECTED, f"O Omie recusou o contrato: {error.text}")
+            case NotExecuted() if error.rule in ASKED_BEFORE or error.http_status is None:
+                self._not_yet(self._now() + (error.retry_after or STAGE_SHOWN_FOR))
             case _:
                 self.batch.counts["left"] += 1
                 self._pause_for(error)

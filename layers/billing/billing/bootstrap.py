@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import boto3
     import httpx
 
+    from billing.answers import Answers
     from billing.bill_batch import BillDeps, Look
     from billing.close_run import CloseDeps
     from billing.deliver_invoice import InvoiceDeps
@@ -61,6 +62,8 @@ INVOICE_READS_PER_MINUTE = 60
 CONNECT_TIMEOUT = 5.0
 OMIE_TIMEOUT = 45.0
 """Seconds for one answer. Below what bill_batch keeps back before its own end (STOP_BEFORE_TIMEOUT)."""
+LANE_WAIT = 5.0
+"""Seconds that a read waits at most in a function that lives for two minutes; whoever must wait longer comes again."""
 JESTOR_TIMEOUT = 60.0
 
 
@@ -229,12 +232,14 @@ def _omie(
     *,
     repeats: bool = True,
     read_attempts: int | None = None,
+    longest_wait: float | None = None,
     per_minute: int = OMIE_READS_PER_MINUTE,
 ) -> Callable[[str], OmieClient]:
     """Company -> its client. The connections and the gate outlive the invocation, the key is read anew.
 
     `repeats`: whether its lists could be asked for twice within a minute, here or in another function.
     `read_attempts`: None for the client's own.
+    `longest_wait`: seconds a read may wait for its turn or its repetition; None for as long as Omie asks.
     `per_minute`: reads of one method, of this process.
     """
     from billing.omie.client import READ_ATTEMPTS, OmieClient
@@ -252,9 +257,11 @@ def _omie(
                 env.lanes_table,
                 settings.companies[company].same_question_seconds if repeats else None,
                 per_minute,
+                longest_wait,
             ),
             on_error=on_error(company) if on_error else None,
             read_attempts=read_attempts or READ_ATTEMPTS,
+            longest_wait=longest_wait,
         )
 
     return client
@@ -284,7 +291,9 @@ def _http(timeout: float) -> httpx.Client:
 
 
 @lru_cache
-def _gate(company: str, lanes_table: str, same_question: float | None, per_minute: int) -> ReadGate:
+def _gate(
+    company: str, lanes_table: str, same_question: float | None, per_minute: int, longest_wait: float | None
+) -> ReadGate:
     """`same_question`: None for who asks nothing that somebody else might ask, and heeds the lane by itself."""
     from billing.omie.client import shared_turns
     from billing.omie.governor import ReadGate
@@ -292,12 +301,13 @@ def _gate(company: str, lanes_table: str, same_question: float | None, per_minut
 
     clock = SystemClock()
     if same_question is None:
-        return ReadGate(clock, per_minute)
+        return ReadGate(clock, per_minute, longest_wait=longest_wait)
     lanes = LaneStore(_client("dynamodb"), lanes_table)
     return ReadGate(
         clock,
         per_minute,
         shared_turns(lambda question: lanes.ask(company, question, clock.now().timestamp(), same_question), clock),
+        longest_wait=longest_wait,
     )
 
 
@@ -439,13 +449,14 @@ def request_approval() -> ApprovalDeps:
 
 
 @lru_cache(maxsize=1)
-def _seen_titles() -> dict[int, tuple[float, str]]:
+def _looks() -> dict[str, Look]:
+    """One for the life of the process."""
     return {}
 
 
 @lru_cache(maxsize=1)
-def _looks() -> dict[str, Look]:
-    """One for the life of the process."""
+def _answers() -> dict[str, Answers]:
+    """Likewise."""
     return {}
 
 
@@ -463,11 +474,11 @@ def bill_batch() -> BillDeps:
         objects=_objects(env),
         queues=_queues(env),
         tasks=task_callbacks(),
-        omie=_omie(env, settings, _counting(lanes, clock), repeats=False),
+        omie=_omie(env, settings, _counting(lanes, clock), repeats=False, read_attempts=1, longest_wait=LANE_WAIT),
         clock=clock,
         read_ahead=read_ahead(),
         looks=_looks(),
-        seen_titles=_seen_titles(),
+        answers=_answers(),
     )
 
 
@@ -690,6 +701,7 @@ def deliver_invoice() -> InvoiceDeps:
             _counting(lanes, clock),
             repeats=False,
             read_attempts=2,
+            longest_wait=LANE_WAIT,
             per_minute=INVOICE_READS_PER_MINUTE,
         ),
         jestor=_jestor(env, attempts=3),

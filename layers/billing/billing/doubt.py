@@ -1,11 +1,12 @@
 """What became of a charge whose end nobody knows: found by reading Omie in bulk, never by sending.
 
     SENDING, UNKNOWN        rests until the in-doubt wait is over, counted from its claim; then, inside its own month
-        Omie's stage 30     adopt, with the OS found in bulk
-        Omie's stage 20     may be sent again
-        neither             an OS that the contract's billing made this month: adopt; none: a person
+        a live OS of it     adopt
+        Omie's stage 20,    may be sent again
+          and no OS of it
+        anything else       asked again for a while, then a person
     its month is over       the stages speak of another month and prove nothing: an OS of it: adopt; none: a person
-    putting additions on    nothing to find out: whoever bills the contract reads it first
+    altering the contract   nothing to find out: it is read before it is billed
     PARKED, once in doubt   the same reading; what still cannot be told stays with the person
 
 Settle asks this at the end of a run, `billing-ops resolve` and `dlq redrive` ask it any time after.
@@ -16,21 +17,31 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from billing.bill_batch import ADDITIONS, CREATION, MIDNIGHT_MARGIN
+from billing.bill_batch import ALTERATION, CREATION, Look, keep_look
 from billing.clock import Clock
 from billing.domain.addition import as_billed
 from billing.domain.charge import Charge, Event, State, TransitionRefused
-from billing.domain.month import SAO_PAULO, BillingMonth, may_send
+from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
 from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.parking import tell
-from billing.store.ports import Charges, Messages
+from billing.store.ports import Charges, Messages, Objects
 
-UNCLEAR_REASON = "Não se sabe se foi faturado: o Omie não o mostra nem a faturar nem faturado."
+UNCLEAR_REASON = (
+    "Não se sabe se foi faturado: o Omie não o mostra na lista a faturar nem mostra OS deste mês. "
+    "Confira no Omie e não reenvie."
+)
+CANCELLED_REASON = (
+    "A OS deste mês foi cancelada no Omie (OS {}). Se deve ser cobrado, fature-o por ordem de serviço avulsa; "
+    "se não, não há o que fazer."
+)
 MONTH_OVER_REASON = (
     "Não se sabe se foi faturado: o mês terminou e o Omie não mostra OS dele deste contrato. "
     "Confira no Omie antes de cobrar por ordem de serviço avulsa."
 )
+UNCLEAR_FOR = timedelta(minutes=10)
+"""How long what Omie shows neither way is asked again after the in-doubt wait, before a person is asked."""
+ASK_AGAIN = timedelta(seconds=61)
 
 
 class Order(NamedTuple):
@@ -52,35 +63,42 @@ class Shown(StrEnum):
 class Books:
     """One company's month as Omie shows it. Each list is read once, when it is first needed.
 
-    Make it after the in-doubt wait of what it is asked about: an older reading proves nothing.
+        a live order of the month                     billed
+        stage 20, and no order of the month           not billed: it may be sent
+        anything else, a cancelled order with it      not known
+
+    Stage 30 proves nothing: until Omie turns its stages to the new month it shows what was billed last month. Make it
+    after the in-doubt wait of what it is asked about: an older reading proves nothing.
     """
 
     omie: OmieClient
     month: BillingMonth
     clock: Clock
-    _stages: dict[int, dict[int, str]] = field(default_factory=dict)
+    looked_at: float | None = None
+    """When stage 20 was asked for (epoch seconds); None: it was not."""
+    _to_bill: frozenset[int] | None = None
     _orders: dict[int, Order] | None = None
+    _alive: set[int] = field(default_factory=set)
+    _cancelled: dict[int, Order] = field(default_factory=dict)
+    _numbers: dict[str, int] | None = None
+    _none_billed: bool | None = None
     _created: dict[str, int] | None = None
 
-    def shows(self, nCodCtr: int | None) -> Shown:
+    def shows(self, nCodCtr: int | None, *, sent: bool = True) -> Shown:
+        """`sent`: whether a call of ours may have billed it. If not, and stage 30 is empty, ListarOS is not asked: an
+        empty list is an error that counts.
+        """
         if nCodCtr is None:
             return Shown.UNCLEAR
-        if nCodCtr in self._stage(30):
+        waiting = nCodCtr in self.to_bill()  # before the orders: a billing in between then shows as one
+        if not sent and self.none_billed():
+            return Shown.TO_BILL if waiting else Shown.UNCLEAR
+        if self.order(nCodCtr) is not None:
             return Shown.BILLED
-        if nCodCtr in self._stage(20):
-            return Shown.TO_BILL
-        return Shown.BILLED if self.order(nCodCtr) else Shown.UNCLEAR
-
-    def billed(self, nCodCtr: int | None) -> bool:
-        """Whether a person or a forgotten call has billed it; cheaper than `shows` for what was never sent."""
-        if nCodCtr is None:
-            return False
-        if self._own_month() and nCodCtr in self._stage(30):
-            return True
-        return not self._own_month() and self.order(nCodCtr) is not None
+        return Shown.TO_BILL if waiting and nCodCtr not in self._cancelled else Shown.UNCLEAR
 
     def orders(self) -> dict[int, Order]:
-        """nCodCtr -> the OS the contract's billing made in this month."""
+        """nCodCtr -> the live OS that the contract's billing made in this month."""
         if self._orders is None:
             self._orders = self._read_orders()
         return self._orders
@@ -88,6 +106,17 @@ class Books:
     def order(self, nCodCtr: int | None) -> Order | None:
         orders = self.orders()
         return orders.get(nCodCtr) if nCodCtr is not None else None
+
+    def cancelled(self, nCodCtr: int | None) -> Order | None:
+        """The contract's OS of this month that a person cancelled, where no live one stands beside it."""
+        if nCodCtr is None or self.order(nCodCtr) is not None:
+            return None
+        return self._cancelled.get(nCodCtr)
+
+    def lists(self, nCodOS: int) -> bool:
+        """Whether that OS is among the month's orders that nobody cancelled, of whatever contract."""
+        self.orders()
+        return nCodOS in self._alive
 
     def created(self, contract: str) -> int | None:
         """nCodCtr of a contract created in Omie since the month began, by its code."""
@@ -98,33 +127,60 @@ class Books:
         return self._created.get(contract)
 
     def turning(self, at: datetime) -> bool:
-        """Whether these are the month's last minutes: its stages prove nothing any more, and its orders not yet."""
+        """Whether these are the month's first or last minutes: its stages prove nothing, and its orders not yet."""
         return self.month == BillingMonth.of(at) and not may_send(self.month, at, MIDNIGHT_MARGIN)
 
-    def _stage(self, cEtapa: int) -> dict[int, str]:
-        """nCodCtr -> cNumCtr. Empty when it was not, or no longer, this month when Omie answered."""
-        if cEtapa not in self._stages:
-            read = dict(self.omie.obter_contratos(cEtapa)) if self._own_month() else {}
-            self._stages[cEtapa] = read if self._own_month() else {}
-        return self._stages[cEtapa]
+    def to_bill(self) -> frozenset[int]:
+        """The contracts in stage 20. Empty when it was not, or no longer, this month when Omie answered."""
+        if self._to_bill is None:
+            self.looked_at = self.clock.now().timestamp()
+            read = frozenset(nCodCtr for nCodCtr, _ in self.omie.obter_contratos(20)) if self._own_month() else ()
+            self._to_bill = frozenset(read) if self._own_month() else frozenset()
+        return self._to_bill
+
+    def none_billed(self) -> bool:
+        """Whether stage 30 is empty, so that nothing was billed in this month, nor in the one before."""
+        if self._none_billed is None:
+            self._none_billed = self._own_month() and not self.omie.obter_contratos(30) and self._own_month()
+        return self._none_billed
 
     def _own_month(self) -> bool:
         return may_send(self.month, self.clock.now(), MIDNIGHT_MARGIN)
 
+    def _by_number(self) -> dict[str, int]:
+        if self._numbers is None:
+            self._numbers = {cNumCtr: nCodCtr for nCodCtr, cNumCtr in self.omie.obter_contratos(10) if cNumCtr}
+        return self._numbers
+
     def _read_orders(self) -> dict[int, Order]:
-        billed = self._stage(30) if self._own_month() else {}
-        if not self._own_month():  # which it may have become while Omie answered
-            billed = dict(self.omie.obter_contratos(10))
-        by_number = {cNumCtr: nCodCtr for nCodCtr, cNumCtr in billed.items() if cNumCtr}
-        today = self.clock.now().astimezone(SAO_PAULO).date()
-        until = min(max(today, self.month.first_day), self.month.last_day)
+        """Until tomorrow, should it be tomorrow already by Omie's clock."""
+        tomorrow = self.clock.now().astimezone(SAO_PAULO).date() + timedelta(days=1)
+        until = min(max(tomorrow, self.month.first_day), self.month.last_day)
         found: dict[int, Order] = {}
         for os in self.omie.iter_os(self.month.first_day, until):
-            order = mapping.billed_order(os, by_number)
-            if order is not None:  # two of one month are more than was planned, and show up as a mismatch
-                known = found.get(order.nCodCtr, Order(order.nCodOS, 0))
-                found[order.nCodCtr] = Order(known.nCodOS, known.amount + order.amount)
+            order = mapping.billed_order(os, self._by_number)
+            if (nCodOS := mapping.live_order(os)) is not None:
+                self._alive.add(nCodOS)
+            if order is None:
+                continue
+            if not order.live:
+                self._cancelled[order.nCodCtr] = Order(order.nCodOS, order.amount)
+                continue
+            # two of one month are more than was planned, and show up as a mismatch
+            known = found.get(order.nCodCtr, Order(order.nCodOS, 0))
+            found[order.nCodCtr] = Order(known.nCodOS, known.amount + order.amount)
         return found
+
+
+def keep_books_look(objects: Objects, company: str, books: Books) -> None:
+    """What `books` saw in stage 20, for the batches; nothing while the month begins or ends, when it proves nothing."""
+    if books.looked_at is not None and not books.turning(books.clock.now()):
+        keep_look(objects, company, Look(books.looked_at, books.to_bill()))
+
+
+def unclear_reason(books: Books, nCodCtr: int | None) -> str:
+    cancelled = books.cancelled(nCodCtr)
+    return CANCELLED_REASON.format(cancelled.nCodOS) if cancelled else UNCLEAR_REASON
 
 
 class Verdict(StrEnum):
@@ -173,7 +229,7 @@ class Doubts:
             charge = doubted
         if charge.key.kind == CREATION:
             return self._resolve_creation(charge)
-        if charge.key.kind == ADDITIONS:
+        if charge.key.kind == ALTERATION:
             return self._release(charge, "a chamada terminou; o contrato é lido de novo antes de ser faturado")
         nCodCtr = charge.nCodCtr or nCodCtr
         match self.books.shows(nCodCtr):
@@ -184,7 +240,15 @@ class Doubts:
         now = self.books.clock.now()
         if self.books.turning(now):  # it began to while Omie answered
             return Resolution(Verdict.RESTS, charge, now + MIDNIGHT_MARGIN)
-        return self._leave(charge)
+        if charge.state is not State.PARKED and self._may_clear_up(charge):
+            return Resolution(Verdict.RESTS, charge, now + ASK_AGAIN)
+        return self._leave(charge, nCodCtr)
+
+    def _may_clear_up(self, charge: Charge) -> bool:
+        """Whether what Omie shows neither way is too young to ask a person about."""
+        since = charge.claimed_at or charge.updated_at
+        over = self.books.month < BillingMonth.of(self.now)
+        return since is not None and not over and self.now < since + self.wait + UNCLEAR_FOR
 
     def foresee(self, charge: Charge) -> Resolution:
         """What `resolve` would come to, without writing anything."""
@@ -193,11 +257,13 @@ class Doubts:
             return Resolution(Verdict.RESTS, charge, until)
         if charge.key.kind == CREATION:
             shown = Shown.BILLED if self.books.created(charge.key.contract) else Shown.TO_BILL
-        elif charge.key.kind == ADDITIONS:
+        elif charge.key.kind == ALTERATION:
             shown = Shown.TO_BILL
         else:
             shown = self.books.shows(charge.nCodCtr)
         unclear = Verdict.STAYS if charge.state is State.PARKED else Verdict.PARKED
+        if unclear is Verdict.PARKED and shown is Shown.UNCLEAR and self._may_clear_up(charge):
+            return Resolution(Verdict.RESTS, charge, self.now + ASK_AGAIN)
         verdict = {Shown.BILLED: Verdict.ADOPTED, Shown.TO_BILL: Verdict.RELEASED}.get(shown, unclear)
         return Resolution(verdict, charge, self.now)
 
@@ -218,11 +284,12 @@ class Doubts:
 
     def _adopt(self, charge: Charge, nCodCtr: int | None) -> Resolution:
         order = self.books.order(nCodCtr)
-        why = "em dúvida; o Omie mostra o contrato como faturado neste mês"
+        assert order is not None  # noqa: S101 - shown as billed by its order
+        why = "em dúvida; o Omie mostra a OS deste mês"
         facts = {
             "nCodCtr": nCodCtr,
-            "nCodOS": order.nCodOS if order else None,
-            "additions": as_billed(charge.additions, charge.amount, order.amount if order else None),
+            "nCodOS": order.nCodOS,
+            "additions": as_billed(charge.additions, charge.amount, order.amount),
         }
         return self._done(Verdict.ADOPTED, charge, self._apply(charge, Event.ADOPT, why, **facts))
 
@@ -230,11 +297,11 @@ class Doubts:
         event = Event.REDRIVE if charge.state is State.PARKED else Event.RESEND
         return self._done(Verdict.RELEASED, charge, self._apply(charge, event, why))
 
-    def _leave(self, charge: Charge) -> Resolution:
+    def _leave(self, charge: Charge, nCodCtr: int | None) -> Resolution:
         if charge.state is State.PARKED:
             return Resolution(Verdict.STAYS, charge, self.now)
         over = self.books.month < BillingMonth.of(self.now)
-        reason = MONTH_OVER_REASON if over else UNCLEAR_REASON
+        reason = MONTH_OVER_REASON if over else unclear_reason(self.books, nCodCtr)
         parked = self._apply(charge, Event.PARK, reason, reason_code="in_doubt", reason=reason)
         if parked is not None:
             tell(parked, self.ledger, self.queues)

@@ -37,6 +37,8 @@ SAFE_ACTION: Final[Mapping[ParkClass, str]] = {
 _CLASS_OF_CODE: Final[Mapping[str, ParkClass]] = {
     "amount_not_planned": ParkClass.DATA,
     "created_elsewhere": ParkClass.DATA,
+    "not_monthly": ParkClass.DATA,
+    "unclear_in_omie": ParkClass.IN_DOUBT,
     "missed_month": ParkClass.MISSED_MONTH,
     "not_sent": ParkClass.TRANSIENT,
     "too_many_failures": ParkClass.TRANSIENT,

@@ -14,10 +14,10 @@ import pickle
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from typing import IO, Any, Literal
+from datetime import date
+from typing import IO, Any, NamedTuple
 
 from billing import prorated
 from billing.clock import Clock
@@ -44,7 +44,7 @@ from billing.domain.plan import (
     unlinked,
 )
 from billing.domain.reajuste import IndexTable, Rules, proposal
-from billing.doubt import Books
+from billing.doubt import Books, keep_books_look
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.jestor.receivables import TableProblems
@@ -173,14 +173,14 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     company: str = event["company"]
     month = BillingMonth.parse(event["month"])
     settings = deps.settings.companies[company]
-    now = deps.clock.now()
-    today = now.astimezone(SAO_PAULO).date()
+    today = deps.clock.now().astimezone(SAO_PAULO).date()
     omie = deps.omie(company)
 
     with tempfile.TemporaryFile() as spool:
         rows = _Rows(spool, deps, company)
         named = rows.read()
-        stages = _stages(omie, month, deps.clock)
+        books = Books(omie, month, deps.clock)
+        billed = _billed(books)
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
         customers = _customers(omie, rows, index) if settings.create_unknown else {}
@@ -208,15 +208,17 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         _fees(late, row, index.number(row), charged, this_month.get(row.code)),
                         shares.get(row.code, NOTHING),
                     )
-                    customer = customers.get(_document(row)) if found is None else None
+                    registers = customers.get(_document(row), ()) if found is None else ()
+                    active = [each.nCodCli for each in registers if each.active] or [each.nCodCli for each in registers]
                     line = plan_contract(
                         row,
                         month=month,
                         today=today,
                         policy=settings.policy(company),
                         omie=found,
-                        lookalikes=lookalikes.get(customer, ()) if customer else (),
-                        omie_stage=stages.get(found.nCodCtr) if found else None,
+                        lookalikes=[one for each in registers for one in lookalikes.get(each.nCodCli, ())],
+                        registers=active,
+                        billed=found is not None and found.nCodCtr in billed,
                         ledger=_ledger_view(this_month.get(row.code)),
                         previous=_previous(last_month.get(row.code)),
                         held=row.code in held,
@@ -227,8 +229,8 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                             *(warning for extra in extras for warning in extra.warnings),
                         ],
                     )
-                    if line.customer is not None and customer:
-                        line = replace(line, customer=line.customer | {"nCodCli": customer})
+                    if line.customer is not None and active:
+                        line = replace(line, customer=line.customer | {"nCodCli": active[0]})
                     if line.reason_code == Reason.ALREADY_BILLED:  # what was billed, whatever Jestor says by now
                         line = replace(line, amount=this_month[row.code].amount)
                     summary.add(line)
@@ -249,22 +251,31 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         "planned_at": deps.clock.now().isoformat(),
         "notes": [*notes, *(late.notes() if late else ())],
     }
-    if not event["preview"]:
-        lines = map(PlanLine.from_json, deps.objects.read_lines(key))
-        planned["batches"] = write_batches(deps.objects, planned, lines, 0, as_of=now)
-        deps.runs.put_plan(event["run"], company, plan_hash=digest, plan_key=key, planned=summary.count)
-    return planned
+    return planned if event["preview"] else planned | _handed_over(planned, books, deps, summary)
 
 
-def _stages(omie: OmieClient, month: BillingMonth, clock: Clock) -> dict[int, Literal[20, 30]]:
-    """nCodCtr -> its stage in that month. Omie tells those of the present one; a month that is over has its orders."""
-    stages: dict[int, Literal[20, 30]] = {}
-    if month >= BillingMonth.of(clock.now()):
-        stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(20)), 20)
-        stages |= dict.fromkeys((n for n, _ in omie.obter_contratos(30)), 30)
-    if month < BillingMonth.of(clock.now()):  # which it may have become while Omie answered
-        stages = dict.fromkeys(Books(omie, month, clock).orders(), 30)
-    return stages
+def _handed_over(planned: dict[str, Any], books: Books, deps: PlanDeps, summary: PlanSummary) -> dict[str, Any]:
+    """What the batches need: their lines, the look at stage 20, and the plan that is valid from now on."""
+    company, plan = planned["company"], planned["plan"]
+    keep_books_look(deps.objects, company, books)
+    lines = map(PlanLine.from_json, deps.objects.read_lines(plan["key"]))
+    batches_file = write_batches(deps.objects, planned, lines, 0)
+    deps.runs.put_plan(planned["run"], company, plan_hash=plan["hash"], plan_key=plan["key"], planned=summary.count)
+    return {"batches": batches_file}
+
+
+def _billed(books: Books) -> Container[int]:
+    """nCodCtr of the contracts that have a live order of the month. Nothing else proves that one was billed.
+
+    Where stage 30 is empty nothing was billed, and ListarOS is not asked: an empty list is an error that counts.
+    """
+    if books.month > BillingMonth.of(books.clock.now()):
+        return ()
+    if books.month == BillingMonth.of(books.clock.now()):
+        books.to_bill()
+        if books.none_billed():
+            return ()
+    return books.orders()
 
 
 def _late_titles(
@@ -329,16 +340,11 @@ def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_her
     return f"{gone} contratos faturados em {last_month} não estão mais no Jestor (token com filtro de linhas?)."
 
 
-def write_batches(
-    objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int, *, as_of: datetime
-) -> dict[str, Any]:
-    """Writes one batch per line for the distributed Map; answers where they are and how many.
-
-    `as_of`: before Omie was asked which contracts are billed.
-    """
+def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int) -> dict[str, Any]:
+    """Writes one batch per line for the distributed Map; answers where they are and how many."""
     key = batches_key(planned["plan"]["key"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
-    head |= {"plan_hash": planned["plan"]["hash"], "as_of": as_of.timestamp()}
+    head |= {"plan_hash": planned["plan"]["hash"], "round": round_}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
             message = head | {"batch": f"{round_}-{number}", "lines": [_for_the_queue(line) for line in batch]}
@@ -413,10 +419,17 @@ def _document(row: Contract | BadRow) -> str:
     return row.customer.document if isinstance(row, Contract) else ""
 
 
-def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, int]:
-    """Document -> codigo_cliente_omie, of the customers whose contract Omie does not know."""
+class _Register(NamedTuple):
+    """One of the customers that Omie has under a document; `active`: not marked as no longer used."""
+
+    nCodCli: int
+    active: bool
+
+
+def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, list[_Register]]:
+    """Document -> every register of it in Omie, of the customers whose contract Omie does not know."""
     wanted = {_document(row) for row in rows if index.find(row) is None} - {""}
-    found: dict[str, int] = {}
+    found: dict[str, list[_Register]] = {}
     if wanted:
         for cliente in omie.iter_clientes():
             try:
@@ -424,13 +437,16 @@ def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, int
             except ValueError:
                 continue
             if document in wanted:
-                found[document] = int(cliente["codigo_cliente_omie"])
+                register = _Register(int(cliente["codigo_cliente_omie"]), str(cliente.get("inativo") or "N") != "S")
+                found.setdefault(document, []).append(register)
     return found
 
 
-def _lookalikes(customers: dict[str, int], index: OmieIndex, named: Counter[int]) -> dict[int, list[OmieContract]]:
+def _lookalikes(
+    customers: Mapping[str, list[_Register]], index: OmieIndex, named: Counter[int]
+) -> dict[int, list[OmieContract]]:
     """nCodCli -> its active contracts in Omie that belong to no row."""
-    wanted = set(customers.values())
+    wanted = {register.nCodCli for registers in customers.values() for register in registers}
     found: dict[int, list[OmieContract]] = {}
     for contract in unlinked((c for c in index.by_id.values() if c.nCodCli in wanted), named):
         found.setdefault(contract.nCodCli, []).append(contract)

@@ -28,10 +28,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, Self
 
-from billing.bill_batch import CREATION, MIDNIGHT_MARGIN
+from billing.bill_batch import CREATION
 from billing.clock import Clock
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
-from billing.domain.month import SAO_PAULO, BillingMonth, may_send
+from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
 from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
 from billing.omie.governor import blocked

@@ -356,6 +356,21 @@ ADVICE: Mapping[str, Advice] = {
     ),
     "draft_in_omie": Advice("Em elaboração no Omie", "Ative o contrato no Omie.", Where.OMIE),
     "no_own_item": Advice("Itens feitos à mão no Omie", "Confira os itens e ligue o contrato.", Where.OMIE),
+    "not_monthly": Advice(
+        "Contrato que o Omie não fatura todo mês",
+        "Fature-o no Omie nos meses dele, ou mude o tipo de faturamento para mensal.",
+        Where.OMIE,
+    ),
+    "several_registers": Advice(
+        "Mais de um cadastro do mesmo CNPJ/CPF no Omie",
+        "Inative os cadastros que não se usam, ou crie o contrato no certo e vincule.",
+        Where.OMIE,
+    ),
+    "unclear_in_omie": Advice(
+        "O Omie não mostra se foi faturado",
+        "Veja no Omie se há OS deste mês; se não há, confira a lista a faturar e rode o mês de novo.",
+        Where.OMIE,
+    ),
     "differs": Advice("Omie diferente do Jestor", "Deixe os dois iguais e mande de novo.", Where.OMIE),
     "missed_month": Advice(
         "O mês passou",

@@ -660,8 +660,8 @@ class CompanySettings(_Model):
         le=15,
     )
     in_doubt_wait_seconds: int = _said(
-        "how long a charge in doubt rests before it is looked up in Omie; at least the function's time-out "
-        "plus `longest_abandoned_call_seconds`",
+        "how long a charge in doubt rests before it is looked up in Omie; more than the function's time-out plus "
+        "`longest_abandoned_call_seconds` plus the longer of `list_lag_seconds` and `read_lag_seconds`",
         default=600,
         gt=0,
     )
@@ -669,6 +669,30 @@ class CompanySettings(_Model):
         "how long Omie may still finish a call nobody waits for; the exactly-once claim rests on it",
         default=300,
         gt=0,
+    )
+    list_lag_seconds: int = _said(
+        "how long Omie's lists of stages and orders may lack a billing; the exactly-once claim rests on it",
+        default=120,
+        ge=0,
+        le=900,
+    )
+    read_lag_seconds: int = _said(
+        "how long Omie may show a contract as it was before an alteration; seen live: 2 to 8 s",
+        default=60,
+        ge=0,
+        le=600,
+    )
+    month_turn_hours: int = _said(
+        "how many hours into the month Omie may take to turn its stages to the new one; the run waits for it",
+        default=8,
+        ge=0,
+        le=72,
+    )
+    unclear_share_percent: int = _said(
+        "a larger share of a plan that Omie shows neither billed nor to be billed means that its month has not turned",
+        default=5,
+        ge=0,
+        le=100,
     )
     same_question_seconds: int = _said(
         "seconds between two identical reads: within 60 s Omie refuses the second as redundant, and counts an error",
@@ -702,17 +726,20 @@ class CompanySettings(_Model):
     @model_validator(mode="after")
     def _waits_long_enough(self, info: ValidationInfo) -> Self:
         timeout = (info.context or {}).get("function_timeout_seconds", FUNCTION_TIMEOUT_SECONDS)
-        least = timeout + self.longest_abandoned_call_seconds
+        lag = max(self.list_lag_seconds, self.read_lag_seconds)
+        least = timeout + self.longest_abandoned_call_seconds + lag + 1
         if self.in_doubt_wait_seconds < least:
             raise PydanticCustomError(
                 "in_doubt",
-                "in_doubt_wait_seconds is {given}; write {least} or more: the function's time-out "
-                "({timeout}) plus longest_abandoned_call_seconds ({call})",
+                "in_doubt_wait_seconds is {given}; write {least} or more: longer than the function's time-out "
+                "({timeout}) plus longest_abandoned_call_seconds ({call}) plus the longer of list_lag_seconds and "
+                "read_lag_seconds ({lag})",
                 {
                     "given": self.in_doubt_wait_seconds,
                     "least": least,
                     "timeout": timeout,
                     "call": self.longest_abandoned_call_seconds,
+                    "lag": lag,
                 },
             )
         return self

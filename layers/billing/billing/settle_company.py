@@ -2,8 +2,11 @@
 
     ledger BILLED, PARKED, HELD      settled; but PARKED for a missed month, and Omie shows an order of it: adopt
     ledger SENDING, UNKNOWN          in doubt: rests, and is then found out by reading (see `billing.doubt`)
-    nothing in the ledger, READY     not sent (throttled, a batch lost, a worker killed): sent again in the next round
-        but   Omie shows it billed   a person billed it: adopt
+    nothing in the ledger, READY     not sent (throttled, a batch lost, a worker killed), or altered and not billed yet:
+        Omie shows an order of it        a person billed it: adopt
+        it stands in stage 20            sent in the next round
+        neither                          asked again; when many are, Omie's month has not turned: the company waits
+    ledger BILLED                    compared: another amount, two orders, or one that a person cancelled is said
 
 The answer's `decision` is "wait" (with `wait_seconds`), "bill" (with new `batches`) or "done".
 """
@@ -12,23 +15,39 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from billing.bill_batch import ADDITIONS, CREATION
+from billing.bill_batch import ALTERATION, CREATION, is_written
 from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
-from billing.domain.month import BillingMonth
+from billing.domain.month import BillingMonth, opens_at
 from billing.domain.plan import Action, PlanLine, Reason, chunks
-from billing.doubt import Books, Doubts, Resolution, Verdict
+from billing.doubt import (
+    ASK_AGAIN,
+    UNCLEAR_FOR,
+    Books,
+    Doubts,
+    Order,
+    Resolution,
+    Shown,
+    Verdict,
+    keep_books_look,
+    unclear_reason,
+)
 from billing.omie.client import OmieClient
+from billing.omie.replies import BLOCK_SECONDS, Blocked
 from billing.parking import REJECTED, tell
 from billing.plan_company import write_batches
 from billing.settings import Settings
 from billing.store.ports import Charges, Messages, Objects, Runs
 
+ASK_AGAIN_MANY = timedelta(minutes=10)
+"""How often Omie is asked whether its month has turned."""
 MAX_ROUNDS = 6
 """After so many rounds what is still unsent is parked: something keeps it from being billed, and a person must look."""
+UNCLEAR = "unclear_in_omie"
+"""Reason code: Omie showed it neither with an order nor to be billed for too long."""
 UNSENT = frozenset({None, State.READY})
 
 
@@ -44,8 +63,15 @@ class SettleDeps:
 
 
 def settle_company(planned: dict[str, Any], deps: SettleDeps) -> dict[str, Any]:
-    """Answers the plan's event with `decision`, `round`, and what the books of this company say now."""
-    return _Settlement(planned, deps).run()
+    """Answers the plan's event with `decision`, `round`, and what the books of this company say now.
+
+    While the lane is blocked nothing can be read: the answer is to wait as long.
+    """
+    try:
+        return _Settlement(planned, deps).run()
+    except Blocked as blocked:
+        wait = int(blocked.retry_after or BLOCK_SECONDS) + 1
+        return planned | {"decision": "wait", "wait_seconds": wait, "waiting_for": "lane"}
 
 
 class _Settlement:
@@ -58,40 +84,86 @@ class _Settlement:
         self.now = deps.clock.now()
         self.who = f"settle_company {planned['execution']}"
         self.books = Books(deps.omie(self.company), self.month, deps.clock)
+        self.lines = self.to_send = 0
+        self.unclear_many = False
+        self.list_lag = timedelta(seconds=self.settings.list_lag_seconds)
+        self.listed_by: datetime | None = None
+        """When Omie's list shows the last order that it does not show yet."""
+        self.cancelled: list[dict[str, Any]] = []
+        """BILLED charges whose order a person cancelled in Omie: {contract, nCodOS, amount in centavos}."""
         self._doubts_of: dict[str, Doubts] = {}
 
     def run(self) -> dict[str, Any]:
-        resting, unsent = self._settle_each()
+        resting, unsent, unclear = self._settle_each()
+        waiting_for = self._rest_or_park(unclear, resting)
+        keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
-        answer = self.planned | {"mismatches": 0, "in_doubt": resting.count, "wait_seconds": 0}
+        answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
+        answer |= waiting_for
+        if unsent and round_ < MAX_ROUNDS and (self.unclear_many or not resting.count):
+            batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1)
+            return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         if resting.count:
             wait = max(1, int((resting.until - self.deps.clock.now()).total_seconds()) + 1)
             return answer | {"decision": "wait", "wait_seconds": wait}
-        if unsent and round_ < MAX_ROUNDS:
-            batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1, as_of=self.now)
-            return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         for line in unsent:
             reason = f"Não foi possível enviar em {MAX_ROUNDS} tentativas seguidas."
             self._park(line, "not_sent", reason)
-        return answer | {"decision": "done", "mismatches": self._compare()}
+        mismatches = self._compare()
+        if self.listed_by is not None:
+            wait = int((self.listed_by - self.deps.clock.now()).total_seconds()) + 2
+            return answer | {"decision": "wait", "wait_seconds": max(1, wait), "waiting_for": "order_list"}
+        return answer | {"decision": "done", "mismatches": mismatches, "cancelled_orders": self.cancelled}
 
     # --- each line of the plan -------------------------------------------------------------------------------------
 
-    def _settle_each(self) -> tuple["_Resting", list[PlanLine]]:
+    def _settle_each(self) -> tuple["_Resting", list[PlanLine], list["_Unclear"]]:
         resting = _Resting(self.now)
         unsent: list[PlanLine] = []
+        unclear: list[_Unclear] = []
         for line, charge in self._charges():
             state = charge.state if charge else None
             if charge is not None and state in UNDECIDED:
                 self._doubt(line, charge, resting, unsent)
             elif line.reason_code == Reason.BILLED_IN_OMIE:
-                if state is not State.BILLED:
+                if state is not State.BILLED and self._order_of(line, charge) is not None:
                     self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
             elif line.action is Action.BILL and state in UNSENT:
-                self._unsent(line, charge, resting, unsent)
-            elif charge is not None and _missed(charge) and self.books.billed(charge.nCodCtr or line.nCodCtr):
-                self._adopt(line, charge, "faturado por uma pessoa no Omie antes que o mês terminasse")
-        return resting, unsent
+                self.to_send += 1
+                self._unsent(line, charge, resting, unsent, unclear)
+            elif charge is not None and _missed(charge):
+                if self._order_of(line, charge) is not None:
+                    self._adopt(line, charge, "faturado por uma pessoa no Omie antes que o mês terminasse")
+                elif not self._is_listed_by_now(charge):  # a click a moment before: its order is not listed yet
+                    resting.add(charge.updated_at + self.list_lag if charge.updated_at else self.now)
+            self.lines += line.action is Action.BILL
+        return resting, unsent, unclear
+
+    def _order_of(self, line: PlanLine, charge: Charge | None) -> Order | None:
+        return self.books.order((charge.nCodCtr if charge else None) or line.nCodCtr)
+
+    def _rest_or_park(self, unclear: list["_Unclear"], resting: "_Resting") -> dict[str, Any]:
+        """What Omie shows neither way rests, and is parked when that lasts; answers what the company waits for.
+
+        When more of the plan than the setting's share is neither, Omie's stages have not turned to the new month: the
+        company waits for that, and what is to be sent meanwhile is sent.
+        """
+        if not unclear:
+            return {"unclear_since": "", "waiting_for": ""}
+        since = self.planned.get("unclear_since") or self.now.isoformat()
+        self.unclear_many = len(unclear) * 100 > self.settings.unclear_share_percent * self.lines
+        until = datetime.fromisoformat(since) + UNCLEAR_FOR
+        if self.unclear_many:
+            turned = opens_at(self.month, timedelta(hours=self.settings.month_turn_hours))
+            until = max(until, turned)
+        if self.now >= until:
+            for each in unclear:
+                self._park(each.line, UNCLEAR, unclear_reason(self.books, each.nCodCtr), nCodCtr=each.nCodCtr)
+            return {"unclear_since": "", "waiting_for": ""}
+        again = self.deps.clock.now() + (ASK_AGAIN_MANY if self.unclear_many else ASK_AGAIN)
+        for _ in unclear:
+            resting.add(min(again, max(until, self.deps.clock.now())))
+        return {"unclear_since": since, "waiting_for": "month_turn" if self.unclear_many else "unclear"}
 
     def _compare(self) -> int:
         """How many charges Omie billed for another amount, or twice: compared once, when nothing is left to settle.
@@ -107,7 +179,8 @@ class _Settlement:
             if not charge.told:
                 tell(charge, self.deps.ledger, self.deps.queues, nCodCtr=line.nCodCtr)
             states[charge.state] += line.action is Action.BILL
-            mismatches += charge.state is State.BILLED and self._differs_from_omie(charge)
+            if charge.state is State.BILLED:
+                mismatches += self._differs_from_omie(charge)
         counts = {"billed": states[State.BILLED], "parked": states[State.PARKED], "in_doubt": 0}
         self.deps.runs.set_progress(self.planned["run"], self.company, **counts)
         return mismatches
@@ -126,22 +199,48 @@ class _Settlement:
         if resolution.verdict is Verdict.RELEASED and line.action is Action.BILL:
             unsent.append(line)
 
-    def _unsent(self, line: PlanLine, charge: Charge | None, resting: "_Resting", unsent: list[PlanLine]) -> None:
+    def _unsent(
+        self,
+        line: PlanLine,
+        charge: Charge | None,
+        resting: "_Resting",
+        unsent: list[PlanLine],
+        unclear: list["_Unclear"],
+    ) -> None:
         nCodCtr = (charge.nCodCtr if charge else None) or line.nCodCtr
+        written = None
         if line.work == "create" and nCodCtr is None:
             creation = self._creation(line, resting)
             if creation is not None and creation.state in UNDECIDED | {State.PARKED}:
                 return
-            nCodCtr = creation.nCodCtr if creation and creation.company == self.company else None
-        if self.books.billed(nCodCtr):
+            if creation is not None and creation.company == self.company:
+                nCodCtr, written = creation.nCodCtr, creation.updated_at
+        altering = self.deps.ledger.get(ChargeKey(line.contract, self.month, ALTERATION)) if nCodCtr else None
+        if altering is not None and altering.state in UNDECIDED:
+            until = self._doubts(altering.company).rests_until(altering)
+            resting.add_if(until)
+            if until is None:
+                unsent.append(line)
+            return
+        if altering is not None and is_written(altering, self.planned["plan"]["hash"]):
+            written = altering.updated_at
+        if self.planned["round"] == 0 and written is not None:
+            # written in the first round and left to the next one: Omie shows it by then
+            shown_at = written + timedelta(seconds=self.settings.read_lag_seconds)
+            if shown_at > self.now:
+                resting.add(shown_at)
+            unsent.append(line)
+            return
+        shown = self.books.shows(nCodCtr, sent=False) if nCodCtr is not None else Shown.TO_BILL
+        if shown is Shown.BILLED:
             self._adopt(line, charge, "faturado por uma pessoa no Omie durante a execução", nCodCtr)
-        elif (until := self._altering(line)) is not None:
-            resting.add(until)
         elif charge is not None and charge.failures >= self.settings.max_failures:
             reason = f"Falhou {charge.failures} vezes seguidas no Omie."
             self._park(line, "too_many_failures", reason)
-        else:
+        elif shown is Shown.TO_BILL or (line.work != "none" and written is None):
             unsent.append(line)
+        else:
+            unclear.append(_Unclear(line, nCodCtr))
 
     def _creation(self, line: PlanLine, resting: "_Resting") -> Charge | None:
         """The contract's creation in Omie, as far as it is certain by now; it settles like a charge, by reading."""
@@ -154,13 +253,6 @@ class _Settlement:
         resolution = self._doubts(creation.company).resolve(creation)
         resting.add_if_waiting(resolution)
         return resolution.charge
-
-    def _altering(self, line: PlanLine) -> datetime | None:
-        """Until when a forgotten call may still put additions on the Omie contract, or take them off."""
-        putting = self.deps.ledger.get(ChargeKey(line.contract, self.month, ADDITIONS))
-        if putting is None or putting.state not in UNDECIDED:
-            return None
-        return self._doubts(putting.company).rests_until(putting)
 
     def _doubts(self, company: str) -> Doubts:
         """A contract that moved here may be in doubt in the company it left: only that one's Omie can tell."""
@@ -177,9 +269,28 @@ class _Settlement:
     # --- Omie, in bulk -----------------------------------------------------------------------------------------------
 
     def _differs_from_omie(self, charge: Charge) -> bool:
-        """In the Omie where it was billed: the contract may have moved here since."""
-        order = self._doubts(charge.company).books.order(charge.nCodCtr)
+        """In the Omie where it was billed: the contract may have moved here since. A cancelled order is noted."""
+        books = self._doubts(charge.company).books
+        order = books.order(charge.nCodCtr)
+        if order is None and (nCodOS := self._gone(charge, books)) is not None:
+            self.cancelled.append({"contract": charge.key.contract, "nCodOS": nCodOS, "amount": charge.amount})
         return order is not None and order.amount != charge.amount
+
+    def _gone(self, charge: Charge, books: Books) -> int | None:
+        """The nCodOS of a billing whose order was cancelled, or is not listed any more although it should be by now."""
+        if (cancelled := books.cancelled(charge.nCodCtr)) is not None:
+            return cancelled.nCodOS
+        if charge.nCodOS is None or books.lists(charge.nCodOS):
+            return None
+        if self._is_listed_by_now(charge):
+            return charge.nCodOS
+        assert charge.updated_at is not None  # noqa: S101 - else it is listed by now
+        self.listed_by = max(self.listed_by or self.now, charge.updated_at + self.list_lag)
+        return None
+
+    def _is_listed_by_now(self, charge: Charge) -> bool:
+        """Whether Omie's lists show a billing of before the charge's last change."""
+        return charge.updated_at is None or charge.updated_at + self.list_lag < self.now
 
     # --- the ledger --------------------------------------------------------------------------------------------------
 
@@ -201,6 +312,7 @@ class _Settlement:
     def _adopt(self, line: PlanLine, charge: Charge | None, why: str, nCodCtr: int | None = None) -> None:
         nCodCtr = nCodCtr or (charge.nCodCtr if charge else None) or line.nCodCtr
         order = self.books.order(nCodCtr)
+        assert order is not None  # noqa: S101 - nothing is adopted without one
         additions = charge.additions if charge else _charged(line)
         amount = charge.amount if charge else line.amount + total(additions) - line.additions_total
         self._apply(
@@ -210,11 +322,11 @@ class _Settlement:
             attempt=charge.attempt if charge else None,
             **self._first(line),
             nCodCtr=nCodCtr,
-            nCodOS=order.nCodOS if order else None,
-            additions=as_billed(additions, amount, order.amount if order else None),
+            nCodOS=order.nCodOS,
+            additions=as_billed(additions, amount, order.amount),
         )
 
-    def _park(self, line: PlanLine, code: str, reason: str) -> None:
+    def _park(self, line: PlanLine, code: str, reason: str, **facts: Any) -> None:
         parked = self._apply(
             ChargeKey(line.contract, self.month),
             Event.PARK,
@@ -224,6 +336,7 @@ class _Settlement:
             reason_code=code,
             reason=reason,
             additions=_charged(line),
+            **facts,
         )
         if parked is not None:
             tell(parked, self.deps.ledger, self.deps.queues, nCodCtr=line.nCodCtr)
@@ -239,6 +352,13 @@ def _charged(line: PlanLine) -> list[dict[str, Any]]:
     return [Addition.from_dict(each).charged() for each in line.additions]
 
 
+class _Unclear(NamedTuple):
+    """A line that Omie shows neither with an order nor to be billed."""
+
+    line: PlanLine
+    nCodCtr: int | None
+
+
 @dataclass
 class _Resting:
     """Charges that nobody may decide yet, and when the last of them may be."""
@@ -249,6 +369,10 @@ class _Resting:
     def add(self, until: datetime) -> None:
         self.count += 1
         self.until = max(self.until, until)
+
+    def add_if(self, until: datetime | None) -> None:
+        if until is not None:
+            self.add(until)
 
     def add_if_waiting(self, resolution: Resolution) -> None:
         if resolution.verdict in {Verdict.RESTS, Verdict.MOVED}:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from billing.agree import FINAL, both_digest, customer_digest, place_after, row_digest
-from billing.bill_batch import ADDITIONS, CREATION
+from billing.bill_batch import ALTERATION, CREATION
 from billing.clock import Clock
 from billing.domain.agree import Decision, Step, decide, stops
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
@@ -187,7 +187,7 @@ class _Sweep:
     ) -> None:
         codes = [row.code for row, _ in chunk]
         memories = self.deps.contracts.get_many(codes)
-        kinds = (MONTHLY, CREATION, ADDITIONS)
+        kinds = (MONTHLY, CREATION, ALTERATION)
         charges = self.deps.ledger.get_many(ChargeKey(code, self.month, kind) for code in codes for kind in kinds)
         held = self.deps.ledger.held_many(codes)
         memories |= self._settled(memories)

@@ -9,6 +9,8 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
+MIDNIGHT_MARGIN = timedelta(minutes=20)
+"""At either end of a month nothing is sent for so long: Omie's clock may differ from ours by a quarter of an hour."""
 
 
 class MonthError(ValueError):
@@ -72,7 +74,12 @@ def may_send(month: BillingMonth, now: datetime, margin: timedelta) -> bool:
     """Whether a charge of `month` may be sent to Omie now.
 
     Omie's FaturarContrato bills *its* current month, whatever we meant: a charge goes out only inside its own
-    month, and not in the last `margin` of it, when the call could finish on the other side of midnight.
+    month, and not in the first or last `margin` of it, when it may be another month by Omie's clock.
     """
     moment = now.astimezone(UTC)
-    return BillingMonth.of(moment) == month == BillingMonth.of(moment + margin)
+    return BillingMonth.of(moment - margin) == month == BillingMonth.of(moment + margin)
+
+
+def opens_at(month: BillingMonth, margin: timedelta) -> datetime:
+    """From when charges of `month` may be sent."""
+    return datetime(month.year, month.month, 1, tzinfo=SAO_PAULO) + margin

@@ -7,14 +7,14 @@ these that applies decides:
 | Found                                                        | Line                              |
 |--------------------------------------------------------------|-----------------------------------|
 | ledger BILLED; ledger SENDING or UNKNOWN                     | skip: billed, or will be settled  |
-| a person billed it in Omie: stage 30, or the month's order   | skip: will be adopted             |
+| a person billed it in Omie: a live order of the month        | skip: will be adopted             |
 | a Jestor row that cannot be read                             | park                              |
 | draft, suspended, churned, other status, not started, ended  | skip                              |
 | held                                                         | skip                              |
 | ledger PARKED                                                | park, with its reason             |
 | no amount, unknown service, no due day                       | park, all problems at once        |
 | the link between the two is missing, doubtful or contested   | park, or create                   |
-| suspended, cancelled or in preparation in Omie               | park                              |
+| suspended, cancelled or in preparation in Omie; not monthly  | park                              |
 | the month is over                                            | park                              |
 | anything else                                                | bill, altering Omie where needed  |
 
@@ -42,6 +42,10 @@ from billing.domain.month import BillingMonth
 
 OPEN_ENDED_YEARS = 5
 """Omie wants an end of vigência: a contract without one in Jestor runs to 31 December this many years on."""
+
+MONTHLY_BILLING = "01"
+"""cTipoFat of a contract that Omie bills every month."""
+BILLING_TYPES = {"01": "mensal", "02": "bimestral", "03": "trimestral", "06": "semestral", "12": "anual"}
 
 T = TypeVar("T")
 Work = Literal["none", "alter", "create"]
@@ -83,6 +87,8 @@ class Reason(StrEnum):
     DRAFT_IN_OMIE = "draft_in_omie"
     NO_OWN_ITEM = "no_own_item"
     DIFFERS = "differs"
+    NOT_MONTHLY = "not_monthly"
+    SEVERAL_REGISTERS = "several_registers"
     MISSED_MONTH = "missed_month"
 
 
@@ -126,6 +132,7 @@ class OmieContract(NamedTuple):
     dVigFinal: date | None
     fingerprint: str
     additions: tuple[Brought, ...] = ()
+    cTipoFat: str = MONTHLY_BILLING
 
     @property
     def label(self) -> str:
@@ -368,6 +375,7 @@ class PlanLine:
     difference: int | None
     cause: str
     nCodCtr: int | None
+    nCodCli: int | None = None
     work: Work = "none"
     desired: dict[str, Any] | None = None
     customer: dict[str, Any] | None = None
@@ -425,7 +433,8 @@ def plan_contract(
     policy: CompanyPolicy,
     omie: OmieContract | None,
     lookalikes: Sequence[OmieContract] = (),
-    omie_stage: int | None = None,
+    registers: Sequence[int] = (),
+    billed: bool = False,
     ledger: LedgerView | None = None,
     previous: Previous | None = None,
     held: bool = False,
@@ -441,8 +450,10 @@ def plan_contract(
         today: São Paulo's date.
         policy: the company's rules.
         omie: its contract in Omie, from `find_omie`.
-        lookalikes: what its customer has in Omie that might be this one, from `unlinked`; unread with `omie`.
-        omie_stage: 20 waits to be billed, 30 is billed; in a month to come nobody is, whatever is said here.
+        lookalikes: what its customer has in Omie, under any register of the document, that might be this one, from
+            `unlinked`; unread with `omie`.
+        registers: codigo_cliente_omie of each register of the customer's document that could be meant.
+        billed: whether Omie shows a live order of the month; in a month to come there is none, whatever is said here.
         ledger: this month's charge.
         previous: the last charge before this month.
         held: whether a hold (churn) is on it.
@@ -451,8 +462,7 @@ def plan_contract(
         warnings: what else a person should know of the contract, whatever becomes of it.
     """
     case = _Case(month, today, policy, omie, previous, tuple(additions), tuple(warnings))
-    stage = omie_stage if month <= BillingMonth.containing(today) else None
-    verdict = _already_billed(month, ledger, stage, omie)
+    verdict = _already_billed(month, ledger, omie, billed=billed and month <= BillingMonth.containing(today))
     if isinstance(row, BadRow):
         verdict = verdict or _park(Reason.BAD_ROW, "Corrija no Jestor: " + "; ".join(row.problems))
         return _line(row, case, verdict)
@@ -461,7 +471,7 @@ def plan_contract(
         or _not_to_bill(row, month, policy, held=held, ledger=ledger)
         or _parked_before(ledger)
         or _wrong_data(row, policy)
-        or (_wrong_in_omie(row, omie, rivals) if omie else _wrong_outside_omie(row, lookalikes, policy))
+        or (_wrong_in_omie(row, omie, rivals) if omie else _wrong_outside_omie(row, lookalikes, registers, policy))
         or _missed_month(month, today)
     )
     if verdict:
@@ -491,6 +501,7 @@ def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
         difference=None,
         cause="",
         nCodCtr=omie.nCodCtr if omie else None,
+        nCodCli=omie.nCodCli if omie else None,
         warnings=warnings,
         foreign_total=foreign_total,
         additions=tuple(each.to_dict() for each in case.additions),
@@ -558,6 +569,7 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
         difference=amount - previous.amount if previous else None,
         cause=cause,
         nCodCtr=omie.nCodCtr if omie else None,
+        nCodCli=omie.nCodCli if omie else None,
         work=work,
         desired=None if as_it_stands else desired.to_dict(),
         customer={name: getattr(contract.customer, name) for name in _CUSTOMER_FIELDS} if work == "create" else None,
@@ -588,14 +600,14 @@ _STATUS = {
 
 
 def _already_billed(
-    month: BillingMonth, ledger: LedgerView | None, stage: int | None, omie: OmieContract | None
+    month: BillingMonth, ledger: LedgerView | None, omie: OmieContract | None, *, billed: bool
 ) -> _Verdict | None:
     if ledger and ledger.state is State.BILLED:
         order = f" (OS {ledger.nCodOS})" if ledger.nCodOS else ""
         return _skip(Reason.ALREADY_BILLED, f"Já faturado em {month}{order}.")
     if ledger and ledger.state in {State.SENDING, State.UNKNOWN}:
         return _skip(Reason.IN_DOUBT, "Envio em dúvida: será resolvido lendo o Omie. Não fature à mão enquanto isso.")
-    if stage == 30:
+    if billed:
         where = f" {omie.label}" if omie else ""
         return _skip(Reason.BILLED_IN_OMIE, f"O contrato{where} já foi faturado no Omie em {month}: será registrado.")
     return None
@@ -694,11 +706,23 @@ def _wrong_in_omie(contract: Contract, omie: OmieContract, rivals: Sequence[str]
             Reason.DRAFT_IN_OMIE,
             f"Ativo no Jestor, mas ainda em elaboração no Omie: {omie.label}. Confira-o e ative-o no Omie.",
         )
+    if omie.cTipoFat != MONTHLY_BILLING:
+        return _park(Reason.NOT_MONTHLY, not_monthly(omie))
     return None
 
 
+def not_monthly(omie: OmieContract) -> str:
+    """What to do with a contract that Omie does not bill every month."""
+    known = BILLING_TYPES.get(omie.cTipoFat)
+    kind = f"tem faturamento {known}" if known else f'tem o tipo de faturamento "{omie.cTipoFat}"'
+    return (
+        f"O contrato {omie.label} {kind} no Omie, e este sistema só fatura contratos mensais: fature-o no Omie nos "
+        "meses dele, ou mude o tipo de faturamento para mensal no Omie, se é o combinado com o cliente."
+    )
+
+
 def _wrong_outside_omie(
-    contract: Contract, lookalikes: Sequence[OmieContract], policy: CompanyPolicy
+    contract: Contract, lookalikes: Sequence[OmieContract], registers: Sequence[int], policy: CompanyPolicy
 ) -> _Verdict | None:
     if contract.omie_id is not None:
         return _park(
@@ -718,6 +742,14 @@ def _wrong_outside_omie(
         return _park(
             Reason.UNKNOWN_IN_OMIE,
             "Não existe no Omie, e a configuração não deixa criar: crie-o no Omie e vincule com "
+            f"billing-ops link --contract {contract.code} --omie CÓDIGO.",
+        )
+    if len(registers) > 1:
+        return _park(
+            Reason.SEVERAL_REGISTERS,
+            f"O cliente tem {len(registers)} cadastros com este CNPJ/CPF no Omie (códigos "
+            f"{', '.join(map(str, registers))}), e não se sabe em qual criar o contrato: inative os que não se usam, "
+            "ou crie o contrato no cadastro certo e vincule: "
             f"billing-ops link --contract {contract.code} --omie CÓDIGO.",
         )
     return None

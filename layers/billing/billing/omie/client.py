@@ -6,6 +6,7 @@ arrive as Decimal; dates travel as dd/mm/yyyy.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import httpx
 import tenacity
 
 from billing.clock import Clock
-from billing.omie.governor import BlockedUntil, ReadGate
+from billing.omie.governor import SAME_QUESTION, BlockedUntil, ReadGate
 from billing.omie.replies import (
     NOT_SENT,
     Blocked,
@@ -114,6 +115,7 @@ class OmieClient:
         clock: what waits between the attempts of a read.
         gate: paces the reads; None paces nothing.
         read_attempts: how often a read is tried in all; 1 for whoever must not wait.
+        longest_wait: seconds; a read that would be repeated later than that is not. None: no such bound.
         on_error: told of every error reply before it is raised or retried (for the lane's error budget).
 
     Every method raises OmieError and nothing else. No request or key travels with the error.
@@ -129,6 +131,7 @@ class OmieClient:
         gate: ReadGate | None = None,
         on_error: Callable[[str, OmieError], None] | None = None,
         read_attempts: int = READ_ATTEMPTS,
+        longest_wait: float | None = None,
     ) -> None:
         self._credentials = credentials
         self._base_url = base_url.rstrip("/") + "/"
@@ -137,6 +140,7 @@ class OmieClient:
         self._gate = gate
         self._on_error = on_error
         self._read_attempts = read_attempts
+        self._longest_wait = math.inf if longest_wait is None else longest_wait
         self.errors = 0
         """Error replies and missing answers so far."""
 
@@ -414,7 +418,10 @@ class OmieClient:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(again),
             wait=lambda state: read_delay(_error_of(state), state.attempt_number, self._clock),
-            stop=tenacity.stop_after_attempt(self._read_attempts),
+            stop=lambda state: (
+                state.attempt_number >= self._read_attempts
+                or read_delay(_error_of(state), state.attempt_number, self._clock) > self._longest_wait
+            ),
             sleep=self._clock.sleep,
             reraise=True,
         )
@@ -526,17 +533,18 @@ def omie_date(day: date) -> str:
 
 
 def read_delay(error: OmieError, attempt: int, clock: Clock) -> float:
-    """Seconds before attempt + 1: what Omie asks for, else 2 s and then past its 60 s redundancy window.
+    """Seconds before attempt + 1: what Omie asks for, else past its 60 s redundancy window.
 
-    A call that never left counts for nothing in that window: 2, 4, 8, 16 s.
+    A question without an answer may have arrived, and its repetition within the minute would be refused as redundant:
+    an error that counts. A call that never left counts for nothing in that window: 2, 4, 8, 16 s.
     """
     if error.rule == NOT_SENT:
-        return 2.0**attempt
+        return max(2.0**attempt, error.retry_after or 0.0)
     if error.retry_at is not None:
         return seconds_until(error.retry_at, clock.now())
-    if attempt > 1:
-        return max(61.0, error.retry_after or 0.0)
-    return error.retry_after if error.retry_after is not None else 2.0
+    if attempt == 1 and error.retry_after is not None:
+        return error.retry_after
+    return max(SAME_QUESTION, error.retry_after or 0.0)
 
 
 def _error_of(state: tenacity.RetryCallState) -> OmieError:

@@ -19,6 +19,7 @@ A reservation starts at max(next_free, now - LATENESS): a lane idle between two 
 LATENESS seconds of slots, which the proof already allows for.
 """
 
+import math
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -173,10 +174,19 @@ class ReadGate:
     """Paces the reads of one process: one call in flight, at most `per_minute` of a method in any 60 s.
 
     `ask`: reserves the moment at which a question may be asked again, across processes; None when nobody else asks.
+    `longest_wait`: seconds; a read that would wait longer is refused unsent, because its function may not live so long.
     """
 
-    def __init__(self, clock: Clock, per_minute: int = 230, ask: Callable[[str], float] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        per_minute: int = 230,
+        ask: Callable[[str], float] | None = None,
+        *,
+        longest_wait: float | None = None,
+    ) -> None:
         self._clock = clock
+        self._longest_wait = math.inf if longest_wait is None else longest_wait
         self._ask = ask
         self._per_minute = per_minute
         self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -185,13 +195,24 @@ class ReadGate:
 
     @contextmanager
     def call(self, method: str) -> Iterator[None]:
-        """Wait for this method's turn; the call in the body is the only one in flight."""
+        """Wait for this method's turn; the call in the body is the only one in flight.
+
+        Raises:
+            NotExecuted: the turn comes too late; nothing was sent.
+        """
         with self._one_in_flight:
             sent = self._sent[method]
             earliest = self._held_until[method]
             if len(sent) == self._per_minute:
-                earliest = max(earliest, sent.popleft() + WINDOW)
-            self._clock.sleep(earliest - self._clock.now().timestamp())
+                earliest = max(earliest, sent[0] + WINDOW)
+            wait = earliest - self._clock.now().timestamp()
+            if wait > self._longest_wait:
+                from billing.omie.replies import NOT_SENT, NotExecuted  # noqa: PLC0415 - httpx, for whoever calls Omie only
+
+                raise NotExecuted(method, "The turn of this read comes too late.", rule=NOT_SENT, retry_after=wait)
+            if len(sent) == self._per_minute:
+                sent.popleft()
+            self._clock.sleep(wait)
             sent.append(self._clock.now().timestamp())
             yield
 

@@ -9,7 +9,7 @@ audit fields, nulls and empty blocks must not be sent back; calculated fields sh
 import html
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from billing.domain.addition import ADDITION_PREFIX, Addition, marker_in
 from billing.domain.contract import ITEM_PREFIX, Customer
 from billing.domain.money import format_brl, to_json
-from billing.domain.plan import Brought, Desired, OmieContract, brought, differences, fingerprint, service_key
+from billing.domain.plan import (
+    MONTHLY_BILLING,
+    Brought,
+    Desired,
+    OmieContract,
+    brought,
+    differences,
+    fingerprint,
+    service_key,
+)
 
 if TYPE_CHECKING:
     from billing.settings import CompanySettings
@@ -28,6 +37,8 @@ Json = dict[str, Any]
 OWN_ITEM = f"{ITEM_PREFIX}1"
 """codIntItem of the one item we write."""
 
+ACTIVE = "10"
+"""cCodSit of a contract that Omie bills."""
 NEXT_BILLING_ONLY = 3
 """nTipoItVigFinal: "Apenas para o próximo faturamento"."""
 
@@ -44,11 +55,12 @@ class Total(NamedTuple):
 
 
 class BilledOrder(NamedTuple):
-    """The OS that billing a contract made; `amount` in centavos."""
+    """The OS that billing a contract made; `amount` in centavos. `live`: no person cancelled it."""
 
     nCodCtr: int
     nCodOS: int
     amount: int
+    live: bool = True
 
 
 def compact(cadastro: Json, on: date | None = None) -> OmieContract:
@@ -69,6 +81,7 @@ def compact(cadastro: Json, on: date | None = None) -> OmieContract:
         dVigFinal=parse_date(_text(cabecalho, "dVigFinal")),
         fingerprint=_fingerprint(cadastro),
         additions=additions_of(cadastro),
+        cTipoFat=_text(cabecalho, "cTipoFat") or MONTHLY_BILLING,
     )
 
 
@@ -161,6 +174,7 @@ def contrato_cadastro(
     cabecalho = cadastro["cabecalho"]
     if not _text(cabecalho, "cCodIntCtr"):
         cabecalho.pop("cCodIntCtr", None)
+    cabecalho["cCodSit"] = ACTIVE  # what is wanted, never what was read: an old reading would revive a stopped contract
     cabecalho["nDiaFat"] = desired.nDiaFat
     for name in ("dVigInicial", "dVigFinal"):
         if day := getattr(desired, name):
@@ -178,7 +192,9 @@ def contrato_cadastro(
 
 def with_additions(existing: Json, additions: Sequence[Addition], company: "CompanySettings", on: date) -> Json:
     """The contract as AlterarContrato takes it, with exactly these additions and nothing else changed."""
-    return _with_additions(_as_it_is(existing), additions, company, on)
+    cadastro = _as_it_is(existing)
+    cadastro["cabecalho"]["cCodSit"] = ACTIVE
+    return _with_additions(cadastro, additions, company, on)
 
 
 class Takeover(NamedTuple):
@@ -250,18 +266,28 @@ def split_phone(phone: str) -> tuple[str, str]:
     return (digits[:2], digits[2:]) if len(digits) in {10, 11} else ("", "")
 
 
-def billed_order(os: Json, by_number: Mapping[str, int] | None = None) -> BilledOrder | None:
-    """What an osCadastro says of a contract's billing; None if cancelled or not of a known contract.
+def billed_order(os: Json, by_number: Callable[[], Mapping[str, int]] = dict) -> BilledOrder | None:
+    """What an osCadastro says of a contract's billing; None if it is not of a known contract.
 
-    `by_number`: cNumCtr -> nCodCtr, for accounts whose orders name the contract by its number only.
+    `by_number`: cNumCtr -> nCodCtr, asked only where an order names the contract by its number alone.
     """
     cabecalho, info = os.get("Cabecalho") or {}, os.get("InfoCadastro") or {}
-    number = _text(os.get("InformacoesAdicionais") or {}, "cNumContrato")
-    nCodCtr = cabecalho.get("nCodCtr") or (by_number or {}).get(number)
-    by_contract = info.get("cOrigem", "CTR") == "CTR" and info.get("cCancelada", "N") != "S"
-    if not by_contract or not nCodCtr or not cabecalho.get("nCodOS"):
+    if info.get("cOrigem", "CTR") != "CTR" or not cabecalho.get("nCodOS"):
         return None
-    return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), _centavos(cabecalho.get("nValorTotal")))
+    nCodCtr = cabecalho.get("nCodCtr")
+    if not nCodCtr and (number := _text(os.get("InformacoesAdicionais") or {}, "cNumContrato")):
+        nCodCtr = by_number().get(number)
+    if not nCodCtr:
+        return None
+    live = info.get("cCancelada", "N") != "S"
+    return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), _centavos(cabecalho.get("nValorTotal")), live)
+
+
+def live_order(os: Json) -> int | None:
+    """The nCodOS of an osCadastro that nobody cancelled."""
+    number = (os.get("Cabecalho") or {}).get("nCodOS")
+    cancelled = (os.get("InfoCadastro") or {}).get("cCancelada", "N") == "S"
+    return int(number) if number and not cancelled else None
 
 
 @lru_cache(maxsize=4096)
@@ -383,7 +409,7 @@ def _as_it_is(existing: Json) -> Json:
 def _new_cadastro(code: str, nCodCli: int, company: "CompanySettings") -> Json:
     flags = company.send_email.model_dump()
     return {
-        "cabecalho": {"cCodIntCtr": code, "cCodSit": "10", "cTipoFat": "01", "nCodCli": nCodCli},
+        "cabecalho": {"cCodIntCtr": code, "cCodSit": ACTIVE, "cTipoFat": MONTHLY_BILLING, "nCodCli": nCodCli},
         "infAdic": {
             "cCodCateg": company.omie.cCodCateg,
             "nCodCC": company.omie.nCodCC,

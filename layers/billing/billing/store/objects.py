@@ -5,7 +5,8 @@ runs/<month>/<generation>/<company>/<planning>/plan.jsonl    one line per contra
 runs/.../<planning>/batches-<round>.jsonl                    25 contracts a line, read by the distributed Map
 reports/<month>/<name>                                       report.html, report.csv, report.json
 discarded/<id>.json                                          a dead letter that a person took out of the queue
-looks/<company>.json                                         what Omie last showed as billed: {"asked_at", "billed"}
+looks/<company>.json                                         what Omie last showed to be billed: {"asked_at", "to_bill"}
+looks/<company>/answers.json                                 what else it answered in the last minute
 ```
 """
 
@@ -44,6 +45,10 @@ def discarded_key(letter: str) -> str:
 
 def look_key(company: str) -> str:
     return f"looks/{company}.json"
+
+
+def answers_key(company: str) -> str:
+    return f"looks/{company}/answers.json"
 
 
 def report_key(month: object, name: str) -> str:

@@ -1,0 +1,116 @@
+"""What Omie answered to one company's questions in the last minute, so that none is asked twice within it.
+
+Omie refuses the same question within 60 s as redundant, and counts the refusal among the ten errors that block the
+key. A question whose answer was lost may have arrived: it counts as asked. What was read ahead and not used when the
+lane had to stop is kept for the next worker.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from billing.omie.replies import NOT_SENT, OmieError
+from billing.store.objects import ObjectMissing, answers_key
+from billing.store.ports import Objects
+
+MOST_KEPT: Final = 50
+"""Answers handed to the next worker: more than one batch reads ahead."""
+
+Records = list[dict[str, Any]]
+
+
+class NotYet(Exception):  # noqa: N818
+    """Omie does not show it, or may not be asked, before `until` (epoch seconds). Nothing is decided by that."""
+
+    def __init__(self, until: float) -> None:
+        super().__init__(until)
+        self.until = until
+
+
+@dataclass
+class Answers:
+    """Of one company.
+
+    Attributes:
+        window: seconds within which Omie refuses the same question.
+        asked: question -> when (epoch seconds).
+        found: the answers of those that have one.
+    """
+
+    window: float
+    asked: dict[str, float] = field(default_factory=dict)
+    found: dict[str, Records] = field(default_factory=dict)
+    loaded: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def find(self, question: str, since: float, now: float) -> Records | None:
+        """The answer, if it was asked for after `since` and within the last minute."""
+        with self._lock:
+            at = self.asked.get(question, 0.0)
+            return self.found.get(question) if at > since and now - at < self.window else None
+
+    def may_ask(self, question: str, now: float) -> bool:
+        return now - self.asked.get(question, 0.0) >= self.window
+
+    def ask(self, question: str, now: Callable[[], float], read: Callable[[], Records]) -> Records:
+        """Asks Omie, and keeps the answer.
+
+        Raises:
+            NotYet: it was asked less than a minute ago.
+            OmieError: as `read`; what never left was not asked.
+        """
+        began = now()
+        with self._lock:
+            self._forget_old(began)
+            if not self.may_ask(question, began):
+                raise NotYet(self.asked[question] + self.window)
+            self.asked[question] = began
+        try:
+            records = read()
+        except OmieError as error:
+            with self._lock:
+                if error.rule == NOT_SENT:
+                    del self.asked[question]
+                else:
+                    self.asked[question] = now()
+            raise
+        with self._lock:
+            self.found[question] = records
+        return records
+
+    def forget(self, *questions: str) -> None:
+        """The answers are of before a write: they say nothing any more. The questions stay asked."""
+        with self._lock:
+            for question in questions:
+                self.found.pop(question, None)
+
+    def load(self, objects: Objects, company: str, now: float) -> None:
+        """What the worker before this one read and did not use; once in a process."""
+        if self.loaded:
+            return
+        self.loaded = True
+        try:
+            kept = objects.get_json(answers_key(company))
+        except ObjectMissing:
+            return
+        with self._lock:
+            for question, (at, records) in kept.items():
+                if now - at < self.window and question not in self.asked:
+                    self.asked[question] = at
+                    if records is not None:
+                        self.found[question] = records
+
+    def keep(self, objects: Objects, company: str, now: float) -> None:
+        """For the next worker, should it be another process."""
+        with self._lock:
+            self._forget_old(now)
+            latest = sorted(self.asked.items(), key=lambda each: -each[1])[:MOST_KEPT]
+            text = json.dumps({question: [at, self.found.get(question)] for question, at in latest}, default=float)
+        objects.put_text(answers_key(company), text, "application/json")
+
+    def _forget_old(self, now: float) -> None:
+        for question in [one for one, at in self.asked.items() if now - at >= self.window]:
+            del self.asked[question]
+            self.found.pop(question, None)
