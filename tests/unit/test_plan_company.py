@@ -564,7 +564,7 @@ class Streams:
             yield self.cliente | {"codigo_cliente_omie": 900000000 + number}
 
     def obter_contratos(self, cEtapa):
-        return ((900000000 + number, "") for number in self.numbers if cEtapa == 20)
+        return ((900000000 + number, "") for number in self.numbers) if cEtapa == 20 else []
 
     def get_many(self, keys):
         return {}
