@@ -49,6 +49,8 @@ CUSTOMER = Customer(
     email="fin@example.com",
     cep="01001000",
     endereco="Praça da Sé",
+    numero="1",
+    bairro="Sé",
     cidade="São Paulo",
     estado="SP",
 )
@@ -562,9 +564,9 @@ def test_a_contract_only_in_jestor_is_created_with_its_customer():
         "phone": None,
         "cep": "01001000",
         "endereco": "Praça da Sé",
-        "numero": None,
+        "numero": "1",
         "complemento": None,
-        "bairro": None,
+        "bairro": "Sé",
         "cidade": "São Paulo",
         "estado": "SP",
     }
@@ -582,8 +584,77 @@ def test_a_new_customer_without_an_address_is_pointed_out():
     line = plan(replace(CONTRACT, customer=Customer(CUSTOMER.document, CUSTOMER.name)), omie=None)
     assert [warning.split(" no Jestor")[0] for warning in line.warnings] == [
         "Sem e-mail",
-        "Sem CEP, endereço, cidade, estado",
+        "Sem CEP, endereço, número, bairro, cidade, estado",
     ]
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, numero=None, bairro=" ")), omie=None)
+    assert line.warnings == ("Sem número, bairro no Jestor: a prefeitura pode rejeitar a NFS-e.",)
+
+
+@pytest.mark.parametrize("omie", [OMIE, None])
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"cep": "131010"}, "O CEP tem 6 dígitos"),
+        ({"cep": "013101000"}, "O CEP tem 9 dígitos"),
+        ({"cep": "20040020"}, "O CEP é de RJ e o estado é SP"),
+        ({"bairro": "Sé \U0001f600"}, "O campo bairro tem caractere"),
+    ],
+)
+def test_what_the_city_will_refuse_is_said_before_a_known_contract_is_billed_and_before_a_new_one(omie, facts, says):
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, **facts)), omie=omie)
+    assert line.action is Action.BILL
+    (warning,) = line.warnings
+    assert warning.startswith(says)
+
+
+def test_a_cep_that_lost_its_zero_needs_no_word():
+    assert plan(replace(CONTRACT, customer=replace(CUSTOMER, cep="1001000")), omie=None).warnings == ()
+
+
+def test_what_could_not_be_read_of_the_customer_is_said_instead_of_that_it_is_missing():
+    unread = ("cliente.email: O que está no campo de e-mail não é um e-mail válido: não vai ao Omie.",)
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, email=None), unread=unread))
+    assert line.warnings == unread
+
+
+@pytest.mark.parametrize(("length", "warned"), [(2000, 0), (2001, 1), (12000, 1)])
+def test_a_description_that_the_nfse_has_no_room_for_is_said_before_billing(length, warned):
+    for omie in (OMIE, None):
+        line = plan(replace(CONTRACT, description="x" * length), omie)
+        assert line.action is Action.BILL
+        assert len(line.warnings) == warned
+        assert all("A descrição tem" in warning and "2.000" in warning for warning in line.warnings)
+
+
+def test_a_long_description_that_is_not_sent_needs_no_word():
+    later = replace(CONTRACT, description="x" * 2001, change_from=date(2027, 1, 1))
+    assert [line.split(":")[0] for line in plan(later).warnings] == ["Mudança marcada para 01/01/2027"]
+
+
+ABROAD = replace(
+    CONTRACT,
+    customer=replace(CUSTOMER, document="", estado="EX", cidade="EX", cep=None, numero=None, bairro=None),
+    document_problem="cliente.cnpj_cpf: CPF/CNPJ vazio",
+)
+
+
+def test_a_customer_abroad_is_billed_by_the_contract_that_is_linked():
+    line = plan(ABROAD)
+    assert (line.action, line.amount, line.warnings) == (Action.BILL, 100000, ())
+
+
+def test_a_customer_without_a_document_is_not_created_and_the_reason_says_what_to_do():
+    line = plan(ABROAD, None)
+    assert (line.action, line.reason_code) == (Action.PARK, Reason.BAD_ROW)
+    assert line.amount == 100000
+    assert line.reason.startswith("Corrija no Jestor: cliente.cnpj_cpf: CPF/CNPJ vazio. Sem ele o contrato não pode")
+    assert "billing-ops link --contract JST-12 --omie CÓDIGO" in line.reason
+
+
+def test_a_linked_customer_in_brazil_without_a_document_is_billed_and_that_is_said():
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, document=""), document_problem="cnpj: CPF/CNPJ vazio"))
+    assert line.action is Action.BILL
+    assert line.warnings == ("cnpj: CPF/CNPJ vazio. Faturado pelo contrato que já existe no Omie.",)
 
 
 def test_a_missing_email_is_a_warning_and_leaves_omies_alone():

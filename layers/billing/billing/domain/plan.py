@@ -37,6 +37,7 @@ from billing.domain.addition import Addition, How
 from billing.domain.addition import total as total_of_additions
 from billing.domain.charge import MONTHLY, ParkClass, State
 from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer
+from billing.domain.fiscal_limits import ABROAD, customer_warnings, description_warnings, missing_address
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
 
@@ -506,11 +507,10 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
     amount, foreign_total = _amounts(contract, omie)
     work: Work = "none"
     reason = ""
-    warnings = [*_warnings(contract, today, due, policy), *case.warnings]
+    warnings = [*_warnings(contract, today, due, policy, creates=omie is None), *case.warnings]
     additions = case.additions
     if omie is None:
         work, reason = "create", "Criar o contrato no Omie antes de faturar."
-        warnings += _missing_address(contract.customer)
     elif _made_by_hand(omie):
         # The only items are a person's. Worth exactly our amount, they are the charge, not an addition to it.
         as_ours = omie._replace(own_total=omie.foreign_total, own_items=1)
@@ -537,6 +537,8 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
             owed = format_brl(sum(each.amount for each in additions))
             warnings.append(f"Acréscimos de {owed} ficam para depois: a configuração não deixa alterar o Omie.")
             additions = ()
+    if not as_it_stands:
+        warnings += description_warnings(desired.description, [each.text for each in additions if each.how == "item"])
     before = previous.amount - previous.additions if previous else 0
     if previous and is_jump(amount, before, policy.jump_percent, policy.jump_amount):
         warnings.append(f"Mudança grande: {format_brl(before)} → {format_brl(amount)}.")
@@ -706,6 +708,13 @@ def _wrong_outside_omie(
             f"O Jestor aponta o código {contract.omie_id} do Omie, que não existe na empresa "
             f"{contract.company}: confira no Jestor o número do Omie e a empresa.",
         )
+    if contract.document_problem:
+        return _park(
+            Reason.BAD_ROW,
+            f"Corrija no Jestor: {contract.document_problem}. Sem ele o contrato não pode ser criado no Omie; um "
+            f"cliente do exterior é cadastrado lá, e vinculado: billing-ops link --contract {contract.code} "
+            "--omie CÓDIGO.",
+        )
     if lookalikes:
         links = " ou ".join(f"billing-ops link --contract {contract.code} --omie {x.nCodCtr}" for x in lookalikes)
         return _park(
@@ -769,24 +778,18 @@ def _due_day(contract: Contract, policy: CompanyPolicy) -> int:
     return contract.due_day or policy.default_due_day or 0
 
 
-def _warnings(contract: Contract, today: date, due: date, policy: CompanyPolicy) -> list[str]:
-    found = []
-    if not contract.customer.email:
+def _warnings(contract: Contract, today: date, due: date, policy: CompanyPolicy, *, creates: bool) -> list[str]:
+    """What a person should know before it is billed. What is not written now counts too: it is refused one day."""
+    found = list(contract.unread)
+    if not contract.customer.email and not any("e-mail" in line for line in found):
         found.append("Sem e-mail no Jestor: o cliente só recebe se o cadastro dele no Omie tiver um.")
     if due < today + timedelta(days=policy.min_days_to_due):
         found.append(f"Vence em {due:%d/%m/%Y}, com menos de {policy.min_days_to_due} dias de prazo.")
-    return found
-
-
-def _missing_address(customer: Customer) -> list[str]:
-    needed = {
-        "CEP": customer.cep,
-        "endereço": customer.endereco,
-        "cidade": customer.cidade,
-        "estado": customer.estado,
-    }
-    missing = ", ".join(name for name, value in needed.items() if not value)
-    return [f"Sem {missing} no Jestor: a prefeitura pode rejeitar a NFS-e."] if missing else []
+    if creates:
+        found += missing_address(contract.customer)
+    elif contract.document_problem and contract.customer.estado != ABROAD:
+        found.append(f"{contract.document_problem}. Faturado pelo contrato que já existe no Omie.")
+    return found + customer_warnings(contract.customer, writes=creates)
 
 
 def is_jump(amount: int, before: int, percent: int | None, centavos: int | None) -> bool:

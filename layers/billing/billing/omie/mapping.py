@@ -17,6 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billing.domain.addition import ADDITION_PREFIX, Addition, marker_in
 from billing.domain.contract import ITEM_PREFIX, Customer
+from billing.domain.fiscal_limits import (
+    CITY,
+    FANTASY_NAME,
+    NAME,
+    NUMBER,
+    STREET,
+    read_cep,
+    read_emails,
+    read_estado,
+)
 from billing.domain.money import format_brl, to_json
 from billing.domain.plan import Brought, Desired, OmieContract, brought, differences, fingerprint, service_key
 
@@ -218,7 +228,7 @@ class NotOurs(ValueError):  # noqa: N818 - an answer, in Portuguese
 
 
 def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
-    """clientes_cadastro for UpsertClienteCpfCnpj, cut to Omie's lengths; what is unknown is left out.
+    """clientes_cadastro for UpsertClienteCpfCnpj, cut to Omie's lengths; what is unknown or no such thing is left out.
 
     `code` becomes codigo_cliente_integracao: only for a customer Omie does not have yet.
     """
@@ -226,20 +236,25 @@ def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
     cadastro = {
         "cnpj_cpf": customer.document,
         "codigo_cliente_integracao": code,
-        "razao_social": customer.name[:60],
-        "nome_fantasia": customer.name[:100],
-        "email": customer.email,
+        "razao_social": _cut(customer.name, NAME),
+        "nome_fantasia": _cut(customer.name, FANTASY_NAME),
+        "email": read_emails(customer.email).text,
         "telefone1_ddd": ddd,
         "telefone1_numero": number,
-        "cep": re.sub(r"\D", "", customer.cep or ""),
-        "endereco": (customer.endereco or "")[:60],
-        "endereco_numero": (customer.numero or "")[:10],
-        "complemento": (customer.complemento or "")[:60],
-        "bairro": (customer.bairro or "")[:60],
+        "cep": read_cep(customer.cep, customer.estado, customer.cidade).number,
+        "endereco": _cut(customer.endereco, STREET),
+        "endereco_numero": _cut(customer.numero, NUMBER),
+        "complemento": _cut(customer.complemento, STREET),
+        "bairro": _cut(customer.bairro, STREET),
         "cidade": _city(customer),
-        "estado": (customer.estado or "").upper(),
+        "estado": read_estado(customer.estado),
     }
     return {name: value for name, value in cadastro.items() if value}
+
+
+def _cut(text: str | None, length: int) -> str:
+    """The text in composed characters, as long as Omie takes it."""
+    return unicodedata.normalize("NFC", text or "")[:length].strip()
 
 
 def split_phone(phone: str) -> tuple[str, str]:
@@ -488,8 +503,9 @@ def _addition_item(each: Addition, first: Json, known: Json, category: str | Non
 
 def _city(customer: Customer) -> str:
     """As Omie names cities: SAO PAULO (SP)."""
-    if not customer.cidade or not customer.estado:
+    uf = read_estado(customer.estado)
+    if not customer.cidade or not uf:
         return ""
     letters = unicodedata.normalize("NFKD", customer.cidade.partition("(")[0].strip())
-    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return f"{plain.upper()} ({customer.estado.upper()})"[:40]
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter)).upper()
+    return f"{plain[: CITY - len(' (SP)')]} ({uf})"
