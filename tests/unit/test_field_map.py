@@ -180,6 +180,12 @@ def test_what_cannot_be_used_of_the_customer_is_told_and_stops_no_bill(customer,
     assert not any(typed in found.unread[0] for typed in customer.values())
 
 
+def test_a_problem_stays_short_whatever_was_typed():
+    (line,) = problems(row(status_1="s" * 300_000))
+    assert len(line) < 500
+    assert line.endswith("não está em jestor.contracts.status_labels")
+
+
 def test_a_state_may_be_written_in_full():
     assert read(row(customer={"estado": "são paulo"})).customer.estado == "SP"
 

@@ -31,6 +31,7 @@ from billing.domain.plan import (
     due_date,
     find_omie,
     fingerprint,
+    for_the_queue,
     is_jump,
     park_class,
     plan_contract,
@@ -1082,6 +1083,34 @@ def test_batches_hold_every_bill_line_once_and_in_order(actions, size):
 
 def test_a_batch_holds_twenty_five_unless_told_otherwise():
     assert [len(batch) for batch in batches(lines(*[{}] * 60))] == [25, 25, 10]
+
+
+@pytest.mark.parametrize("character", ["x", "ç", "\U0001f600"])
+def test_a_batch_of_long_descriptions_is_split_before_it_is_too_heavy(character):
+    long = [plan(replace(CONTRACT, description=character * 12_000))] * 25
+    made = list(batches(iter(long)))
+    assert [line for batch in made for line in batch] == long
+    assert len(made) > 1
+    for batch in made:
+        body = {"token": "t" * 1_000, "batch": {"lines": [for_the_queue(line) for line in batch]}}
+        assert len(json.dumps(body).encode()) < 262_144
+        assert len(json.dumps(body, ensure_ascii=False).encode()) < 262_144
+
+
+def test_a_contract_that_no_message_can_carry_parks_with_one_clear_line_and_no_other_does():
+    line = plan(replace(CONTRACT, description="x" * 200_000), previous=Previous(100000, "2026-11"))
+    assert (line.action, line.reason_code, line.amount) == (Action.PARK, Reason.TOO_LARGE, 100000)
+    assert line.reason.startswith("Os textos deste contrato somam 2")
+    assert "encurte no Jestor a descrição" in line.reason
+    assert (line.work, line.desired, line.customer, line.due_date) == ("none", None, None, None)
+    assert plan().action is Action.BILL
+
+
+def test_a_reason_stays_short_whatever_was_typed():
+    line = plan(replace(CONTRACT, service="s" * 300_000))
+    assert line.reason_code == Reason.UNKNOWN_SERVICE
+    assert len(line.reason) <= 1_500
+    assert line.reason.endswith("peça que ele seja incluído na configuração.")
 
 
 def test_the_summary_counts_and_sums_by_action_and_reason():

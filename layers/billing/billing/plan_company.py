@@ -38,12 +38,14 @@ from billing.domain.plan import (
     check_guardrail,
     chunks,
     find_omie,
+    for_the_queue,
     plan_contract,
     plan_hash,
     shared_links,
     unlinked,
 )
 from billing.domain.reajuste import IndexTable, Rules, proposal
+from billing.domain.sizes import REASON_LENGTH, shortened
 from billing.doubt import Books
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
@@ -73,7 +75,13 @@ def bank_holiday(day: date) -> bool:
 
 
 class PlanRefused(Exception):  # noqa: N818
-    """Nothing may be planned until a person has put something right: one Portuguese line a problem."""
+    """Nothing may be planned until a person has put something right: one Portuguese line a problem.
+
+    The text is kept short: the run's state holds those of all companies.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shortened(text, 2 * REASON_LENGTH))
 
 
 @dataclass(frozen=True)
@@ -247,7 +255,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         "decision": decision,
         "reasons": reasons,
         "planned_at": deps.clock.now().isoformat(),
-        "notes": [*notes, *(late.notes() if late else ())],
+        "notes": [shortened(note) for note in (*notes, *(late.notes() if late else ()))],
     }
     if not event["preview"]:
         lines = map(PlanLine.from_json, deps.objects.read_lines(key))
@@ -341,15 +349,9 @@ def write_batches(
     head |= {"plan_hash": planned["plan"]["hash"], "as_of": as_of.timestamp()}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
-            message = head | {"batch": f"{round_}-{number}", "lines": [_for_the_queue(line) for line in batch]}
+            message = head | {"batch": f"{round_}-{number}", "lines": [for_the_queue(line) for line in batch]}
             batches_file.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
         return {"bucket": objects.bucket, "key": key, "count": batches_file.lines}
-
-
-def _for_the_queue(line: PlanLine) -> dict[str, Any]:
-    """The line without the proofs, which the plan keeps: a message holds 256 KB, and a proof is a page."""
-    additions = [each | {"proof": ""} for each in line.additions]
-    return line.to_dict() | {"additions": additions}
 
 
 def _decide(event: dict[str, Any], summary: PlanSummary, unfinished: int, reasons: list[str]) -> str:

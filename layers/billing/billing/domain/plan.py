@@ -16,6 +16,7 @@ these that applies decides:
 | the link between the two is missing, doubtful or contested   | park, or create                   |
 | suspended, cancelled or in preparation in Omie               | park                              |
 | the month is over                                            | park                              |
+| texts that no message can carry                              | park                              |
 | anything else                                                | bill, altering Omie where needed  |
 
 Reasons are Portuguese, for the billing team: what is wrong, where (Jestor or Omie), what to do.
@@ -26,7 +27,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -40,6 +41,7 @@ from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatu
 from billing.domain.fiscal_limits import ABROAD, customer_warnings, description_warnings, missing_address
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
+from billing.domain.sizes import LINE_BYTES, MESSAGE_BYTES, by_weight, shortened, weight
 
 OPEN_ENDED_YEARS = 5
 """Omie wants an end of vigência: a contract without one in Jestor runs to 31 December this many years on."""
@@ -85,6 +87,7 @@ class Reason(StrEnum):
     NO_OWN_ITEM = "no_own_item"
     DIFFERS = "differs"
     MISSED_MONTH = "missed_month"
+    TOO_LARGE = "too_large"
 
 
 _CLASS_OF = {Reason.UNKNOWN_SERVICE: ParkClass.FISCAL, Reason.MISSED_MONTH: ParkClass.MISSED_MONTH}
@@ -415,7 +418,7 @@ def _skip(code: Reason, reason: str) -> _Verdict:
 
 
 def _park(code: str, reason: str) -> _Verdict:
-    return _Verdict(Action.PARK, code, reason)
+    return _Verdict(Action.PARK, code, shortened(reason))
 
 
 def plan_contract(
@@ -467,7 +470,7 @@ def plan_contract(
     )
     if verdict:
         return _line(row, case, verdict)
-    return _bill(row, case)
+    return _parked_if_too_large(_bill(row, case))
 
 
 def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
@@ -835,8 +838,38 @@ def plan_hash(lines: Iterable[str]) -> str:
 
 
 def batches(lines: Iterable[PlanLine], size: int = 25) -> Iterator[list[PlanLine]]:
-    """The bill lines, in order, in lists of `size` (the last may be shorter)."""
-    return chunks((line for line in lines if line.action is Action.BILL), size)
+    """The bill lines, in order, in lists of `size` (the last may be shorter); fewer where they weigh too much."""
+    to_bill = (line for line in lines if line.action is Action.BILL)
+    return by_weight(to_bill, lambda line: weight(for_the_queue(line)), count=size, limit=MESSAGE_BYTES)
+
+
+def for_the_queue(line: PlanLine) -> dict[str, Any]:
+    """The line as a batch carries it: without proofs and warnings, which the plan keeps and no billing reads."""
+    additions = [each | {"proof": ""} for each in line.additions]
+    return line.to_dict() | {"additions": additions, "warnings": []}
+
+
+def _parked_if_too_large(line: PlanLine) -> PlanLine:
+    """The line itself, or parked where no message could carry it to its billing."""
+    if line.action is not Action.BILL or (size := weight(for_the_queue(line))) <= LINE_BYTES:
+        return line
+    reason = (
+        f"Os textos deste contrato somam {-(-size // 1000)} KB e cabem {LINE_BYTES // 1000} KB: encurte no Jestor a "
+        "descrição ou o nome (a NFS-e aceita até 2.000 caracteres de descrição)."
+    )
+    return replace(
+        line,
+        action=Action.PARK,
+        reason_code=str(Reason.TOO_LARGE),
+        reason=reason,
+        amount=line.amount - line.additions_total,
+        due_date=None,
+        difference=None,
+        cause="",
+        work="none",
+        desired=None,
+        customer=None,
+    )
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

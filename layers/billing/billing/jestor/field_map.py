@@ -26,6 +26,7 @@ from billing.domain.contract import (
 from billing.domain.fiscal_limits import ABROAD, read_emails, read_estado
 from billing.domain.money import MoneyError, parse_money
 from billing.domain.reajuste import Index, Wish
+from billing.domain.sizes import shortened
 from billing.omie.mapping import split_phone
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ Options = dict[str, dict[str, str]]
 
 PRORATE: Final = "proporcional"
 """The label of `change_mode` that charges a change from its day on; any other label, or none, is the next cycle."""
+LINE_LENGTH: Final = 400
 _YES: Final = frozenset({"1", "true", "sim", "yes"})
 _NOT_THERE: Final = object()
 _PERCENT: Final = re.compile(r"\d{1,6}(?:[.,]\d{1,12})?")
@@ -271,8 +273,8 @@ class _Reader:
         self.notes: list[str] = []
 
     def named(self, word: str, what: str) -> str:
-        """A line that begins with the field's name in Jestor."""
-        return f"{getattr(self._fields, word) or self._fields.name}: {what}"
+        """A line that begins with the field's name in Jestor; of what was typed, no more than helps to find it."""
+        return f"{getattr(self._fields, word) or self._fields.name}: {shortened(what, LINE_LENGTH)}"
 
     def problem(self, word: str, what: str) -> None:
         self.problems.append(self.named(word, what))
