@@ -191,7 +191,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         stages = _stages(omie, month, deps.clock)
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
-        customers = _customers(omie, rows, index) if settings.create_unknown else {}
+        customers, lacking = _customers(omie, rows, index) if settings.create_unknown else ({}, {})
         lookalikes = _lookalikes(customers, index, named)
 
         late, notes = _late_titles(company, month, today, omie, deps)
@@ -232,6 +232,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         additions=[addition for extra in extras for addition in extra.additions],
                         warnings=[
                             *_readjustment(row, month.day(settings.billing_day), prices, rules),
+                            *_register(row, found, lacking),
                             *(warning for extra in extras for warning in extra.warnings),
                         ],
                     )
@@ -415,19 +416,31 @@ def _document(row: Contract | BadRow) -> str:
     return row.customer.document if isinstance(row, Contract) else ""
 
 
-def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, int]:
-    """Document -> codigo_cliente_omie, of the customers whose contract Omie does not know."""
+def _register(row: Contract | BadRow, found: OmieContract | None, lacking: dict[int, list[str]]) -> list[str]:
+    """What a city will refuse of the customer in Omie, of a contract that is to be billed."""
+    bills = isinstance(row, Contract) and row.status is ContractStatus.ACTIVE
+    return lacking.get(found.nCodCli, []) if bills and found else []
+
+
+def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> tuple[dict[str, int], dict[int, list[str]]]:
+    """Document -> codigo_cliente_omie, of the customers whose contract Omie does not know.
+
+    Omie's customers are read for these alone; codigo_cliente_omie -> what is wrong with any of them comes along.
+    """
+    lacking: dict[int, list[str]] = {}
     wanted = {_document(row) for row in rows if index.find(row) is None} - {""}
     found: dict[str, int] = {}
     if wanted:
         for cliente in omie.iter_clientes():
+            if wrong := mapping.register_warnings(cliente):
+                lacking[int(cliente["codigo_cliente_omie"])] = wrong
             try:
                 document = normalise_document(str(cliente.get("cnpj_cpf") or ""))
             except ValueError:
                 continue
             if document in wanted:
                 found[document] = int(cliente["codigo_cliente_omie"])
-    return found
+    return found, lacking
 
 
 def _lookalikes(customers: dict[str, int], index: OmieIndex, named: Counter[int]) -> dict[int, list[OmieContract]]:

@@ -146,8 +146,8 @@ def read_emails(typed: str | None) -> Emails:
 # --- what is said before billing -------------------------------------------------------------------------------------
 
 
-def missing_address(customer: Customer) -> list[str]:
-    """What an NFS-e needs of a Brazilian address and the customer lacks, in one line."""
+def missing_address(customer: Customer, where: str = "no Jestor") -> list[str]:
+    """What an NFS-e needs of a Brazilian address and the customer lacks there, in one line."""
     if customer.estado == ABROAD:
         return []
     needed = {
@@ -159,7 +159,7 @@ def missing_address(customer: Customer) -> list[str]:
         "estado": customer.estado,
     }
     missing = ", ".join(name for name, value in needed.items() if not (value or "").strip())
-    return [f"Sem {missing} no Jestor: {_REFUSED}"] if missing else []
+    return [f"Sem {missing} {where}: {_REFUSED}"] if missing else []
 
 
 def customer_warnings(customer: Customer, *, writes: bool = False) -> list[str]:

@@ -23,6 +23,8 @@ from billing.domain.fiscal_limits import (
     NAME,
     NUMBER,
     STREET,
+    customer_warnings,
+    missing_address,
     read_cep,
     read_emails,
     read_estado,
@@ -250,6 +252,25 @@ def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
         "estado": read_estado(customer.estado),
     }
     return {name: value for name, value in cadastro.items() if value}
+
+
+def register_warnings(cliente: Json) -> list[str]:
+    """What a city will refuse of a customer as Omie has it (clientes_cadastro), whatever Jestor says."""
+    if _text(cliente, "exterior") == "S":
+        return []
+    customer = Customer(
+        document=_text(cliente, "cnpj_cpf"),
+        name=_text(cliente, "razao_social"),
+        cep=_text(cliente, "cep"),
+        endereco=_text(cliente, "endereco"),
+        numero=_text(cliente, "endereco_numero"),
+        complemento=_text(cliente, "complemento"),
+        bairro=_text(cliente, "bairro"),
+        cidade=_text(cliente, "cidade"),
+        estado=_text(cliente, "estado").upper(),
+    )
+    wrong = [f"No cadastro do cliente no Omie: {line}" for line in customer_warnings(customer)]
+    return missing_address(customer, "no cadastro do cliente no Omie") + wrong
 
 
 def _cut(text: str | None, length: int) -> str:
