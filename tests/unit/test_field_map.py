@@ -166,7 +166,7 @@ def test_a_row_without_its_customer_lacks_a_document_and_nothing_else():
     ("customer", "line"),
     [
         ({"email_faturamento": "não tem"}, "cliente.email_faturamento: O que está no campo de e-mail não é um e-mail"),
-        ({"email_faturamento": "a@b.example; c@d"}, "cliente.email_faturamento: 1 de 2 endereços de e-mail não valem"),
+        ({"email_faturamento": "a@b.example; c@d"}, "cliente.email_faturamento: 1 de 2 endereços de e-mail não vale"),
         ({"estado": "Sampa"}, "cliente.estado: não é um dos 26 estados nem o DF"),
         ({"whatsapp": "+351 912 345 678"}, "cliente.whatsapp: não é um telefone do Brasil com DDD"),
         ({"whatsapp": "98888-7776"}, "cliente.whatsapp: não é um telefone do Brasil com DDD"),

@@ -49,6 +49,9 @@ def changed(**facts):
         ("1310100", ("", ""), "01310100"),
         ("7010000", ("SP", "Guarulhos"), "07010000"),
         ("8499999", ("SP", "São Paulo"), "08499999"),
+        ("80010000.0", ("PR", "Curitiba"), "80010000"),
+        ("1310100.0", ("SP", "São Paulo"), "01310100"),
+        ("1310100.0", ("RJ", "Rio de Janeiro"), ""),
         # seven digits that may as well lack another one
         ("1310100", ("RJ", "Rio de Janeiro"), ""),
         ("1301010", ("SP", "Campinas"), ""),

@@ -500,6 +500,18 @@ REGISTER = {
             ["No cadastro do cliente no Omie: O CEP é de RJ e o estado é SP: a prefeitura pode rejeitar a NFS-e."],
         ),
         ({"cep": "1310100"}, []),
+        ({"telefone1_ddd": "11", "telefone1_numero": "98888-7776", "email": "a@b.example"}, []),
+        (
+            {"telefone1_ddd": "", "telefone1_numero": "8888-7776", "email": "a@b"},
+            [
+                "No cadastro do cliente no Omie: O que está no campo de e-mail não é um e-mail válido.",
+                "No cadastro do cliente no Omie: O telefone não é do Brasil, com DDD: a prefeitura pode rejeitar a NFS-e.",
+            ],
+        ),
+        (
+            {"cnpj_cpf": "11.222.333/0001-82"},
+            ["No cadastro do cliente no Omie: CNPJ com dígito verificador errado: confira o número."],
+        ),
         ({"exterior": "S", "estado": "EX", "cep": "", "bairro": ""}, []),
     ],
 )
@@ -519,6 +531,13 @@ def test_what_is_wrong_with_a_register_in_omie_is_told(facts, lines):
 def test_only_a_whole_cep_goes_to_omie(typed, sent):
     customer = Customer("11222333000181", "A", cep=typed, cidade="São Paulo", estado="SP")
     assert cliente_cadastro(customer).get("cep") == sent
+
+
+def test_a_customer_abroad_has_no_cep_and_no_city_of_brazil():
+    abroad = Customer("", "A", cep="11001-480", cidade="Lisboa", estado="EX", phone="+351 912 345 678")
+    cadastro = cliente_cadastro(abroad)
+    assert (cadastro["cidade"], cadastro["estado"]) == ("EX", "EX")
+    assert not cadastro.keys() & {"cep", "telefone1_ddd", "telefone1_numero", "cnpj_cpf"}
 
 
 def test_a_new_customer_always_has_both_names_cut_to_omies_lengths_and_its_city_keeps_its_state():

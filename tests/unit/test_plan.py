@@ -613,7 +613,7 @@ def test_a_cep_that_lost_its_zero_needs_no_word():
 
 
 def test_what_could_not_be_read_of_the_customer_is_said_instead_of_that_it_is_missing():
-    unread = ("cliente.email: O que está no campo de e-mail não é um e-mail válido: não vai ao Omie.",)
+    unread = ("cliente.email: O que está no campo de e-mail não é um e-mail válido.",)
     line = plan(replace(CONTRACT, customer=replace(CUSTOMER, email=None), unread=unread))
     assert line.warnings == unread
 

@@ -89,6 +89,7 @@ def read_cep(typed: str | None, estado: str | None = "", cidade: str | None = ""
     have one. Anywhere else another digit may be missing, and nothing is guessed.
     """
     text = re.sub(r"^cep\b[:\s]*", "", (typed or "").strip(), flags=re.IGNORECASE)
+    text = re.sub(r"^(\d+)\.0$", r"\1", text)  # a number that a table wrote as one
     if not text:
         return Cep("")
     digits = re.sub(r"[\s.\-]", "", text)
@@ -139,8 +140,10 @@ def read_emails(typed: str | None) -> Emails:
     if len(good) == len(parts):
         return Emails(joined)
     if len(parts) == 1:
-        return Emails("", "O que está no campo de e-mail não é um e-mail válido: não vai ao Omie.")
-    return Emails(joined, f"{len(parts) - len(good)} de {len(parts)} endereços de e-mail não valem: não vão ao Omie.")
+        return Emails("", "O que está no campo de e-mail não é um e-mail válido.")
+    wrong = len(parts) - len(good)
+    verb = "vale" if wrong == 1 else "valem"
+    return Emails(joined, f"{wrong} de {len(parts)} endereços de e-mail não {verb}: só os outros vão ao Omie.")
 
 
 # --- what is said before billing -------------------------------------------------------------------------------------

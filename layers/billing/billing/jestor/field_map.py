@@ -236,7 +236,7 @@ def _customer(read: _Reader, title: str) -> tuple[Customer, str, tuple[str, ...]
     if estado and not uf:
         read.note("estado", "não é um dos 26 estados nem o DF (use a sigla, ou EX para o exterior).")
     if phone and uf != ABROAD and not split_phone(phone)[1]:
-        read.note("phone", "não é um telefone do Brasil com DDD: não vai ao Omie, e a prefeitura pode recusá-lo.")
+        read.note("phone", "não é um telefone do Brasil com DDD: não vai ao Omie.")
     document, document_problem = _document(read)
     customer = Customer(
         document=document,

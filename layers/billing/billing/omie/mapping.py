@@ -16,8 +16,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billing.domain.addition import ADDITION_PREFIX, Addition, marker_in
-from billing.domain.contract import ITEM_PREFIX, Customer
+from billing.domain.contract import ITEM_PREFIX, Customer, DocumentError, normalise_document
 from billing.domain.fiscal_limits import (
+    ABROAD,
     CITY,
     FANTASY_NAME,
     NAME,
@@ -243,7 +244,7 @@ def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
         "email": read_emails(customer.email).text,
         "telefone1_ddd": ddd,
         "telefone1_numero": number,
-        "cep": read_cep(customer.cep, customer.estado, customer.cidade).number,
+        "cep": _cep(customer),
         "endereco": _cut(customer.endereco, STREET),
         "endereco_numero": _cut(customer.numero, NUMBER),
         "complemento": _cut(customer.complemento, STREET),
@@ -252,6 +253,12 @@ def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
         "estado": read_estado(customer.estado),
     }
     return {name: value for name, value in cadastro.items() if value}
+
+
+def _cep(customer: Customer) -> str:
+    """Eight digits; nothing for an address abroad, whose postal code may look like one."""
+    abroad = read_estado(customer.estado) == ABROAD
+    return "" if abroad else read_cep(customer.cep, customer.estado, customer.cidade).number
 
 
 def register_warnings(cliente: Json) -> list[str]:
@@ -269,7 +276,15 @@ def register_warnings(cliente: Json) -> list[str]:
         cidade=_text(cliente, "cidade"),
         estado=_text(cliente, "estado").upper(),
     )
-    wrong = [f"No cadastro do cliente no Omie: {line}" for line in customer_warnings(customer)]
+    lines = [*customer_warnings(customer), *filter(None, [read_emails(_text(cliente, "email")).problem])]
+    phone = _text(cliente, "telefone1_ddd") + _text(cliente, "telefone1_numero")
+    if phone and not split_phone(phone)[1]:
+        lines.append("O telefone não é do Brasil, com DDD: a prefeitura pode rejeitar a NFS-e.")
+    try:
+        normalise_document(customer.document)
+    except DocumentError as error:
+        lines.append(f"{error}.")
+    wrong = [f"No cadastro do cliente no Omie: {line}" for line in lines]
     return missing_address(customer, "no cadastro do cliente no Omie") + wrong
 
 
@@ -523,8 +538,10 @@ def _addition_item(each: Addition, first: Json, known: Json, category: str | Non
 
 
 def _city(customer: Customer) -> str:
-    """As Omie names cities: SAO PAULO (SP)."""
+    """As Omie names cities: SAO PAULO (SP), and EX for all those abroad."""
     uf = read_estado(customer.estado)
+    if uf == ABROAD:
+        return ABROAD
     if not customer.cidade or not uf:
         return ""
     letters = unicodedata.normalize("NFKD", customer.cidade.partition("(")[0].strip())
