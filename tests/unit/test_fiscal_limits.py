@@ -136,6 +136,10 @@ def test_of_several_addresses_the_good_ones_are_sent():
     assert read.problem.startswith("1 de 2 endereços de e-mail")
 
 
+def test_several_that_are_none_are_said_at_once():
+    assert read_emails("a; b@c") == ("", "Nenhum dos 2 endereços de e-mail é válido.")
+
+
 def test_no_address_is_missing_and_not_wrong():
     assert read_emails("")[:2] == read_emails(None)[:2] == ("", "")
 

@@ -141,6 +141,8 @@ def read_emails(typed: str | None) -> Emails:
         return Emails(joined)
     if len(parts) == 1:
         return Emails("", "O que está no campo de e-mail não é um e-mail válido.")
+    if not good:
+        return Emails("", f"Nenhum dos {len(parts)} endereços de e-mail é válido.")
     wrong = len(parts) - len(good)
     verb = "vale" if wrong == 1 else "valem"
     return Emails(joined, f"{wrong} de {len(parts)} endereços de e-mail não {verb}: só os outros vão ao Omie.")
