@@ -77,10 +77,10 @@ def check_link(
     contract = to_contract(row, table, settings.company_by_label, options)
     if isinstance(contract, BadRow):
         raise OperatorError(f"{contract.code} precisa ser corrigido no Jestor antes: {contract.problems[0]}")
-    if not contract.company or not contract.customer.document:
+    if not contract.company:
         raise OperatorError(
-            f"{contract.code} está {contract.status_label or 'sem situação'} no Jestor e sem empresa ou "
-            "CNPJ/CPF válido. Corrija o registro antes de vincular."
+            f"{contract.code} está {contract.status_label or 'sem situação'} no Jestor e sem empresa. "
+            "Corrija o registro antes de vincular."
         )
     if contract.omie_id not in (None, nCodCtr):
         raise OperatorError(
@@ -129,7 +129,7 @@ def _check_omie(contract: Contract, nCodCtr: int, omie: OmieClient) -> dict[str,
         ),
         "",
     )
-    if _normal(document) != contract.customer.document:
+    if _normal(document) != contract.customer.document:  # of a customer abroad neither side has one
         raise OperatorError(
             f"{contract.code} e o contrato {nCodCtr} do Omie são de clientes diferentes "
             "(o CNPJ/CPF não confere). Nada foi gravado."

@@ -306,8 +306,8 @@ DIRT: Final[Mapping[str, Kind]] = {
     "churned": Kind(15, "skip", "churn"),
     "suspended": Kind(8, "skip", "suspended in Jestor"),
     "unreadable_money": Kind(4, "park", "the amount is not a number"),
-    "invalid_document": Kind(4, "park", "CNPJ/CPF with wrong check digits"),
-    "missing_document": Kind(3, "park", "no CNPJ/CPF"),
+    "invalid_document": Kind(4, "park", "only in Jestor, CNPJ/CPF with wrong check digits: cannot be created"),
+    "missing_document": Kind(3, "park", "only in Jestor, no CNPJ/CPF: cannot be created"),
     "lookalike": Kind(6, "park", "the customer has an active contract in Omie that nobody linked"),
     "suspended_in_omie": Kind(4, "park", "a person suspended it in Omie; Jestor says active"),
     "unknown_service": Kind(4, "park", "a service label that no setting maps"),
@@ -484,7 +484,7 @@ def _terms(contract: WorldContract) -> _Terms:
 
 
 def _in_omie(kind: str, draw: _Draw) -> bool:
-    if kind in {"create", "negotiation", "hidden_draft"}:
+    if kind in {"create", "negotiation", "hidden_draft", "invalid_document", "missing_document"}:
         return False
     return kind != "future" or draw.omie_side % 2 == 0
 

@@ -26,9 +26,7 @@ PATH: Final = "/geral/clientes/"
 
 
 def incluir_cliente(call: Call, param: Json) -> Json:
-    for tag in ("codigo_cliente_integracao", "razao_social", "nome_fantasia"):
-        if not str(param.get(tag) or "").strip():
-            raise required(tag)
+    _require(call, param, "codigo_cliente_integracao", "razao_social", "nome_fantasia")
     return _include(call, param)
 
 
@@ -50,9 +48,7 @@ def upsert_cliente_cpf_cnpj(call: Call, param: Json) -> Json:
     known = call.app.customer_documents.get(document)
     if known is not None:
         return _alter(call, param, known)
-    for tag in ("razao_social", "nome_fantasia"):
-        if not str(param.get(tag) or "").strip():
-            raise required(tag)
+    _require(call, param, "razao_social", "nome_fantasia")
     return _include(call, param)
 
 
@@ -133,6 +129,13 @@ def find(app: App, key: Json) -> int:
     raise required_one("codigo_cliente_omie", "codigo_cliente_integracao")
 
 
+def _require(call: Call, param: Json, *tags: str) -> None:
+    for tag in tags:
+        free = tag == "nome_fantasia" and call.switches.nome_fantasia == "optional"
+        if not free and not str(param.get(tag) or "").strip():
+            raise required(tag)
+
+
 def _include(call: Call, param: Json) -> Json:
     app = call.app
     if param.get("codigo_cliente_omie"):
@@ -173,7 +176,12 @@ def _include(call: Call, param: Json) -> Json:
 def _alter(call: Call, param: Json, number: int) -> Json:
     app = call.app
     cadastro = app.customer(number)
-    changes = {tag: value for tag, value in param.items() if tag not in ("codigo_cliente_omie", "info")}
+    keeps = call.switches.empty_on_alter == "keep"
+    changes = {
+        tag: value
+        for tag, value in param.items()
+        if tag not in ("codigo_cliente_omie", "info") and not (keeps and value == "")
+    }
     code = str(changes.get("codigo_cliente_integracao") or "").strip()
     if code and app.customer_codes.get(code, number) != number:
         raise duplicate("Cliente", code, app.customer_codes[code])

@@ -40,6 +40,8 @@ class Switches:
     expenses_on_alter: the same of reimbursable expenses that the request does not name.
     once_only_after_billing: is what was for one billing only (item of type 3, expense that does not recur) taken off
       the contract by Omie ("removed"), or must whoever put it there do so, or it is billed again ("kept")?
+    empty_on_alter: does an explicit empty text in AlterarCliente/Upsert empty the field ("clear") or not ("keep")?
+    nome_fantasia: must IncluirCliente/Upsert of a new customer carry it (seen live), or not (two public packages)?
     second_billing: FaturarContrato of a contract already billed this month.
     bill_outside_stage_20: FaturarContrato before nDiaFat or outside the vigência.
     repeat_status_change: suspending a suspended contract (and the like).
@@ -84,6 +86,8 @@ class Switches:
     items_on_alter: Literal["merge", "replace"] = "merge"
     expenses_on_alter: Literal["merge", "replace"] = "merge"
     once_only_after_billing: Literal["removed", "kept"] = "removed"
+    empty_on_alter: Literal["keep", "clear"] = "keep"
+    nome_fantasia: Literal["required", "optional"] = "required"
     second_billing: Literal["accept", "refuse"] = "accept"
     bill_outside_stage_20: Literal["accept", "refuse"] = "accept"
     repeat_status_change: Literal["refuse", "accept"] = "refuse"

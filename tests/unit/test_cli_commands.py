@@ -774,6 +774,16 @@ def test_a_link_that_would_be_wrong_is_refused(linking, spoil, line):
     assert (result.exit_code, result.stderr, linking.answer.updates) == (1, line + "\n", [])
 
 
+@pytest.mark.parametrize("document", ["", "12-3456789"])
+def test_a_customer_abroad_is_linked_where_neither_side_has_a_document(linking, document):
+    linking.answer.row["documento"] = document
+    refused = linking("link", "--contract", "JST-12", "--omie", "123")
+    assert "são de clientes diferentes" in refused.stderr
+    linking.answer.document = ""
+    result = linking("link", "--contract", "JST-12", "--omie", "123")
+    assert (result.exit_code, linking.answer.updates) == (0, [{"id_omie": 123, "id_contratos": 12}])
+
+
 def test_a_contract_tied_to_another_one_in_omie_is_not_tied_again(linking):
     linking.answer.row["id_omie"] = 99
     result = linking("link", "--contract", "JST-12", "--omie", "123")

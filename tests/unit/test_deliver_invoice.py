@@ -450,6 +450,18 @@ def test_a_late_word_about_an_old_invoice_does_not_replace_a_newer_month():
     assert office.document().told_state == "cancelled"
 
 
+def test_an_invoice_that_found_no_room_in_the_record_is_not_called_written():
+    office = Office(2)
+    office.row()[FIELD["month"]] = "2027-01"
+    office.lab.clock.advance(90.0)
+    office.look()
+    assert office.writes() == []
+    document = office.document()
+    assert (document.state, document.told_at) == ("authorised", "")
+    assert document.problem.startswith("O registro no Jestor já mostra a fatura de um mês posterior: esta não foi")
+    assert office.look()["outcome"] == "same"
+
+
 def test_a_record_that_is_gone_is_parked_with_one_clear_line():
     office = Office(2)
     office.lab.clock.advance(90.0)

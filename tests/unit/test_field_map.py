@@ -135,7 +135,6 @@ def test_what_is_not_a_draft_keeps_its_stage(flag):
         ("empresa_faturadora", "Outra Ltda", 'empresa_faturadora: "Outra Ltda" não é uma empresa'),
         ("empresa_faturadora", {"name": "Acme"}, "empresa_faturadora: é uma lista ou um registro conectado"),
         ("cliente", 77, "cliente.cnpj_cpf: o registro de cliente não veio aberto"),
-        ("cliente", None, "cliente.cnpj_cpf: CPF/CNPJ vazio"),
     ],
 )
 def test_what_cannot_be_read_names_the_field_and_the_fault(field, value, expected):
@@ -145,9 +144,50 @@ def test_what_cannot_be_read_names_the_field_and_the_fault(field, value, expecte
 
 
 def test_a_wrong_document_is_refused_without_being_repeated():
-    (line,) = problems(row(customer={"cnpj_cpf": "11.222.333/0001-82"}))
-    assert line.startswith("cliente.cnpj_cpf: CNPJ com dígito verificador errado")
-    assert "222" not in line
+    found = read(row(customer={"cnpj_cpf": "11.222.333/0001-82"}))
+    assert found.customer.document == ""
+    assert found.document_problem.startswith("cliente.cnpj_cpf: CNPJ com dígito verificador errado")
+    assert "222" not in found.document_problem
+
+
+@pytest.mark.parametrize("document", ["", None, "12-3456789"])
+def test_a_customer_abroad_needs_no_document(document):
+    found = read(row(customer={"cnpj_cpf": document, "estado": "EX", "cidade": "EX", "whatsapp": "+1 415 555 2671"}))
+    assert isinstance(found, Contract)
+    assert (found.customer.document, found.customer.estado, found.unread) == ("", "EX", ())
+    assert found.document_problem.startswith("cliente.cnpj_cpf: ")
+
+
+def test_a_row_without_its_customer_lacks_a_document_and_nothing_else():
+    assert read(row(cliente=None)).document_problem == "cliente.cnpj_cpf: CPF/CNPJ vazio"
+
+
+@pytest.mark.parametrize(
+    ("customer", "line"),
+    [
+        ({"email_faturamento": "não tem"}, "cliente.email_faturamento: O que está no campo de e-mail não é um e-mail"),
+        ({"email_faturamento": "a@b.example; c@d"}, "cliente.email_faturamento: 1 de 2 endereços de e-mail não vale"),
+        ({"estado": "Sampa"}, "cliente.estado: não é um dos 26 estados nem o DF"),
+        ({"whatsapp": "+351 912 345 678"}, "cliente.whatsapp: não é um telefone do Brasil com DDD"),
+        ({"whatsapp": "98888-7776"}, "cliente.whatsapp: não é um telefone do Brasil com DDD"),
+    ],
+)
+def test_what_cannot_be_used_of_the_customer_is_told_and_stops_no_bill(customer, line):
+    found = read(row(customer=customer))
+    assert isinstance(found, Contract)
+    assert len(found.unread) == 1
+    assert found.unread[0].startswith(line)
+    assert not any(typed in found.unread[0] for typed in customer.values())
+
+
+def test_a_problem_stays_short_whatever_was_typed():
+    (line,) = problems(row(status_1="s" * 300_000))
+    assert len(line) < 500
+    assert line.endswith("não está em jestor.contracts.status_labels")
+
+
+def test_a_state_may_be_written_in_full():
+    assert read(row(customer={"estado": "são paulo"})).customer.estado == "SP"
 
 
 def test_a_vanished_field_is_told_apart_from_an_empty_one():
@@ -257,11 +297,12 @@ def test_the_whole_world_is_read_as_it_was_meant():
             continue
         seen.add(each.kind)
         result = read(each.jestor_row)
-        if each.kind in {"unreadable_money", "invalid_document", "missing_document"}:
+        if each.kind == "unreadable_money":
             assert isinstance(result, BadRow), each.kind
             assert len(result.problems) == 1
             continue
         assert isinstance(result, Contract), (each.kind, result)
+        assert bool(result.document_problem) == (each.kind in {"invalid_document", "missing_document"})
         if each.expected == "bill":
             assert (result.company, result.status) == (each.omie_company, ContractStatus.ACTIVE)
             if each.kind != "foreign_item":

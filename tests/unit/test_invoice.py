@@ -155,6 +155,56 @@ def test_a_refusal_says_what_to_fix_and_never_to_bill_again(text, fix):
     assert refusal(messages) == f"E1: {text}"
 
 
+COMPANY, CUSTOMER, FISCAL = "dados da empresa", "cliente no Jestor", "Peça à contabilidade"
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "never"),
+    [
+        ("Código do município emissor da DPS fora do cadastro de convênio", "prefeitura", CUSTOMER),
+        ("Código de município do endereço do prestador não existe na tabela do IBGE", COMPANY, CUSTOMER),
+        ("CEP do endereço nacional do prestador não existe ou é de outro município", COMPANY, CUSTOMER),
+        ("O município de incidência não aceita CPF de tomador na retenção do ISSQN", FISCAL, "CNPJ/CPF"),
+        ("Endereço eletrônico do tomador inválido", "Corrija o e-mail do cliente", "CEP, rua"),
+        ("CPF/CNPJ do prestador não autorizado para o tomador informado", "prefeitura", CUSTOMER),
+        ("CEP do endereço nacional do tomador não existe ou é de outro município", "endereço do cliente", COMPANY),
+        ("CNPJ do tomador informado na DPS é inválido", "Corrija o CNPJ/CPF do cliente", COMPANY),
+        # others of the same kinds
+        ("Correio eletrônico do emitente inválido", COMPANY, CUSTOMER),
+        ("E-mail do prestador com formato inválido", COMPANY, CUSTOMER),
+        ("Telefone do tomador inválido", "Corrija o telefone do cliente no Jestor", "CEP, rua"),
+        ("O número de telefone do prestador deve ter de 6 a 20 dígitos", COMPANY, CUSTOMER),
+        ("Razão social do prestador divergente da cadastrada", COMPANY, CUSTOMER),
+        ("CNPJ do emitente da DPS não confere com o do certificado", "certificado", CUSTOMER),
+        ("CNPJ do intermediário inválido", "intermediário", CUSTOMER),
+        ("Endereço do intermediário do serviço incompleto", "intermediário", CUSTOMER),
+        ("Inscrição municipal do tomador não encontrada", "cadastro dele no Omie", COMPANY),
+        ("Inscrição municipal do prestador inválida", COMPANY, "cadastro dele"),
+        ("Prestador: CEP não preenchido", COMPANY, CUSTOMER),
+        ("Tomador: logradouro não preenchido. Prestador: ok", "endereço do cliente", COMPANY),
+        ("Para o prestador informado, o CNPJ do tomador é inválido", "Corrija o CNPJ/CPF do cliente", COMPANY),
+        ("ISS retido pelo tomador com CNPJ inválido para substituição tributária", FISCAL, "CNPJ/CPF"),
+        ("O tomador do serviço não pode ser o próprio prestador", "a mesma", "CEP, rua"),
+        ("Município de incidência do ISSQN inválido", FISCAL, CUSTOMER),
+        ("Código do município do local da prestação não existe", "local da prestação", CUSTOMER),
+        ("Prestador não habilitado a emitir NFS-e neste município", "prefeitura", CUSTOMER),
+        ("Código do serviço não está habilitado para o prestador", "código do serviço", CUSTOMER),
+        ("Discriminação do serviço excede 2000 caracteres", "descrição do contrato no Jestor", FISCAL),
+        ("Arquivo em desacordo com o XML Schema", "caracteres", COMPANY),
+        ("RPS já informado anteriormente", "numeração", CUSTOMER),
+        ("<html><head><title>403 Forbidden</title></head></html>", "fora do ar", CUSTOMER),
+        ("CEP não pertence à faixa válida para o estado RJ.", "endereço do cliente", COMPANY),
+        ("Para emitir a NFS-e falta preencher o Número do Endereço", "endereço do cliente", COMPANY),
+        ("Para emitir a NFS-e falta preencher o E-mail", "Corrija o e-mail do cliente", "CEP, rua"),
+    ],
+)
+def test_the_advice_goes_to_the_party_that_the_message_names(text, says, never):
+    advice = what_to_fix([CityMessage("", text)])
+    assert says in advice, advice
+    assert never not in advice, advice
+    assert advice.endswith("Não fature de novo.")
+
+
 def test_the_city_s_own_advice_comes_first_and_silence_is_said():
     assert what_to_fix([CityMessage("E1", "x", "Informe o CEP.")]).startswith("Informe o CEP. Depois")
     assert refusal([]) == "A prefeitura recusou a nota sem dizer o motivo."

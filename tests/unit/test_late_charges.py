@@ -25,6 +25,7 @@ from simulators.omie.state import Receipt
 from simulators.world import (
     COMPANIES,
     CONTRACTS_TABLE,
+    CUSTOMERS_TABLE,
     FIELDS,
     RECEIVABLE_FIELDS,
     RECEIVABLE_ID,
@@ -223,6 +224,22 @@ def test_what_the_boleto_collected_is_not_charged_again(december):
     december.pay(title, date(2026, 12, 29), fine=fee.fine, interest=fee.interest)
     december.bill("2027-01")
     assert december.charge(december.first, "2027-01").additions == ()
+
+
+@pytest.mark.parametrize("document", ["", "12-3456789"])
+def test_a_customer_abroad_without_a_document_is_billed_with_its_late_charges(december, document):
+    title = december.title_of(december.first)
+    number = int(december.first.removeprefix("JST-"))
+    row = december.lab.jestor.tables[CONTRACTS_TABLE].rows[number]
+    abroad = {"cnpj_cpf": document, "estado": "EX", "cidade": "EX"}
+    december.lab.jestor.edit({"table": CUSTOMERS_TABLE, "id": row["cliente"], "data": abroad}, december.lab.now())
+
+    december.bill("2027-01")
+
+    assert december.line(december.first)["warnings"] == []
+    charge = december.charge(december.first, "2027-01")
+    assert charge.state is State.BILLED
+    assert [entry["title"] for entry in charge.additions] == [title.nCodTitulo]
 
 
 def test_a_title_paid_late_without_its_charges_still_owes_them(december):

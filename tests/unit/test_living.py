@@ -157,6 +157,90 @@ def test_a_customers_new_address_and_email_reach_omie_for_each_of_its_contracts(
     assert desk.lab.omie.apps["acme"].customer(desk.held.nCodCli)["endereco"] == "Rua Nova"
 
 
+EMPTIED = {"complemento": None, "email_faturamento": "", "whatsapp": None}
+
+
+class Customers(Desk):
+    """A desk whose customer has every field, in Jestor and in Omie, and whose contract was agreed with them."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.customer = self.lab.row(self.id)["cliente"][CUSTOMER_ID]
+        self.revise({"complemento": "sala 7", "email_faturamento": "a@cliente.example", "whatsapp": "(11) 98888-7776"})
+        self.lab.omie.book.methods.clear()
+
+    def revise(self, data):
+        for post in self.lab.edit(self.customer, data, table=CUSTOMERS_TABLE):
+            self.lab.arrive(post)
+        self.lab.drain()
+
+    @property
+    def in_omie(self):
+        shown = self.lab.omie.apps["acme"].customer(self.held.nCodCli)
+        return tuple(shown.get(tag) or "" for tag in ("complemento", "email", "telefone1_ddd", "telefone1_numero"))
+
+
+def test_what_was_emptied_in_jestor_is_emptied_in_omie():
+    desk = Customers()
+    assert desk.in_omie == ("sala 7", "a@cliente.example", "11", "988887776")
+    desk.lab.omie.switches.update({"empty_on_alter": "clear"})
+
+    desk.revise(EMPTIED)
+
+    assert desk.in_omie == ("", "", "", "")
+    assert "cadastro do cliente enviado ao Omie (vazio: e-mail, telefone, complemento)" in desk.told()[1]
+    assert "o contrato no Omie continua com o e-mail que tem" in desk.told()[1]
+    assert (desk.calls("AlterarCliente"), desk.calls("ConsultarCliente")) == (1, 1)
+    assert desk.lab.omie.book.breaches == []
+
+
+def test_where_omie_does_not_empty_a_field_the_record_says_which():
+    desk = Customers()
+
+    desk.revise(EMPTIED)
+
+    assert desk.in_omie == ("sala 7", "a@cliente.example", "11", "988887776")
+    assert (
+        "o cadastro do cliente no Omie não mostra o que foi enviado (e-mail, telefone, complemento)" in desk.told()[1]
+    )
+    assert "atualizado" not in desk.told()[1]
+    desk.lab.sweep()
+    desk.lab.drain()
+    assert (desk.calls("AlterarCliente"), desk.calls("ConsultarCliente")) == (1, 1)
+
+
+def test_an_address_that_became_empty_stays_in_omie_and_that_is_said():
+    desk = Customers()
+    before = desk.lab.omie.apps["acme"].customer(desk.held.nCodCli)["endereco"]
+
+    desk.revise({"endereco": None, "whatsapp": "+1 (415) 555-26"})
+
+    shown = desk.lab.omie.apps["acme"].customer(desk.held.nCodCli)
+    assert (shown["endereco"], shown["telefone1_numero"]) == (before, "988887776")
+    assert "sem valor utilizável no Jestor, continua como está no Omie: telefone, endereço" in desk.told()[1]
+
+
+def test_what_omie_alone_has_of_a_customer_is_left_alone():
+    desk = Customers()
+    desk.revise({"complemento": None})
+    desk.lab.omie.switches.update({"empty_on_alter": "clear"})
+    app = desk.lab.omie.apps["acme"]
+    app.add_customer(app.customer(desk.held.nCodCli) | {"complemento": "posto à mão"})
+
+    desk.revise({"endereco": "Rua Nova"})
+
+    assert desk.in_omie[0] == "posto à mão"
+
+
+def test_an_emptied_document_is_a_problem_of_the_row_and_no_change_of_customer():
+    desk = Customers()
+
+    desk.revise({"cnpj_cpf": ""})
+
+    assert desk.calls("AlterarCliente") == 0
+    assert desk.told()[1].startswith("Corrija no Jestor: cliente.cnpj_cpf: CPF/CNPJ vazio")
+
+
 def test_another_document_is_a_persons_business():
     desk = Desk()
     customer = desk.lab.row(desk.id)["cliente"][CUSTOMER_ID]
@@ -165,7 +249,7 @@ def test_another_document_is_a_persons_business():
         desk.lab.arrive(post)
     desk.lab.drain()
 
-    assert desk.calls("UpsertClienteCpfCnpj") == 0
+    assert desk.calls("UpsertClienteCpfCnpj") == desk.calls("AlterarCliente") == 0
     assert "CNPJ/CPF do cliente mudou" in desk.told()[1]
 
 
@@ -227,6 +311,28 @@ def test_a_change_that_the_plan_saw_belongs_to_its_month():
     billed = [billing.amount for billing in desk.lab.omie.book.billings if billing.nCodCtr == desk.number]
     assert billed == [99900]
     assert desk.told()[2] == "2026-12"
+
+
+@pytest.mark.parametrize(
+    ("event", "facts", "says"),
+    [
+        (Event.ADOPT, {}, "a mudança entrou no faturamento de 2026-12"),
+        (
+            Event.PARK,
+            {"reason_code": "omie_rejected", "reason": "x"},
+            "a mudança está no Omie, e 2026-12 ainda não foi faturado",
+        ),
+    ],
+)
+def test_a_change_that_waited_for_a_run_is_called_billed_only_if_it_was(event, facts, says):
+    desk = Desk()
+    desk.lab.contracts.put(replace(desk.memory(), waits="run"))
+    desk.charge(event, **facts)
+
+    desk.lab.sweep()
+    desk.lab.drain()
+
+    assert says in desk.told()[1]
 
 
 # --- prorate

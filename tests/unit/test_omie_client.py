@@ -152,6 +152,11 @@ def test_a_call_is_one_post_with_call_keys_and_one_param(client_of):
         (lambda c: c.reativar_contrato(7), "ReativarContrato", {"nCodCtr": 7}),
         (lambda c: c.cancelar_contrato(7), "CancelarContrato", {"nCodCtr": 7}),
         (lambda c: c.upsert_cliente_cpf_cnpj({"cnpj_cpf": "1"}), "UpsertClienteCpfCnpj", {"cnpj_cpf": "1"}),
+        (
+            lambda c: c.alterar_cliente(7, {"email": ""}),
+            "AlterarCliente",
+            {"codigo_cliente_omie": 7, "email": ""},
+        ),
         (lambda c: c.faturar_lote_contrato("L1"), "FaturarLoteContrato", {"cCodIntLote": "L1"}),
     ],
 )

@@ -25,6 +25,7 @@ from billing.omie.mapping import (
     differs,
     live_order,
     own_items_to_remove,
+    register_warnings,
     split_phone,
     total,
     with_additions,
@@ -474,3 +475,82 @@ def test_whatever_an_earlier_plan_left_what_is_sent_is_exactly_what_is_planned(e
     assert not numbers & set(removed)
     known = {one["itemCabecalho"]["codItem"] for one in existing["itensContrato"]}
     assert known == (numbers - {None}) | set(removed)
+
+
+REGISTER = {
+    "codigo_cliente_omie": 55,
+    "cnpj_cpf": "11.222.333/0001-81",
+    "razao_social": "P&amp;D Ltda",
+    "cep": "01310-100",
+    "endereco": "Av. Paulista",
+    "endereco_numero": "1000",
+    "bairro": "Bela Vista",
+    "cidade": "SAO PAULO (SP)",
+    "estado": "SP",
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "lines"),
+    [
+        ({}, []),
+        (
+            {"endereco_numero": "", "bairro": None},
+            ["Sem número, bairro no cadastro do cliente no Omie: a prefeitura pode rejeitar a NFS-e."],
+        ),
+        (
+            {"cep": "20040-020"},
+            ["No cadastro do cliente no Omie: O CEP é de RJ e o estado é SP: a prefeitura pode rejeitar a NFS-e."],
+        ),
+        ({"cep": "1310100"}, []),
+        ({"telefone1_ddd": "11", "telefone1_numero": "98888-7776", "email": "a@b.example"}, []),
+        (
+            {"telefone1_ddd": "", "telefone1_numero": "8888-7776", "email": "a@b"},
+            [
+                "No cadastro do cliente no Omie: O que está no campo de e-mail não é um e-mail válido.",
+                "No cadastro do cliente no Omie: O telefone não é do Brasil, com DDD: a prefeitura pode rejeitar a NFS-e.",
+            ],
+        ),
+        (
+            {"cnpj_cpf": "11.222.333/0001-82"},
+            ["No cadastro do cliente no Omie: CNPJ com dígito verificador errado: confira o número."],
+        ),
+        ({"exterior": "S", "estado": "EX", "cep": "", "bairro": ""}, []),
+    ],
+)
+def test_what_is_wrong_with_a_register_in_omie_is_told(facts, lines):
+    assert register_warnings(REGISTER | facts) == lines
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("01310-100", "01310100"),
+        ("1310100", "01310100"),
+        ("131010", None),
+        ("013101000", None),
+    ],
+)
+def test_only_a_whole_cep_goes_to_omie(typed, sent):
+    customer = Customer("11222333000181", "A", cep=typed, cidade="São Paulo", estado="SP")
+    assert cliente_cadastro(customer).get("cep") == sent
+
+
+def test_a_customer_abroad_has_no_cep_and_no_city_of_brazil():
+    abroad = Customer("", "A", cep="11001-480", cidade="Lisboa", estado="EX", phone="+351 912 345 678")
+    cadastro = cliente_cadastro(abroad)
+    assert (cadastro["cidade"], cadastro["estado"]) == ("EX", "EX")
+    assert not cadastro.keys() & {"cep", "telefone1_ddd", "telefone1_numero", "cnpj_cpf"}
+
+
+def test_a_new_customer_always_has_both_names_cut_to_omies_lengths_and_its_city_keeps_its_state():
+    cadastro = cliente_cadastro(Customer("11222333000181", "n" * 120, cidade="c" * 60, estado="SP"))
+    assert (len(cadastro["razao_social"]), len(cadastro["nome_fantasia"])) == (60, 100)
+    assert len(cadastro["cidade"]) == 40
+    assert cadastro["cidade"].endswith(" (SP)")
+
+
+def test_an_email_or_a_state_that_is_none_does_not_go_to_omie():
+    cadastro = cliente_cadastro(Customer("11222333000181", "A", email="a@b.example; c", estado="Sampa"))
+    assert cadastro["email"] == "a@b.example"
+    assert "estado" not in cadastro

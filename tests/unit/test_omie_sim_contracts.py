@@ -382,6 +382,7 @@ def test_validating_a_contract_answers_softly():
     caller.ask(FAT, "SuspenderContrato", {"nCodCtr": 1001})
     reply = caller.ask(FAT, "ValidarContrato", {"nCodCtr": 1001})
     assert (reply.status, reply.json["cCodStatus"]) == (200, "1")
+    caller.core.switches.update({"empty_on_alter": "clear"})
     caller.ask("geral/clientes", "AlterarCliente", {"codigo_cliente_omie": 501, "email": ""})
     caller.ask(CTR, "AlterarContrato", {"cabecalho": {"nCodCtr": 1002}, "emailCliente": {"cUtilizarEmails": ""}})
     reply = caller.ask(FAT, "ValidarContrato", {"nCodCtr": 1002})

@@ -59,8 +59,8 @@ def omie(told: tuple[str, Queue]) -> Iterator[httpx.Client]:
         process.terminate()
 
 
-def ask(omie: httpx.Client, method: str, param: dict, *, path: str = FAT) -> httpx.Response:
-    key = {"app_key": "demo-acme-key", "app_secret": "demo-acme-secret"}
+def ask(omie: httpx.Client, method: str, param: dict, *, path: str = FAT, company: str = "acme") -> httpx.Response:
+    key = {"app_key": f"demo-{company}-key", "app_secret": f"demo-{company}-secret"}
     return omie.post(path, json={"call": method, **key, "param": [param]})
 
 
@@ -151,7 +151,8 @@ def test_the_local_stack_s_late_titles_are_of_different_contracts_and_due_in_the
     omie.post("/_sim/reset")
     add_late_titles({"simulators": {"omie": str(omie.base_url)}}, 4)
     window = {"dDtVencDe": "01/01/2026", "dDtVencAte": "31/12/2099", "cTpLancamento": "CR"}
-    rows = ask(omie, "ListarMovimentos", window, path="/api/v1/financas/mf/").json()["movimentos"]
+    pages = [ask(omie, "ListarMovimentos", window, path="/api/v1/financas/mf/", company=c) for c in ("acme", "nimbus")]
+    rows = [row for page in pages for row in page.json().get("movimentos", [])]
     today = datetime.now(SAO_PAULO).date()
     due = [datetime.strptime(row["detalhes"]["dDtVenc"], "%d/%m/%Y").replace(tzinfo=SAO_PAULO).date() for row in rows]
     late = [(today - day).days for day in due]

@@ -368,6 +368,27 @@ def test_a_customer_is_known_by_document_whatever_its_punctuation():
     assert caller.ask(CLI, "UpsertClienteCpfCnpj", sent).json["descricao_status"] == "Cliente cadastrado com sucesso!"
 
 
+@pytest.mark.parametrize("method", ["IncluirCliente", "UpsertCliente", "UpsertClienteCpfCnpj"])
+def test_a_new_customer_must_have_a_fantasy_name(method):
+    caller = desk()
+    sent = {"codigo_cliente_integracao": "CLI-9", "cnpj_cpf": "11.222.333/0001-81", "razao_social": "Padaria Nova"}
+    reply = caller.ask(CLI, method, sent)
+    assert "O preenchimento da tag [nome_fantasia] é obrigatório!" in reply.text
+    caller.core.switches.update({"nome_fantasia": "optional"})
+    assert caller.ask(CLI, method, sent).json["descricao_status"] == "Cliente cadastrado com sucesso!"
+
+
+@pytest.mark.parametrize(("switch", "left"), [("keep", "sala 1"), ("clear", "")])
+def test_an_empty_text_empties_a_field_or_does_not(switch, left):
+    caller = desk()
+    caller.core.switches.update({"empty_on_alter": switch})
+    key = {"codigo_cliente_omie": 501}
+    caller.ask(CLI, "AlterarCliente", key | {"complemento": "sala 1", "bairro": "Centro"})
+    caller.ask(CLI, "AlterarCliente", key | {"complemento": ""})
+    found = caller.ask(CLI, "ConsultarCliente", key).json
+    assert (found["complemento"], found["bairro"]) == (left, "Centro")
+
+
 def test_a_known_customer_is_refused_with_its_id():
     caller = desk()
     sent = {"codigo_cliente_integracao": "CLI-1", "razao_social": "A", "nome_fantasia": "A"}

@@ -31,6 +31,7 @@ from billing.domain.plan import (
     due_date,
     find_omie,
     fingerprint,
+    for_the_queue,
     is_jump,
     park_class,
     plan_contract,
@@ -49,6 +50,8 @@ CUSTOMER = Customer(
     email="fin@example.com",
     cep="01001000",
     endereco="Praça da Sé",
+    numero="1",
+    bairro="Sé",
     cidade="São Paulo",
     estado="SP",
 )
@@ -569,9 +572,9 @@ def test_a_contract_only_in_jestor_is_created_with_its_customer():
         "phone": None,
         "cep": "01001000",
         "endereco": "Praça da Sé",
-        "numero": None,
+        "numero": "1",
         "complemento": None,
-        "bairro": None,
+        "bairro": "Sé",
         "cidade": "São Paulo",
         "estado": "SP",
     }
@@ -589,8 +592,77 @@ def test_a_new_customer_without_an_address_is_pointed_out():
     line = plan(replace(CONTRACT, customer=Customer(CUSTOMER.document, CUSTOMER.name)), omie=None)
     assert [warning.split(" no Jestor")[0] for warning in line.warnings] == [
         "Sem e-mail",
-        "Sem CEP, endereço, cidade, estado",
+        "Sem CEP, endereço, número, bairro, cidade, estado",
     ]
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, numero=None, bairro=" ")), omie=None)
+    assert line.warnings == ("Sem número, bairro no Jestor: a prefeitura pode rejeitar a NFS-e.",)
+
+
+@pytest.mark.parametrize("omie", [OMIE, None])
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"cep": "131010"}, "O CEP tem 6 dígitos"),
+        ({"cep": "013101000"}, "O CEP tem 9 dígitos"),
+        ({"cep": "20040020"}, "O CEP é de RJ e o estado é SP"),
+        ({"bairro": "Sé \U0001f600"}, "O campo bairro tem caractere"),
+    ],
+)
+def test_what_the_city_will_refuse_is_said_before_a_known_contract_is_billed_and_before_a_new_one(omie, facts, says):
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, **facts)), omie=omie)
+    assert line.action is Action.BILL
+    (warning,) = line.warnings
+    assert warning.startswith(says)
+
+
+def test_a_cep_that_lost_its_zero_needs_no_word():
+    assert plan(replace(CONTRACT, customer=replace(CUSTOMER, cep="1001000")), omie=None).warnings == ()
+
+
+def test_what_could_not_be_read_of_the_customer_is_said_instead_of_that_it_is_missing():
+    unread = ("cliente.email: O que está no campo de e-mail não é um e-mail válido.",)
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, email=None), unread=unread))
+    assert line.warnings == unread
+
+
+@pytest.mark.parametrize(("length", "warned"), [(2000, 0), (2001, 1), (12000, 1)])
+def test_a_description_that_the_nfse_has_no_room_for_is_said_before_billing(length, warned):
+    for omie in (OMIE, None):
+        line = plan(replace(CONTRACT, description="x" * length), omie)
+        assert line.action is Action.BILL
+        assert len(line.warnings) == warned
+        assert all("A descrição tem" in warning and "2.000" in warning for warning in line.warnings)
+
+
+def test_a_long_description_that_is_not_sent_needs_no_word():
+    later = replace(CONTRACT, description="x" * 2001, change_from=date(2027, 1, 1))
+    assert [line.split(":")[0] for line in plan(later).warnings] == ["Mudança marcada para 01/01/2027"]
+
+
+ABROAD = replace(
+    CONTRACT,
+    customer=replace(CUSTOMER, document="", estado="EX", cidade="EX", cep=None, numero=None, bairro=None),
+    document_problem="cliente.cnpj_cpf: CPF/CNPJ vazio",
+)
+
+
+def test_a_customer_abroad_is_billed_by_the_contract_that_is_linked():
+    line = plan(ABROAD)
+    assert (line.action, line.amount, line.warnings) == (Action.BILL, 100000, ())
+
+
+def test_a_customer_without_a_document_is_not_created_and_the_reason_says_what_to_do():
+    line = plan(ABROAD, None)
+    assert (line.action, line.reason_code) == (Action.PARK, Reason.BAD_ROW)
+    assert line.amount == 100000
+    assert line.reason.startswith("Corrija no Jestor: cliente.cnpj_cpf: CPF/CNPJ vazio. Sem ele o contrato não pode")
+    assert "billing-ops link --contract JST-12 --omie CÓDIGO" in line.reason
+
+
+def test_a_linked_customer_in_brazil_without_a_document_is_billed_and_that_is_said():
+    line = plan(replace(CONTRACT, customer=replace(CUSTOMER, document=""), document_problem="cnpj: CPF/CNPJ vazio"))
+    assert line.action is Action.BILL
+    assert line.warnings == ("cnpj: CPF/CNPJ vazio. Faturado pelo contrato que já existe no Omie.",)
 
 
 def test_a_missing_email_is_a_warning_and_leaves_omies_alone():
@@ -1018,6 +1090,34 @@ def test_batches_hold_every_bill_line_once_and_in_order(actions, size):
 
 def test_a_batch_holds_twenty_five_unless_told_otherwise():
     assert [len(batch) for batch in batches(lines(*[{}] * 60))] == [25, 25, 10]
+
+
+@pytest.mark.parametrize("character", ["x", "ç", "\U0001f600"])
+def test_a_batch_of_long_descriptions_is_split_before_it_is_too_heavy(character):
+    long = [plan(replace(CONTRACT, description=character * 12_000))] * 25
+    made = list(batches(iter(long)))
+    assert [line for batch in made for line in batch] == long
+    assert len(made) > 1
+    for batch in made:
+        body = {"token": "t" * 1_000, "batch": {"lines": [for_the_queue(line) for line in batch]}}
+        assert len(json.dumps(body).encode()) < 262_144
+        assert len(json.dumps(body, ensure_ascii=False).encode()) < 262_144
+
+
+def test_a_contract_that_no_message_can_carry_parks_with_one_clear_line_and_no_other_does():
+    line = plan(replace(CONTRACT, description="x" * 200_000), previous=Previous(100000, "2026-11"))
+    assert (line.action, line.reason_code, line.amount) == (Action.PARK, Reason.TOO_LARGE, 100000)
+    assert line.reason.startswith("Os textos deste contrato somam 2")
+    assert "encurte no Jestor a descrição" in line.reason
+    assert (line.work, line.desired, line.customer, line.due_date) == ("none", None, None, None)
+    assert plan().action is Action.BILL
+
+
+def test_a_reason_stays_short_whatever_was_typed():
+    line = plan(replace(CONTRACT, service="s" * 300_000))
+    assert line.reason_code == Reason.UNKNOWN_SERVICE
+    assert len(line.reason) <= 1_500
+    assert line.reason.endswith("peça que ele seja incluído na configuração.")
 
 
 def test_the_summary_counts_and_sums_by_action_and_reason():

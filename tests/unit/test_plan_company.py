@@ -566,6 +566,9 @@ class Streams:
     def obter_contratos(self, cEtapa):
         return ((900000000 + number, "") for number in self.numbers) if cEtapa == 20 else []
 
+    def put_json(self, key, value):
+        pass
+
     def get_many(self, keys):
         return {}
 
@@ -634,6 +637,41 @@ def test_memory_grows_by_less_than_1_kb_a_contract():
     slope = (peak_of_planning(Streams(many)) - peak_of_planning(Streams(few))) / (many - few)
 
     assert 0 < slope < 1024, f"{slope:.0f} bytes a contract"
+
+
+def test_what_omie_lacks_of_a_known_customer_is_said_where_its_customers_are_read():
+    lab = Lab(60)
+    app = lab.omie.apps["acme"]
+    known = next(c for c in lab.world.contracts if c.kind == "match" and c.omie_company == "acme")
+    nCodCli = known.omie_contrato["cabecalho"]["nCodCli"]
+    app.add_customer(app.customer(nCodCli) | {"endereco_numero": "", "cep": "20040-020", "estado": "SP"})
+
+    found = lines(lab, plan(lab))
+
+    assert found[known.code].warnings == (
+        "Sem número no cadastro do cliente no Omie: a prefeitura pode rejeitar a NFS-e.",
+        "No cadastro do cliente no Omie: O CEP é de RJ e o estado é SP: a prefeitura pode rejeitar a NFS-e.",
+    )
+    assert found[known.code].action == "bill"
+
+
+def test_one_contract_with_a_pasted_book_parks_and_long_descriptions_leave_in_messages_that_fit():
+    lab = Lab(60, clean=True)
+    mine = [c for c in lab.world.contracts if c.omie_company == "acme"]
+    for each in mine:
+        text = "ç" * (400_000 if each is mine[0] else 12_000)
+        change = {"table": CONTRACTS_TABLE, "id": each.jestor_id, "data": {FIELDS["description"]: text}}
+        lab.jestor.edit(change, lab.now())
+
+    planned = plan(lab)
+
+    found = lines(lab, planned)
+    assert {c for c, line in found.items() if line.reason_code == "too_large"} == {mine[0].code}
+    sent = [line["contract"] for batch in batches(lab, planned) for line in batch["lines"]]
+    assert sorted(sent) == sorted(each.code for each in mine[1:])
+    for message in lab.objects.read_lines(planned["batches"]["key"]):
+        assert len(json.dumps({"token": "t" * 1_000, "batch": json.loads(message)}).encode()) < 200_000
+    assert len(json.dumps(planned).encode()) < 10_000
 
 
 def test_a_batch_full_of_late_charges_fits_into_a_message():

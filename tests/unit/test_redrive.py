@@ -118,6 +118,11 @@ def decisions(answer):
         ("O código do serviço municipal não foi informado", ParkClass.FISCAL),
         ("A NFS-e foi rejeitada", ParkClass.FISCAL),
         ("Natureza da operação inválida", ParkClass.FISCAL),
+        ("Para emitir a NFS-e falta preencher o Número do Endereço", ParkClass.DATA),
+        ("Para emitir a NFS-e falta preencher o E-mail", ParkClass.DATA),
+        ("CEP não pertence à faixa válida para o estado RJ.", ParkClass.DATA),
+        ("O CEP do prestador é inválido para emitir a NFS-e", ParkClass.FISCAL),
+        ("Para emitir a NFS-e falta preencher a alíquota do ISS", ParkClass.FISCAL),
         ("Informe o endereço do cliente", ParkClass.DATA),
         ("O missionário não existe", ParkClass.DATA),  # "iss" inside a word is no tax
     ],

@@ -78,3 +78,13 @@ def test_a_subject_is_cut_to_what_sns_takes_and_the_text_keeps_its_accents():
     assert message["TopicArn"] == "arn:topic"
     assert message["Subject"] == ("Aprovacao " * 20)[:SUBJECT_LENGTH]
     assert message["Message"] == "São 9 contratos."
+
+
+def test_a_text_is_never_more_than_sns_takes():
+    topic = Topic()
+
+    Notifier(topic, "arn:topic").send("Conferência", "começo " + "ç" * 300_000 + " fim")
+
+    text = topic.published[0]["Message"]
+    assert len(text.encode()) < 262_144
+    assert (text[:6], text[-3:]) == ("começo", "fim")

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 from billing.bill_batch import ALTERATION, CREATION, WRITTEN, forgotten
 from billing.clock import Clock
@@ -32,9 +32,11 @@ from billing.domain import agree as rules
 from billing.domain.agree import STOPS, Decision, Step, decide, digest_of, is_ours
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
 from billing.domain.contract import BadRow, Contract, ContractStatus, contract_code
+from billing.domain.fiscal_limits import ABROAD
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.plan import OmieContract
 from billing.domain.prorate import Cycle, pending
+from billing.domain.register import FIELDS, Change, Told, change_of, differing, names
 from billing.hints import Hint, Later, pause
 from billing.jestor.client import JestorClient, JestorError
 from billing.jestor.rows import Labels, read_row, rows_naming
@@ -154,6 +156,39 @@ def customer_digest(row: Contract) -> str:
     return f"{digest_of(row.customer.document)[:8]}.{digest_of(sorted(mapping.cliente_cadastro(row.customer).items()))}"
 
 
+def customer_told(row: Contract, unseen: frozenset[str] = frozenset()) -> str:
+    """What is remembered of a customer whose register was told, or found to agree; `unseen` as in `Told`."""
+    filled = frozenset(mapping.cliente_cadastro(row.customer).keys() & FIELDS.keys())
+    return str(Told(customer_digest(row), filled, unseen))
+
+
+def customer_is_news(row: Contract, memory: Remembered) -> bool:
+    """Whether Omie's register is to be told something, or to be looked at again."""
+    told = Told.parse(memory.customer)
+    return bool(told.digest) and (told.digest != customer_digest(row) or bool(told.unseen))
+
+
+def unreadable_tags(row: Contract) -> list[str]:
+    """Tags whose field in Jestor is not empty and says nothing that can be sent."""
+    found = []
+    if row.customer.phone and not mapping.split_phone(row.customer.phone)[1]:
+        found += ["telefone1_ddd", "telefone1_numero"]
+    if any("e-mail" in line for line in row.unread):
+        found.append("email")
+    return found
+
+
+def customer_changes(change: Change, found: OmieContract) -> list[str]:
+    """What was sent of the customer, and what stays as it was, in Portuguese."""
+    emptied = f" (vazio: {names(change.emptied)})" if change.emptied else ""
+    told = [f"cadastro do cliente enviado ao Omie{emptied}"]
+    if "email" in change.emptied and found.fingerprint.split(".")[3]:
+        told.append("o contrato no Omie continua com o e-mail que tem: apague-o lá, se for o caso")
+    if change.kept:
+        told.append(f"sem valor utilizável no Jestor, continua como está no Omie: {names(change.kept)}")
+    return told
+
+
 def both_digest(row: Contract | BadRow | None, omie: OmieContract | None, decision: Decision) -> str:
     """Both sides and what was found: equal to last time's, there is nothing new to do or to say."""
     seen = row_digest(row) if isinstance(row, Contract) else repr(row)
@@ -206,6 +241,8 @@ class _Order:
         self.code = contract_code(order.jestor_id)
         self.memory = deps.contracts.get(self.code)
         self.wrote = False
+        self.unseen: frozenset[str] = frozenset()
+        """The fields of the customer's register that were sent and that Omie has not shown yet."""
 
     def now(self) -> float:
         return self.deps.clock.now().timestamp()
@@ -243,11 +280,13 @@ class _Order:
             raise Later(self.now() + pause(self.order.tries), "its billing is in doubt")
         if found is not None and cadastro is not None:
             self._settle_change(found, decision)
-            decision = self._with_customer(row, decision, busy=around.busy)
+            decision = self._with_customer(row, found, decision, busy=around.busy)
             decision = self._do(row, found, cadastro, decision, around)
         self._conclude(row, found, decision, around)
         if decision.waits == "run":
             put_off(self.order, self.now() + pause(self.order.tries + 3), self.deps.queues, self.deps.urls.changes)
+        elif self.unseen:
+            put_off(self.order, self.now() + LOOKED_UP_FOR, self.deps.queues, self.deps.urls.changes)
         return " ".join(map(str, decision.steps)) or (f"waits for {decision.waits}" if decision.waits else "agrees")
 
     def _alteration_rests(self, around: Circumstances) -> bool:
@@ -353,12 +392,7 @@ class _Order:
 
     def _cadastro(self, number: int | None) -> dict[str, Any] | None:
         """Omie shows one contract once a minute, whoever asks: whoever comes too soon comes again."""
-        question = f"ConsultarContrato {number or self.code}"
-        asked = self.deps.lanes.get(self.order.company).asked.get(question, 0.0)
-        if asked + LOOKED_UP_FOR > self.now():
-            raise Later(asked + LOOKED_UP_FOR, "looked at a moment ago")
-        self.deps.lanes.ask(self.order.company, question, self.now(), LOOKED_UP_FOR)
-        self._turn()
+        self._ask_once(f"ConsultarContrato {number or self.code}")
         try:
             if number is None:
                 return self.omie.consultar_contrato_por_codigo(self.code)
@@ -372,6 +406,18 @@ class _Order:
         except OmieError as error:
             raise Later(self.now() + (error.retry_after or pause(self.order.tries)), error.rule) from None
         return cadastro
+
+    def _ask_once(self, question: str) -> None:
+        """Take a slot for a question that Omie answers once a minute. Raises Later: it was asked a moment ago."""
+        self._once_a_minute(question)
+        self._turn()
+
+    def _once_a_minute(self, question: str) -> None:
+        """Omie refuses what is asked, or written, in the same words again. Raises Later: it was a moment ago."""
+        asked = self.deps.lanes.get(self.order.company).asked.get(question, 0.0)
+        if asked + LOOKED_UP_FOR > self.now():
+            raise Later(asked + LOOKED_UP_FOR, "looked at a moment ago")
+        self.deps.lanes.ask(self.order.company, question, self.now(), LOOKED_UP_FOR)
 
     def _rivals(self, row: Contract | BadRow | None, found: OmieContract | None) -> tuple[str, ...]:
         """Only a contract that carries no code of ours can be named by two rows."""
@@ -451,27 +497,67 @@ class _Order:
 
     # --- the customer's own data -------------------------------------------------------------------------------------
 
-    def _with_customer(self, row: Contract | BadRow | None, decision: Decision, *, busy: bool) -> Decision:
+    def _with_customer(
+        self, row: Contract | BadRow | None, found: OmieContract, decision: Decision, *, busy: bool
+    ) -> Decision:
         """Omie's customer follows Jestor's from the first time it was agreed; what Omie had before is left alone."""
-        if (
-            not isinstance(row, Contract)
-            or row.status is not ContractStatus.ACTIVE
-            or row.company != self.order.company
-        ):
+        if not self._has_customer(row) or not self.memory.customer or decision.problem:
             return decision
-        told, now = self.memory.customer, customer_digest(row)
-        if not told or told == now or decision.problem:
-            return decision
-        if told.partition(".")[0] != now.partition(".")[0]:
+        told, now = Told.parse(self.memory.customer), customer_digest(row)
+        if told.digest == now:
+            return self._customer_seen(row, found, told, decision) if told.unseen else decision
+        if told.digest.partition(".")[0] != now.partition(".")[0]:
             problem = "O CNPJ/CPF do cliente mudou no Jestor: troque o cliente do contrato no Omie."
+            if row.document_problem and row.customer.estado != ABROAD:
+                problem = f"Corrija no Jestor: {row.document_problem}."
             return replace(decision, steps=(*decision.steps, Step.TELL), problem=problem)
         if busy:
             return replace(decision, waits="run")
+        change = change_of(mapping.cliente_cadastro(row.customer), told, unreadable_tags(row))
+        # Each contract of one customer sends the same.
+        self._once_a_minute(f"AlterarCliente {found.nCodCli} {digest_of(sorted(change.sent.items()))}")
         try:
-            self._write(partial(self.omie.upsert_cliente_cpf_cnpj, mapping.cliente_cadastro(row.customer)))
+            self._write(partial(self.omie.alterar_cliente, found.nCodCli, dict(change.sent)))
         except Rejected as refused:
             return replace(decision, problem=f"O Omie recusou o cadastro do cliente: {refused.text}")
-        return replace(decision, changes=(*decision.changes, "cadastro do cliente atualizado"))
+        self.unseen = frozenset(change.sent)
+        return replace(decision, changes=(*decision.changes, *customer_changes(change, found)))
+
+    def _has_customer(self, row: Contract | BadRow | None) -> TypeGuard[Contract]:
+        """Whether the row says who the customer of this company's contract is."""
+        active = isinstance(row, Contract) and row.status is ContractStatus.ACTIVE
+        return active and row is not None and row.company == self.order.company
+
+    def _customer_seen(self, row: Contract, found: OmieContract, told: Told, decision: Decision) -> Decision:
+        """Whether Omie shows what it was sent, asked a while later: a read right after a write shows what was before.
+
+        What is to be written to the contract goes first, and the question is put off.
+        """
+        self.unseen = told.unseen
+        if decision.writes:
+            return decision
+        shown = self._customer_in_omie(found.nCodCli)
+        self.unseen = frozenset()
+        if shown is None:
+            return decision
+        cadastro = mapping.cliente_cadastro(row.customer)
+        others = differing({tag: str(cadastro.get(tag, "")) for tag in told.unseen}, shown)
+        if not others:
+            return decision
+        what = f"o cadastro do cliente no Omie não mostra o que foi enviado ({names(others)}): acerte-o lá"
+        return replace(decision, changes=(*decision.changes, what))
+
+    def _customer_in_omie(self, nCodCli: int) -> dict[str, Any] | None:
+        """None: Omie does not show it. Raises Later."""
+        self._ask_once(f"ConsultarCliente {nCodCli}")
+        try:
+            return self.omie.consultar_cliente(nCodCli)
+        except (Blocked, KeyRefused) as error:
+            self._stop(error)
+        except Rejected:
+            return None
+        except OmieError as error:
+            raise Later(self.now() + (error.retry_after or pause(self.order.tries)), error.rule) from None
 
     # --- what a change in mid-cycle costs ----------------------------------------------------------------------------
 
@@ -533,7 +619,7 @@ class _Order:
             if isinstance(row, Contract):
                 memory = replace(memory, row=row_digest(row))
                 if row.status is ContractStatus.ACTIVE and not decision.problem and decision.waits != "run":
-                    memory = replace(memory, customer=customer_digest(row))
+                    memory = replace(memory, customer=customer_told(row, self.unseen))
             if found is not None:
                 memory = replace(memory, amount=decision.desired.amount if decision.desired else found.own_total)
                 memory = memory.with_place(
@@ -561,9 +647,11 @@ class _Order:
         elif decision.changes:
             note = f"{self.today():%d/%m/%Y}: {'; '.join(decision.changes)}."
             month = str(decision.month) if Step.ALTER in decision.steps else ""
-        elif memory.waits == "run":
+        elif memory.waits == "run" and around.charge is not None and around.charge.state is State.BILLED:
             month = str(around.month)
             note = f"{self.today():%d/%m/%Y}: a mudança entrou no faturamento de {around.month}."
+        elif memory.waits == "run":  # the run brought it into Omie, and did not bill it
+            note = f"{self.today():%d/%m/%Y}: a mudança está no Omie, e {around.month} ainda não foi faturado."
         elif memory.waits == "told" and decision.agrees:  # it was done, and whoever did it could not say so
             month = str(decision.month or "")
             note = f"{self.today():%d/%m/%Y}: acertado no Omie."

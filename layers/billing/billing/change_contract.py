@@ -14,10 +14,12 @@ from billing import hints
 from billing.agree import row_digest
 from billing.domain.agree import stops
 from billing.domain.contract import Contract, contract_code
+from billing.domain.register import Told
 from billing.hints import Hint, Later, pause
 from billing.jestor.client import JestorError
 from billing.jestor.rows import rows_of_customer
 from billing.living import LivingDeps, look, send_orders, whereabouts
+from billing.store.contracts import Remembered
 
 
 def take(record: Mapping[str, Any], deps: LivingDeps) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def change_contract(hint: Hint, message_id: str, deps: LivingDeps) -> dict[str, 
         deps.queues.send(deps.urls.churns, again.message(), row.code, f"{message_id}.churn")
         return {"outcome": "sent to the churns"}
     memory = deps.contracts.get(row.code)
-    if isinstance(row, Contract) and memory.row == row_digest(row) and not memory.waits and not _moved(row, memory):
+    if isinstance(row, Contract) and not _news(row, memory):
         return {"outcome": "as it was"}
     companies = whereabouts(row, memory, deps)
     if not companies:
@@ -52,7 +54,13 @@ def change_contract(hint: Hint, message_id: str, deps: LivingDeps) -> dict[str, 
     return {"outcome": f"order for {', '.join(companies)}"}
 
 
-def _moved(row: Contract, memory: Any) -> bool:
+def _news(row: Contract, memory: Remembered) -> bool:
+    """Whether anything is to be done or looked at: the row changed, or something of it is not finished."""
+    unseen = Told.parse(memory.customer).unseen
+    return memory.row != row_digest(row) or bool(memory.waits or unseen) or _moved(row, memory)
+
+
+def _moved(row: Contract, memory: Remembered) -> bool:
     """Whether a company that the contract has left still has it active."""
     return any(company != row.company and not place.stopped for company, place in memory.places.items())
 

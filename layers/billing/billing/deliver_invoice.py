@@ -207,6 +207,12 @@ def _seen_since(document: Document, hint: Mapping[str, Any]) -> bool:
     return datetime.fromisoformat(document.looked_at) > datetime.fromisoformat(received)
 
 
+_NOT_WRITTEN: Final = (
+    "O registro no Jestor já mostra a fatura de um mês posterior: esta não foi gravada nem enviada. Se o cliente "
+    "ainda precisa dela, envie-a pelo Omie."
+)
+
+
 class _Delivery:
     """One document from Omie to Jestor."""
 
@@ -244,7 +250,7 @@ class _Delivery:
             told=invoice.identity,
             told_state=invoice.state,
             told_boleto=any(slip.has_boleto for slip in invoice.slips),
-            told_at=self.deps.clock.now().isoformat(),
+            told_at=document.told_at if problem == _NOT_WRITTEN else self.deps.clock.now().isoformat(),
         )
         return told, invoice.state.value
 
@@ -345,6 +351,14 @@ class _Delivery:
             raise JestorRefused(f"o contrato {jestor_id} não existe", table=table.table, fix=fix)
         to = self._addressee(row)
         told = record(invoice, self.charge.key.month, self.charge.amount, to, _added(self.charge))
+        refused: list[str] = []
+
+        def wanted(found: Mapping[str, Any]) -> bool:
+            """Noted when it is not: whoever asks for this invoice must not hear that the record has it."""
+            later = _later(found.get(month_field) if month_field else None, self.charge.key.month)
+            refused.extend([_NOT_WRITTEN] * later)
+            return not later
+
         bring(
             jestor,
             table.table,
@@ -354,9 +368,9 @@ class _Delivery:
             filters=filters,
             whole=True,
             consumed=frozenset() if again else frozenset({paths.get("whatsapp_text", "")}),
-            wanted=lambda found: not _later(found.get(month_field) if month_field else None, self.charge.key.month),
+            wanted=wanted,
         )
-        return str(told["invoice_problem"])
+        return refused[0] if refused else str(told["invoice_problem"])
 
     def _addressee(self, row: Mapping[str, Any]) -> Addressee:
         who = contact(dict(row), self.deps.settings.jestor.contracts.fields)

@@ -3,10 +3,14 @@
 import unicodedata
 from typing import TYPE_CHECKING
 
+from billing.domain.sizes import shortened
+
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 SUBJECT_LENGTH = 100  # SNS's own limit
+TEXT_LENGTH = 60_000
+"""Characters: four bytes each at most, and SNS takes 262,144."""
 
 
 class Notifier:
@@ -15,7 +19,8 @@ class Notifier:
         self._topic = topic
 
     def send(self, subject: str, text: str) -> None:
-        self._sns.publish(TopicArn=self._topic, Subject=_ascii(subject)[:SUBJECT_LENGTH], Message=text)
+        message = shortened(text, TEXT_LENGTH)
+        self._sns.publish(TopicArn=self._topic, Subject=_ascii(subject)[:SUBJECT_LENGTH], Message=message)
 
 
 def _ascii(text: str) -> str:

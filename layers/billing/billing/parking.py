@@ -47,15 +47,24 @@ _CLASS_OF_CODE: Final[Mapping[str, ParkClass]] = {
 REJECTED: Final = "omie_rejected"
 
 _FISCAL: Final = re.compile(
-    r"\b(iss(qn)?|icms|pis|cofins|csll|irrf|inss|ibs|cbs|nfs-?e|rps|cnae|lc ?116)\b"
-    r"|aliquota|tribut|impost|nota fiscal|codigo (do|de) servico|natureza da operacao|inscricao municipal"
+    r"\b(iss(qn)?|icms|pis|cofins|csll|irrf|inss|ibs|cbs|cnae|lc ?116)\b"
+    r"|aliquota|tribut|impost|codigo (do|de) servico|natureza da operacao|inscricao municipal"
 )
 """Words of refusals that the accountant, not the billing team, puts right."""
+_THE_NOTE: Final = re.compile(r"\b(nfs-?e|rps)\b|nota fiscal")
+"""Likewise, unless the refusal speaks of the customer's own data: "Para emitir a NFS-e falta preencher o E-mail"."""
+_CUSTOMERS_DATA: Final = re.compile(
+    r"falta preencher|endereco|\bcep\b|e-?mail|telefone|bairro|\bcidade\b|\bestado\b|cnpj|\bcpf\b|razao social"
+)
+_COMPANYS_DATA: Final = re.compile(r"\b(prestador|emitente|emissor)\b")
 
 
 def class_of_rejection(text: str) -> ParkClass:
-    """FISCAL when Omie's words speak of taxes, the invoice or the service's codes; else DATA."""
-    return ParkClass.FISCAL if _FISCAL.search(fold(text)) else ParkClass.DATA
+    """FISCAL when Omie's words speak of taxes, the service's codes, the issuer or the invoice itself; else DATA."""
+    words = fold(text)
+    customers = _CUSTOMERS_DATA.search(words) and not _COMPANYS_DATA.search(words)
+    fiscal = _FISCAL.search(words) or _COMPANYS_DATA.search(words) or (_THE_NOTE.search(words) and not customers)
+    return ParkClass.FISCAL if fiscal else ParkClass.DATA
 
 
 def class_of(charge: Charge, told: ParkClass | None = None, told_reason: str = "") -> ParkClass:

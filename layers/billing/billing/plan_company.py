@@ -38,12 +38,14 @@ from billing.domain.plan import (
     check_guardrail,
     chunks,
     find_omie,
+    for_the_queue,
     plan_contract,
     plan_hash,
     shared_links,
     unlinked,
 )
 from billing.domain.reajuste import IndexTable, Rules, proposal
+from billing.domain.sizes import REASON_LENGTH, shortened
 from billing.doubt import Books, keep_books_look
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
@@ -73,7 +75,13 @@ def bank_holiday(day: date) -> bool:
 
 
 class PlanRefused(Exception):  # noqa: N818
-    """Nothing may be planned until a person has put something right: one Portuguese line a problem."""
+    """Nothing may be planned until a person has put something right: one Portuguese line a problem.
+
+    The text is kept short: the run's state holds those of all companies.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shortened(text, 2 * REASON_LENGTH))
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         billed = _billed(books)
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
-        customers = _customers(omie, rows, index) if settings.create_unknown else {}
+        customers, lacking = _customers(omie, rows, index) if settings.create_unknown else ({}, {})
         lookalikes = _lookalikes(customers, index, named)
 
         late, notes = _late_titles(company, month, today, omie, deps)
@@ -226,6 +234,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                         additions=[addition for extra in extras for addition in extra.additions],
                         warnings=[
                             *_readjustment(row, month.day(settings.billing_day), prices, rules),
+                            *_refused_by_the_city(row, found, lacking),
                             *(warning for extra in extras for warning in extra.warnings),
                         ],
                     )
@@ -249,7 +258,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         "decision": decision,
         "reasons": reasons,
         "planned_at": deps.clock.now().isoformat(),
-        "notes": [*notes, *(late.notes() if late else ())],
+        "notes": [shortened(note) for note in (*notes, *(late.notes() if late else ()))],
     }
     return planned if event["preview"] else planned | _handed_over(planned, books, deps, summary)
 
@@ -347,15 +356,9 @@ def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[Pla
     head |= {"plan_hash": planned["plan"]["hash"], "round": round_}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
-            message = head | {"batch": f"{round_}-{number}", "lines": [_for_the_queue(line) for line in batch]}
+            message = head | {"batch": f"{round_}-{number}", "lines": [for_the_queue(line) for line in batch]}
             batches_file.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
         return {"bucket": objects.bucket, "key": key, "count": batches_file.lines}
-
-
-def _for_the_queue(line: PlanLine) -> dict[str, Any]:
-    """The line without the proofs, which the plan keeps: a message holds 256 KB, and a proof is a page."""
-    additions = [each | {"proof": ""} for each in line.additions]
-    return line.to_dict() | {"additions": additions}
 
 
 def _decide(event: dict[str, Any], summary: PlanSummary, unfinished: int, reasons: list[str]) -> str:
@@ -426,12 +429,28 @@ class _Register(NamedTuple):
     active: bool
 
 
-def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, list[_Register]]:
-    """Document -> every register of it in Omie, of the customers whose contract Omie does not know."""
+def _refused_by_the_city(
+    row: Contract | BadRow, found: OmieContract | None, lacking: Mapping[int, list[str]]
+) -> list[str]:
+    """What a city will refuse of the customer in Omie, of a contract that is to be billed."""
+    bills = isinstance(row, Contract) and row.status is ContractStatus.ACTIVE
+    return lacking.get(found.nCodCli, []) if bills and found else []
+
+
+def _customers(
+    omie: OmieClient, rows: _Rows, index: OmieIndex
+) -> tuple[dict[str, list[_Register]], dict[int, list[str]]]:
+    """Document -> every register of it in Omie, of the customers whose contract Omie does not know.
+
+    Omie's customers are read for these alone; codigo_cliente_omie -> what is wrong with any of them comes along.
+    """
+    lacking: dict[int, list[str]] = {}
     wanted = {_document(row) for row in rows if index.find(row) is None} - {""}
     found: dict[str, list[_Register]] = {}
     if wanted:
         for cliente in omie.iter_clientes():
+            if wrong := mapping.register_warnings(cliente):
+                lacking[int(cliente["codigo_cliente_omie"])] = wrong
             try:
                 document = normalise_document(str(cliente.get("cnpj_cpf") or ""))
             except ValueError:
@@ -439,7 +458,7 @@ def _customers(omie: OmieClient, rows: _Rows, index: OmieIndex) -> dict[str, lis
             if document in wanted:
                 register = _Register(int(cliente["codigo_cliente_omie"]), str(cliente.get("inativo") or "N") != "S")
                 found.setdefault(document, []).append(register)
-    return found
+    return found, lacking
 
 
 def _lookalikes(

@@ -377,6 +377,7 @@ ADVICE: Mapping[str, Advice] = {
         "Se o Omie não tem OS do mês, fature por ordem de serviço (recuperação), nunca pelo contrato.",
         Where.COMMAND,
     ),
+    "too_large": Advice("Texto grande demais", f"Encurte a descrição do contrato. {_AGAIN}"),
     # parked while billing or settling
     "omie_rejected": Advice("O Omie recusou", f"Corrija o que o Omie aponta. {_RELEASE}", Where.OMIE),
     "amount_not_planned": Advice(

@@ -114,7 +114,7 @@ class FieldMap(_Model):
 
     name: Path = _said("the contract's title", _API_NAME)
     company: Path = _said("which company bills it; its labels are `jestor_label` below", _API_NAME)
-    document: Path = _said("the customer's CNPJ or CPF, formatted or not", _API_NAME)
+    document: Path = _said("the customer's CNPJ or CPF, formatted or not; a customer abroad has none", _API_NAME)
     service: Path = _said("what is sold; its labels are `omie.services` below", _API_NAME)
     unit_amount: Path = _said("price of one unit per month, in reais", _API_NAME)
     due_day: Path = _said("the day of the month on which the boleto falls due", _API_NAME)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from billing.agree import FINAL, both_digest, customer_digest, place_after, row_digest
+from billing.agree import FINAL, both_digest, customer_is_news, customer_told, place_after, row_digest
 from billing.bill_batch import ALTERATION, CREATION
 from billing.clock import Clock
 from billing.domain.agree import Decision, Step, decide, stops
@@ -22,6 +22,7 @@ from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
 from billing.domain.contract import BadRow, Contract, ContractStatus
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.plan import OmieContract, chunks, shared_links
+from billing.domain.register import Told
 from billing.hints import Hint
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
@@ -255,14 +256,12 @@ class _Sweep:
             self._mend(row, omie, decision)
         else:
             self.found.agreed += 1
-            if not known or memory.waits:
+            if not known or memory.waits or Told.parse(memory.customer).filled is None:
                 self._remember(row, omie, decision, memory)
 
     def _customer_changed(self, row: Row, memory: Remembered) -> bool:
         active = isinstance(row, Contract) and row.status is ContractStatus.ACTIVE and row.company == self.company
-        return (
-            isinstance(row, Contract) and active and bool(memory.customer) and memory.customer != customer_digest(row)
-        )
+        return isinstance(row, Contract) and active and customer_is_news(row, memory)
 
     def _mend(self, row: Row, omie: OmieContract, decision: Decision) -> None:
         steps = " ".join(map(str, decision.steps)) or "customer"
@@ -295,7 +294,7 @@ class _Sweep:
         if isinstance(row, Contract) and row.company in {self.company, ""}:
             new = replace(new, row=row_digest(row))
             if decision.agrees and row.status is ContractStatus.ACTIVE:
-                new = replace(new, customer=customer_digest(row), amount=omie.own_total)
+                new = replace(new, customer=customer_told(row), amount=omie.own_total)
         self.deps.contracts.put(new)
 
     def _as_hint(self, row: Row) -> Hint:

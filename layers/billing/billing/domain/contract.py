@@ -22,7 +22,11 @@ class ContractStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Who is billed. `document` is a normalised CPF or CNPJ; `estado` the two letters of the state."""
+    """Who is billed.
+
+    `document` is a normalised CPF or CNPJ, empty when there is none that can be read; `estado` the two letters of the
+    state, EX for abroad; `email` only what can be written to. The rest is as it was typed.
+    """
 
     document: str
     name: str
@@ -79,6 +83,10 @@ class Contract:
     late: LateWishes = AS_THE_COMPANY
     readjust: Wish = NOT_AGREED
     """Its yearly adjustment."""
+    document_problem: str = ""
+    """Why the customer has no `document`: Portuguese, the Jestor field and what to fix."""
+    unread: tuple[str, ...] = ()
+    """Likewise, what else of the customer's data cannot be used. It stops no bill."""
 
     @property
     def amount(self) -> int:

@@ -16,7 +16,6 @@ Every write to the record fires its WhatsApp automation, so an invoice is told o
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +24,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from billing.domain.addition import Kind
+from billing.domain.city_advice import advice
 from billing.domain.money import format_brl, reais
 from billing.domain.month import BillingMonth
 
@@ -184,36 +184,6 @@ def assess(
 # --- refused by the city ---------------------------------------------------------------------------------------------
 
 _AND_THEN: Final = "Depois reenvie a NFS-e pela OS, no Omie. Não fature de novo."
-_FIXES: Final = (
-    (r"tomador.*(cnpj|cpf|documento)|(cnpj|cpf|documento).*tomador", "Corrija o CNPJ/CPF do cliente no Jestor."),
-    (
-        r"endereco|logradouro|\bcep\b|bairro|municipio do tomador|codigo do municipio",
-        "Corrija o endereço do cliente no Jestor (CEP, rua, número, bairro, cidade).",
-    ),
-    (r"e-?mail", "Corrija o e-mail do cliente no Jestor."),
-    (r"razao social|nome do tomador", "Corrija o nome do cliente no Jestor."),
-    (
-        r"codigo d[eo] servico|codigo de tributacao|item da lista|lc ?116|cnae",
-        "Peça à contabilidade que confira o código do serviço da empresa no Omie e na configuração.",
-    ),
-    (
-        r"aliquota|\biss(qn)?\b|retenc|natureza da operacao|regime|\bpis\b|cofins|csll|\bibs\b|\bcbs\b",
-        "Peça à contabilidade que confira a tributação do serviço no Omie.",
-    ),
-    (
-        r"inscricao municipal",
-        "Confira a inscrição municipal com a contabilidade: a da empresa fica no Omie; a do cliente, no cadastro dele.",
-    ),
-    (
-        r"certificado|assinatura|senha|login|autentica|credencia|usuario nao",
-        "Renove no Omie o certificado digital ou o acesso da empresa à prefeitura.",
-    ),
-    (
-        r"indisponivel|tempo (limite|esgotado)|time ?out|fora do ar|manutencao",
-        "A prefeitura estava fora do ar: nada a corrigir, espere que ela volte.",
-    ),
-)
-"""The first that fits the city's words. There is no national list of codes: each city has its own."""
 
 
 def refusal(messages: Sequence[CityMessage]) -> str:
@@ -228,14 +198,8 @@ def what_to_fix(messages: Sequence[CityMessage]) -> str:
     """What a person must do, in Portuguese: the city's own advice first, if it gives any."""
     if messages and messages[0].correction:
         return f"{messages[0].correction.rstrip('.')}. {_AND_THEN}"
-    words = _fold(messages[0].text) if messages else ""
-    fix = next((advice for pattern, advice in _FIXES if re.search(pattern, words)), "")
+    fix = advice(messages[0].text) if messages else ""
     return f"{fix or 'Veja a mensagem da prefeitura na OS, no Omie, e corrija o que ela aponta.'} {_AND_THEN}"
-
-
-def _fold(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(character for character in decomposed if not unicodedata.combining(character)).casefold()
 
 
 # --- what Jestor shall show ------------------------------------------------------------------------------------------

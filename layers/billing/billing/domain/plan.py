@@ -16,6 +16,7 @@ these that applies decides:
 | the link between the two is missing, doubtful or contested   | park, or create                   |
 | suspended, cancelled or in preparation in Omie; not monthly  | park                              |
 | the month is over                                            | park                              |
+| texts that no message can carry                              | park                              |
 | anything else                                                | bill, altering Omie where needed  |
 
 Reasons are Portuguese, for the billing team: what is wrong, where (Jestor or Omie), what to do.
@@ -26,7 +27,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -37,8 +38,10 @@ from billing.domain.addition import Addition, How
 from billing.domain.addition import total as total_of_additions
 from billing.domain.charge import MONTHLY, ParkClass, State
 from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer
+from billing.domain.fiscal_limits import ABROAD, customer_warnings, description_warnings, missing_address
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
+from billing.domain.sizes import LINE_BYTES, MESSAGE_BYTES, by_weight, shortened, weight
 
 OPEN_ENDED_YEARS = 5
 """Omie wants an end of vigência: a contract without one in Jestor runs to 31 December this many years on."""
@@ -90,6 +93,7 @@ class Reason(StrEnum):
     NOT_MONTHLY = "not_monthly"
     SEVERAL_REGISTERS = "several_registers"
     MISSED_MONTH = "missed_month"
+    TOO_LARGE = "too_large"
 
 
 _CLASS_OF = {Reason.UNKNOWN_SERVICE: ParkClass.FISCAL, Reason.MISSED_MONTH: ParkClass.MISSED_MONTH}
@@ -422,7 +426,7 @@ def _skip(code: Reason, reason: str) -> _Verdict:
 
 
 def _park(code: str, reason: str) -> _Verdict:
-    return _Verdict(Action.PARK, code, reason)
+    return _Verdict(Action.PARK, code, shortened(reason))
 
 
 def plan_contract(
@@ -476,7 +480,7 @@ def plan_contract(
     )
     if verdict:
         return _line(row, case, verdict)
-    return _bill(row, case)
+    return _parked_if_too_large(_bill(row, case))
 
 
 def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
@@ -517,11 +521,10 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
     amount, foreign_total = _amounts(contract, omie)
     work: Work = "none"
     reason = ""
-    warnings = [*_warnings(contract, today, due, policy), *case.warnings]
+    warnings = [*_warnings(contract, today, due, policy, creates=omie is None), *case.warnings]
     additions = case.additions
     if omie is None:
         work, reason = "create", "Criar o contrato no Omie antes de faturar."
-        warnings += _missing_address(contract.customer)
     elif _made_by_hand(omie):
         # The only items are a person's. Worth exactly our amount, they are the charge, not an addition to it.
         as_ours = omie._replace(own_total=omie.foreign_total, own_items=1)
@@ -548,6 +551,8 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
             owed = format_brl(sum(each.amount for each in additions))
             warnings.append(f"Acréscimos de {owed} ficam para depois: a configuração não deixa alterar o Omie.")
             additions = ()
+    if not as_it_stands:
+        warnings += description_warnings(desired.description, [each.text for each in additions if each.how == "item"])
     before = previous.amount - previous.additions if previous else 0
     if previous and is_jump(amount, before, policy.jump_percent, policy.jump_amount):
         warnings.append(f"Mudança grande: {format_brl(before)} → {format_brl(amount)}.")
@@ -730,6 +735,13 @@ def _wrong_outside_omie(
             f"O Jestor aponta o código {contract.omie_id} do Omie, que não existe na empresa "
             f"{contract.company}: confira no Jestor o número do Omie e a empresa.",
         )
+    if contract.document_problem:
+        return _park(
+            Reason.BAD_ROW,
+            f"Corrija no Jestor: {contract.document_problem}. Sem ele o contrato não pode ser criado no Omie; um "
+            f"cliente do exterior é cadastrado lá, e vinculado: billing-ops link --contract {contract.code} "
+            "--omie CÓDIGO.",
+        )
     if lookalikes:
         links = " ou ".join(f"billing-ops link --contract {contract.code} --omie {x.nCodCtr}" for x in lookalikes)
         return _park(
@@ -801,24 +813,18 @@ def _due_day(contract: Contract, policy: CompanyPolicy) -> int:
     return contract.due_day or policy.default_due_day or 0
 
 
-def _warnings(contract: Contract, today: date, due: date, policy: CompanyPolicy) -> list[str]:
-    found = []
-    if not contract.customer.email:
+def _warnings(contract: Contract, today: date, due: date, policy: CompanyPolicy, *, creates: bool) -> list[str]:
+    """What a person should know before it is billed. What is not written now counts too: it is refused one day."""
+    found = list(contract.unread)
+    if not contract.customer.email and not any("e-mail" in line for line in found):
         found.append("Sem e-mail no Jestor: o cliente só recebe se o cadastro dele no Omie tiver um.")
     if due < today + timedelta(days=policy.min_days_to_due):
         found.append(f"Vence em {due:%d/%m/%Y}, com menos de {policy.min_days_to_due} dias de prazo.")
-    return found
-
-
-def _missing_address(customer: Customer) -> list[str]:
-    needed = {
-        "CEP": customer.cep,
-        "endereço": customer.endereco,
-        "cidade": customer.cidade,
-        "estado": customer.estado,
-    }
-    missing = ", ".join(name for name, value in needed.items() if not value)
-    return [f"Sem {missing} no Jestor: a prefeitura pode rejeitar a NFS-e."] if missing else []
+    if creates:
+        found += missing_address(contract.customer)
+    elif contract.document_problem and contract.customer.estado != ABROAD:
+        found.append(f"{contract.document_problem}. Faturado pelo contrato que já existe no Omie.")
+    return found + customer_warnings(contract.customer, writes=creates)
 
 
 def is_jump(amount: int, before: int, percent: int | None, centavos: int | None) -> bool:
@@ -864,8 +870,38 @@ def plan_hash(lines: Iterable[str]) -> str:
 
 
 def batches(lines: Iterable[PlanLine], size: int = 25) -> Iterator[list[PlanLine]]:
-    """The bill lines, in order, in lists of `size` (the last may be shorter)."""
-    return chunks((line for line in lines if line.action is Action.BILL), size)
+    """The bill lines, in order, in lists of `size` (the last may be shorter); fewer where they weigh too much."""
+    to_bill = (line for line in lines if line.action is Action.BILL)
+    return by_weight(to_bill, lambda line: weight(for_the_queue(line)), count=size, limit=MESSAGE_BYTES)
+
+
+def for_the_queue(line: PlanLine) -> dict[str, Any]:
+    """The line as a batch carries it: without proofs and warnings, which the plan keeps and no billing reads."""
+    additions = [each | {"proof": ""} for each in line.additions]
+    return line.to_dict() | {"additions": additions, "warnings": []}
+
+
+def _parked_if_too_large(line: PlanLine) -> PlanLine:
+    """The line itself, or parked where no message could carry it to its billing."""
+    if line.action is not Action.BILL or (size := weight(for_the_queue(line))) <= LINE_BYTES:
+        return line
+    reason = (
+        f"Os textos deste contrato somam {-(-size // 1000)} KB e cabem {LINE_BYTES // 1000} KB: encurte no Jestor a "
+        "descrição ou o nome (a NFS-e aceita até 2.000 caracteres de descrição)."
+    )
+    return replace(
+        line,
+        action=Action.PARK,
+        reason_code=str(Reason.TOO_LARGE),
+        reason=reason,
+        amount=line.amount - line.additions_total,
+        due_date=None,
+        difference=None,
+        cause="",
+        work="none",
+        desired=None,
+        customer=None,
+    )
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -23,8 +23,11 @@ from billing.domain.contract import (
     LateWishes,
     normalise_document,
 )
+from billing.domain.fiscal_limits import ABROAD, read_emails, read_estado
 from billing.domain.money import MoneyError, parse_money
 from billing.domain.reajuste import Index, Wish
+from billing.domain.sizes import shortened
+from billing.omie.mapping import split_phone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +41,7 @@ Options = dict[str, dict[str, str]]
 
 PRORATE: Final = "proporcional"
 """The label of `change_mode` that charges a change from its day on; any other label, or none, is the next cycle."""
+LINE_LENGTH: Final = 400
 _YES: Final = frozenset({"1", "true", "sim", "yes"})
 _NOT_THERE: Final = object()
 _PERCENT: Final = re.compile(r"\d{1,6}(?:[.,]\d{1,12})?")
@@ -80,11 +84,12 @@ def to_contract(
     start, end = read.day("start"), read.day("end")
     if start and end and end < start:
         read.problem("end", "é anterior ao início do contrato")
+    customer, document_problem, unread = _customer(read, name)
     contract = Contract(
         jestor_id=row_id,
         company=company or "",
         name=name or f"Contrato {row_id}",
-        customer=_customer(read, name),
+        customer=customer,
         service=read.text("service") or "",
         description=read.text("description") or "",
         quantity=read.whole("quantity", empty=1),
@@ -100,6 +105,8 @@ def to_contract(
         change_from=read.day("change_from"),
         late=_late(read, table_map),
         readjust=_readjust(read, table_map),
+        document_problem=document_problem,
+        unread=unread,
     )
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
@@ -212,30 +219,47 @@ def _label_of(read: _Reader, word: str, labels: Mapping[str, T], setting: str) -
     return read.known(word, labels, f"não está em {setting}") if read.text(word) else None
 
 
-def _customer(read: _Reader, title: str) -> Customer:
-    document = ""
-    try:
-        document = normalise_document(read.text("document") or "")
-    except DocumentError as error:
-        read.problem("document", str(error))
+def _customer(read: _Reader, title: str) -> tuple[Customer, str, tuple[str, ...]]:
+    """The customer, why it has no document, and what else of it cannot be used.
+
+    Only a contract that is to be created in Omie needs a document: a customer abroad has none, and is billed by the
+    contract that is linked.
+    """
     name = read.text("customer_name") or title
     if not name:
         read.problem("customer_name", "está vazio: informe o nome do cliente")
-    email = read.text("email")
-    estado = (read.text("estado") or "").upper()
-    return Customer(
+    phone, email, estado = read.text("phone"), read.text("email"), read.text("estado")
+    uf = read_estado(estado)
+    emails = read_emails(email)
+    if emails.problem:
+        read.note("email", emails.problem)
+    if estado and not uf:
+        read.note("estado", "não é um dos 26 estados nem o DF (use a sigla, ou EX para o exterior).")
+    if phone and uf != ABROAD and not split_phone(phone)[1]:
+        read.note("phone", "não é um telefone do Brasil com DDD: não vai ao Omie.")
+    document, document_problem = _document(read)
+    customer = Customer(
         document=document,
         name=name,
-        email=email if email and "@" in email else None,
-        phone=read.text("phone"),
+        email=emails.text or None,
+        phone=phone,
         cep=read.text("cep"),
         endereco=read.text("endereco"),
         numero=read.text("numero"),
         complemento=read.text("complemento"),
         bairro=read.text("bairro"),
         cidade=read.text("cidade"),
-        estado=estado if len(estado) == 2 else None,
+        estado=uf or None,
     )
+    return customer, document_problem, tuple(read.notes)
+
+
+def _document(read: _Reader) -> tuple[str, str]:
+    """The document and no problem, or none and why."""
+    try:
+        return normalise_document(read.text("document") or ""), ""
+    except DocumentError as error:
+        return "", read.named("document", str(error))
 
 
 class _Reader:
@@ -246,9 +270,18 @@ class _Reader:
         self._fields = fields
         self._options = options
         self.problems: list[str] = []
+        self.notes: list[str] = []
+
+    def named(self, word: str, what: str) -> str:
+        """A line that begins with the field's name in Jestor; of what was typed, no more than helps to find it."""
+        return f"{getattr(self._fields, word) or self._fields.name}: {shortened(what, LINE_LENGTH)}"
 
     def problem(self, word: str, what: str) -> None:
-        self.problems.append(f"{getattr(self._fields, word) or self._fields.name}: {what}")
+        self.problems.append(self.named(word, what))
+
+    def note(self, word: str, what: str) -> None:
+        """What stops no bill."""
+        self.notes.append(self.named(word, what))
 
     def value(self, word: str) -> Any:
         """The raw value; None when the field is not mapped, empty or not there."""

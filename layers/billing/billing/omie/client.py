@@ -49,7 +49,7 @@ _PATHS = {
         "FaturarContrato ObterContratos SuspenderContrato AtivarContrato ReativarContrato CancelarContrato"
     ),
     "servicos/contratolote/": "FaturarLoteContrato StatusLoteContrato ListarLotesContrato",
-    "geral/clientes/": "ListarClientes UpsertClienteCpfCnpj",
+    "geral/clientes/": "ListarClientes ConsultarCliente UpsertClienteCpfCnpj AlterarCliente",
     "servicos/os/": "ListarOS ConsultarOS StatusOS",
     "servicos/nfse/": "ListarNFSEs",
     "servicos/osdocs/": "ObterNFSe",
@@ -281,6 +281,15 @@ class OmieClient:
     def upsert_cliente_cpf_cnpj(self, cliente: Json) -> int:
         """Create or change the customer by cnpj_cpf; returns codigo_cliente_omie."""
         return self._write_for_id("UpsertClienteCpfCnpj", cliente, "codigo_cliente_omie")
+
+    def alterar_cliente(self, codigo_cliente_omie: int, changes: Json) -> int:
+        """Change these fields of that register; those that are not named stay as they are."""
+        param = {"codigo_cliente_omie": codigo_cliente_omie, **changes}
+        return self._write_for_id("AlterarCliente", param, "codigo_cliente_omie")
+
+    def consultar_cliente(self, codigo_cliente_omie: int) -> Json:
+        """The clientes_cadastro."""
+        return self._read("ConsultarCliente", {"codigo_cliente_omie": codigo_cliente_omie})
 
     # What billing produced
 

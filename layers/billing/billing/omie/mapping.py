@@ -16,7 +16,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billing.domain.addition import ADDITION_PREFIX, Addition, marker_in
-from billing.domain.contract import ITEM_PREFIX, Customer
+from billing.domain.contract import ITEM_PREFIX, Customer, DocumentError, normalise_document
+from billing.domain.fiscal_limits import (
+    ABROAD,
+    CITY,
+    FANTASY_NAME,
+    NAME,
+    NUMBER,
+    STREET,
+    customer_warnings,
+    missing_address,
+    read_cep,
+    read_emails,
+    read_estado,
+)
 from billing.domain.money import format_brl, to_json
 from billing.domain.plan import (
     MONTHLY_BILLING,
@@ -234,7 +247,7 @@ class NotOurs(ValueError):  # noqa: N818 - an answer, in Portuguese
 
 
 def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
-    """clientes_cadastro for UpsertClienteCpfCnpj, cut to Omie's lengths; what is unknown is left out.
+    """clientes_cadastro for UpsertClienteCpfCnpj, cut to Omie's lengths; what is unknown or no such thing is left out.
 
     `code` becomes codigo_cliente_integracao: only for a customer Omie does not have yet.
     """
@@ -242,20 +255,58 @@ def cliente_cadastro(customer: Customer, code: str | None = None) -> Json:
     cadastro = {
         "cnpj_cpf": customer.document,
         "codigo_cliente_integracao": code,
-        "razao_social": customer.name[:60],
-        "nome_fantasia": customer.name[:100],
-        "email": customer.email,
+        "razao_social": _cut(customer.name, NAME),
+        "nome_fantasia": _cut(customer.name, FANTASY_NAME),
+        "email": read_emails(customer.email).text,
         "telefone1_ddd": ddd,
         "telefone1_numero": number,
-        "cep": re.sub(r"\D", "", customer.cep or ""),
-        "endereco": (customer.endereco or "")[:60],
-        "endereco_numero": (customer.numero or "")[:10],
-        "complemento": (customer.complemento or "")[:60],
-        "bairro": (customer.bairro or "")[:60],
+        "cep": _cep(customer),
+        "endereco": _cut(customer.endereco, STREET),
+        "endereco_numero": _cut(customer.numero, NUMBER),
+        "complemento": _cut(customer.complemento, STREET),
+        "bairro": _cut(customer.bairro, STREET),
         "cidade": _city(customer),
-        "estado": (customer.estado or "").upper(),
+        "estado": read_estado(customer.estado),
     }
     return {name: value for name, value in cadastro.items() if value}
+
+
+def _cep(customer: Customer) -> str:
+    """Eight digits; nothing for an address abroad, whose postal code may look like one."""
+    abroad = read_estado(customer.estado) == ABROAD
+    return "" if abroad else read_cep(customer.cep, customer.estado, customer.cidade).number
+
+
+def register_warnings(cliente: Json) -> list[str]:
+    """What a city will refuse of a customer as Omie has it (clientes_cadastro), whatever Jestor says."""
+    if _text(cliente, "exterior") == "S":
+        return []
+    customer = Customer(
+        document=_text(cliente, "cnpj_cpf"),
+        name=_text(cliente, "razao_social"),
+        cep=_text(cliente, "cep"),
+        endereco=_text(cliente, "endereco"),
+        numero=_text(cliente, "endereco_numero"),
+        complemento=_text(cliente, "complemento"),
+        bairro=_text(cliente, "bairro"),
+        cidade=_text(cliente, "cidade"),
+        estado=_text(cliente, "estado").upper(),
+    )
+    lines = [*customer_warnings(customer), *filter(None, [read_emails(_text(cliente, "email")).problem])]
+    phone = _text(cliente, "telefone1_ddd") + _text(cliente, "telefone1_numero")
+    if phone and not split_phone(phone)[1]:
+        lines.append("O telefone não é do Brasil, com DDD: a prefeitura pode rejeitar a NFS-e.")
+    try:
+        normalise_document(customer.document)
+    except DocumentError as error:
+        lines.append(f"{error}.")
+    wrong = [f"No cadastro do cliente no Omie: {line}" for line in lines]
+    return missing_address(customer, "no cadastro do cliente no Omie") + wrong
+
+
+def _cut(text: str | None, length: int) -> str:
+    """The text in composed characters, as long as Omie takes it."""
+    return unicodedata.normalize("NFC", text or "")[:length].strip()
 
 
 def split_phone(phone: str) -> tuple[str, str]:
@@ -513,9 +564,12 @@ def _addition_item(each: Addition, first: Json, known: Json, category: str | Non
 
 
 def _city(customer: Customer) -> str:
-    """As Omie names cities: SAO PAULO (SP)."""
-    if not customer.cidade or not customer.estado:
+    """As Omie names cities: SAO PAULO (SP), and EX for all those abroad."""
+    uf = read_estado(customer.estado)
+    if uf == ABROAD:
+        return ABROAD
+    if not customer.cidade or not uf:
         return ""
     letters = unicodedata.normalize("NFKD", customer.cidade.partition("(")[0].strip())
-    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return f"{plain.upper()} ({customer.estado.upper()})"[:40]
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter)).upper()
+    return f"{plain[: CITY - len(' (SP)')]} ({uf})"

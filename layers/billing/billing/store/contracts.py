@@ -40,7 +40,7 @@ class Remembered:
 
     row: digest of the Jestor row when it was last looked at; "" when it never was.
     amount: centavos of our own items when it was last agreed; 0 when it never was.
-    customer: digest of the customer's own data when Omie was last told of it.
+    customer: what Omie was last told of the customer's own data (`domain.register.Told`, digests and field names).
     places: company -> where the contract is in its Omie.
     waits: what is still to come: an alteration ("run", "date"), or telling what was done ("told"); "" for nothing.
     doubt_until: epoch seconds before which nobody may write to the contract: a call may still be under way.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from billing.domain.sizes import fitting
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -39,7 +41,7 @@ class Queues:
             group: the contract; of a group, SQS shows ten messages at a time and no more.
             dedup: at most 128 characters; SQS drops repetitions within five minutes.
         """
-        self.send(self._dlq_url, message, group, dedup)
+        self.send(self._dlq_url, fitting(dict(message)), group, dedup)
 
     def send(self, url: str, message: Mapping[str, Any], group: str, dedup: str) -> None:
         self._sqs.send_message(
