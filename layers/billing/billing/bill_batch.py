@@ -38,6 +38,7 @@ from billing.domain.charge import (
     TransitionRefused,
     is_stale,
 )
+from billing.domain.composition import Composition
 from billing.domain.contract import Customer
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO, BillingMonth, may_send
@@ -172,6 +173,7 @@ class Batch:
     lines: list[PlanLine]
     per_minute: int
     who: str
+    plan_key: str
     as_of: float
     """When the plan or Settle last saw which contracts were billed (epoch seconds)."""
     counts: dict[str, int] = field(default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0})
@@ -186,6 +188,7 @@ class Batch:
             lines=[PlanLine.from_dict(line) for line in message["lines"]],
             per_minute=message["contracts_per_minute"],
             who=f"bill_batch {message['execution']}",
+            plan_key=message.get("plan_key", ""),
             as_of=message.get("as_of", 0.0),
         )
 
@@ -618,7 +621,8 @@ class _Lane:
 
     def _send(self, line: PlanLine, key: ChargeKey, ready: _Ready) -> None:
         nCodCtr = ready.nCodCtr
-        claim = self._claim(key, nCodCtr, ready.amount, ready.additions)
+        made = line.composition(self.batch.plan_key)
+        claim = self._claim(key, nCodCtr, ready.amount, ready.additions, made)
         if isinstance(claim, Held):
             self._held(line, claim)
             return
@@ -666,6 +670,7 @@ class _Lane:
         nCodCtr: int | None,
         amount: int,
         additions: tuple[Addition, ...] = (),
+        composition: Composition | None = None,
     ) -> Claim:
         return self.deps.ledger.claim(
             key,
@@ -678,6 +683,7 @@ class _Lane:
             nCodCtr=nCodCtr,
             who=self.batch.who,
             additions=[each.charged() for each in additions],
+            composition=composition,
         )
 
     def _record(self, key: ChargeKey, event: Event, why: str, attempt: str | None, **facts: Any) -> Charge | None:
@@ -699,6 +705,7 @@ class _Lane:
             plan_hash=self.batch.plan_hash,
             run=self.batch.run,
             additions=[Addition.from_dict(each).charged() for each in line.additions],  # should a person bill it
+            composition=line.composition(self.batch.plan_key),
             **facts,
         )
 

@@ -676,6 +676,12 @@ class CompanySettings(_Model):
         ge=0,
         le=600,
     )
+    adopted_share: int = _said(
+        "percent of a month's contracts that people may bill in Omie before the report asks to look at them",
+        default=5,
+        ge=0,
+        le=100,
+    )
     max_failures: int = _said("failures after which a contract is parked; throttling is none", default=3, ge=1, le=20)
     create_unknown: bool = _said("create in Omie what only Jestor knows; otherwise park it", default=True)
     alter_differences: bool = _said("make Omie's contract agree with Jestor; otherwise park it", default=True)

@@ -18,6 +18,7 @@ from billing.bill_batch import ADDITIONS, CREATION
 from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
+from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import Books, Doubts, Resolution, Verdict
@@ -211,8 +212,14 @@ class _Settlement:
             **self._first(line),
             nCodCtr=nCodCtr,
             nCodOS=order.nCodOS if order else None,
+            composition=self._composition(line, charge),
             additions=as_billed(additions, amount, order.amount if order else None),
         )
+
+    def _composition(self, line: PlanLine, charge: Charge | None = None) -> Composition:
+        """What the charge keeps already; else what this plan says of the contract."""
+        kept = charge.composition if charge else None
+        return kept or line.composition(self.planned["plan"]["key"])
 
     def _park(self, line: PlanLine, code: str, reason: str) -> None:
         parked = self._apply(
@@ -224,6 +231,7 @@ class _Settlement:
             reason_code=code,
             reason=reason,
             additions=_charged(line),
+            composition=self._composition(line),
         )
         if parked is not None:
             tell(parked, self.deps.ledger, self.deps.queues, nCodCtr=line.nCodCtr)
