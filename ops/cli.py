@@ -589,9 +589,8 @@ def _put_secret(here: Desk, name: str, fields: Sequence[str]) -> None:
     else:
         values = [line.strip() for line in sys.stdin.read().splitlines() if line.strip()]
     if len(values) != len(fields):
-        raise InputError(
-            f"Esperava {' e '.join(fields)} na entrada, um por linha; vieram {len(values)} linhas. Nada foi gravado."
-        )
+        came = "veio 1 linha" if len(values) == 1 else f"vieram {len(values)} linhas"
+        raise InputError(f"Esperava {' e '.join(fields)} na entrada, um por linha; {came}. Nada foi gravado.")
     new = here.stack.put_secret(name, dict(zip(fields, values, strict=True)))
     here.say(f"Segredo {name} {'criado' if new else 'atualizado'}.")
 

@@ -885,7 +885,7 @@ def test_half_a_key_is_not_written(ops):
     result = ops("secrets", "put", "omie", "acme", stdin="so-uma\n")
     assert (result.exit_code, result.stderr) == (
         2,
-        "Esperava app_key e app_secret na entrada, um por linha; vieram 1 linhas. Nada foi gravado.\n",
+        "Esperava app_key e app_secret na entrada, um por linha; veio 1 linha. Nada foi gravado.\n",
     )
 
 

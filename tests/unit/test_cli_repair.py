@@ -302,8 +302,11 @@ def test_a_run_that_was_refused_is_not_said_to_be_begun(ops):
     assert "iniciada" not in result.stdout
     assert (result.exit_code, result.stderr) == (
         1,
-        "O que foi liberado ainda não é faturado, porque a execução foi recusada. acme: Já há uma execução em andamento "
-        "para 2026-12: x. Se a que está em andamento não o levar, repita depois: billing-ops run --company acme\n",
+        (
+            "O que foi liberado ainda não é faturado, porque a execução foi recusada. acme: Já há uma execução em "
+            "andamento para 2026-12: x. Se a que está em andamento não o levar, repita depois: "
+            "billing-ops run --company acme\n"
+        ),
     )
     ops.park("JST-2")
     told = ops("dlq", "redrive", "--yes", "--json")

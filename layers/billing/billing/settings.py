@@ -301,7 +301,12 @@ class ReceivableFields(_Model):
         _API_NAME,
         default=None,
     )
-    charges: Path | None = _said("late fine and interest as of today, in reais", _API_NAME, default=None)
+    charges: Path | None = _said(
+        "late fine and interest as of today that no invoice has charged yet, in reais", _API_NAME, default=None
+    )
+    charges_billed: Path | None = _said(
+        "late fine and interest that invoices have charged already, in reais", _API_NAME, default=None
+    )
     proof: Path | None = _said("how these were computed, a long text", _API_NAME, default=None)
     draft: Path = _said("Jestor's own draft flag", _API_NAME, default="jestor_is_draft")
 
