@@ -69,6 +69,8 @@ app.add_typer(reajuste_app, name="reajuste")
 LOOK = 3
 """The exit code of a run that balances and that a person must look at."""
 JUMPS_SHOWN = 20
+REPORTS = {"previa": "Prévia", "espera": "Plano que espera aprovação"}
+"""How the names of reports begin that are not of a month's end."""
 
 
 class ReportFormat(StrEnum):
@@ -371,7 +373,7 @@ def report(
     path = output / f"faturamento-{chosen}-{name}"
     output.mkdir(parents=True, exist_ok=True)
     here.stack.download(key, path)
-    kind = "Prévia" if name.startswith("previa") else "Relatório"
+    kind = next((kind for start, kind in REPORTS.items() if name.startswith(start)), "Relatório")
     here.say(f"{kind} de {chosen}: {path}")
     if open_:
         here.tools.open_page(path.resolve().as_uri())

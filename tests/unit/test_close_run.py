@@ -15,6 +15,7 @@ from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.plan import PlanLine
 from billing.open_run import RunRequest, open_run
 from billing.plan_company import plan_company
+from billing.request_approval import request_approval
 from simulators.lab import Lab
 from simulators.omie.faults import Fault
 from simulators.world import CONTRACTS_TABLE, FIELDS
@@ -477,6 +478,31 @@ def test_a_price_typed_a_hundredfold_stands_on_top_of_the_preview_and_is_not_gre
     assert (jump["contract"], jump["customer"], jump["percent"]) == (typo["contract"], typo["name"], "+9.900 %")
     assert page.index("Por que este plano vai esperar") < page.index("<h2>Precisa de você")
     assert "Mudança grande" not in page
+
+
+def test_the_page_of_a_plan_that_waits_is_there_before_anybody_answers():
+    desk = Desk(20, clean=True)
+    desk.bill_all()
+    january = datetime(2027, 1, 1, 6, tzinfo=SAO_PAULO)
+    desk.lab.clock.set(january)
+    desk.lab.omie.advance(january.timestamp())
+    typo = desk.to_bill("acme")[0]
+    data = {FIELDS["unit_amount"]: f"{typo['unit_amount']},00"}
+    desk.lab.jestor.edit({"table": CONTRACTS_TABLE, "id": typo["jestor_id"], "data": data}, desk.lab.now())
+    opened = open_run(RunRequest(ARN, "operator", BillingMonth(2027, 1)), desk.lab.open_deps())
+    planned = plan_company(opened["companies"][0], desk.lab.plan_deps())
+    assert planned["decision"] == "approval"
+
+    request_approval("token", planned, desk.lab.approval_deps())
+
+    key = "reports/2027-01/espera-acme-1-one.html"
+    page = desk.lab.objects.texts[key]
+    assert "Este plano espera aprovação:" in page
+    assert typo["name"] in page.split('id="saltos"')[1].split("</table>")[0].replace("&amp;", "&").replace("&#39;", "'")
+    assert "rejeite-o, corrija no Jestor" in page
+    [(_, mail)] = desk.lab.notes.sent
+    assert "Ver o plano: billing-ops report --month 2027-01 --open" in mail
+    assert "(+9.900 %)" in mail
 
 
 def test_a_preview_inside_the_limits_does_not_speak_of_approval():

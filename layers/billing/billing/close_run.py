@@ -47,22 +47,70 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
 
     `attention`: what a person must look at though the books balance, Portuguese sentences.
     """
-    month = BillingMonth.parse(event["month"])
     now = deps.clock.now()
+    books, run, summary, keys = _account(event, deps, _stem(event))
+    verdict = report.verdict(summary)
+    explanation = str(verdict)
+    if before := sum(book.already_billed for book in books):
+        explanation += (
+            " 1 já estava faturado antes desta execução e não foi enviado de novo."
+            if before == 1
+            else f" {before} já estavam faturados antes desta execução e não foram enviados de novo."
+        )
+    balanced = (
+        summary.balanced
+        and not run.findings
+        and summary.total.in_doubt.count == 0
+        and all(not book.stopped or book.rejected for book in books)
+    )
+    answers = [
+        _answer(book, of_company, keys["html"]) for book, of_company in zip(books, summary.companies, strict=True)
+    ]
+    if not run.preview:
+        for book, answer in zip(books, answers, strict=True):
+            _close(deps.runs, book, event["execution"], answer, now)
+        deps.notifier.send(f"Faturamento {run.month}: {verdict.headline}", explanation)
+    return {
+        "balanced": balanced,
+        "explanation": explanation,
+        "attention": list(report.attention(summary)),
+        "month": str(run.month),
+        "preview": run.preview,
+        "execution": event["execution"],
+        "companies": answers,
+        "refused": event["refused"],
+        "report": keys,
+    }
+
+
+def write_waiting_plan(planned: dict[str, Any], deps: CloseDeps) -> dict[str, str]:
+    """Writes the page of one company's plan that now waits for a person, as a preview; answers where its files are.
+
+    `planned`: what plan_company answered.
+    """
+    event = planned | {"companies": [planned], "preview": True, "started_at": planned["planned_at"]}
+    stem = f"espera-{planned['company']}-{planned['generation']}-{_name(planned['execution'])}"
+    return _account(event, deps, stem, waiting=True)[-1]
+
+
+def _account(
+    event: dict[str, Any], deps: CloseDeps, stem: str, *, waiting: bool = False
+) -> "tuple[list[_Book], Run, report.RunReport, dict[str, str]]":
+    """The books of each company, the run, what became of its contracts, and the keys of the files that say so."""
+    month = BillingMonth.parse(event["month"])
     companies: list[dict[str, Any]] = event["companies"]
     books = [_Book(company, month, deps, preview=event["preview"]) for company in companies]
     in_plans = frozenset(line.contract for book in books for line in book.plan_lines())
-    everywhere = all(any(book.key == key and book.plan for book in books) for key in deps.settings.companies)
+    everywhere = {book.key for book in books if book.plan} == set(deps.settings.companies)
     for book in books:
         book.find_beyond(in_plans)
-    stem = _stem(event, max(company["generation"] for company in companies))
     run = Run(
         month=month,
         run=f"{month}#{MONTHLY}",
         generation=max(company["generation"] for company in companies),
         execution=event["execution"],
         started_at=datetime.fromisoformat(event["started_at"]),
-        finished_at=now,
+        finished_at=deps.clock.now(),
         companies={company["company"]: deps.settings.companies[company["company"]].name for company in companies},
         preview=event["preview"],
         plan_hash={book.key: book.plan["hash"] for book in books if book.plan},
@@ -71,6 +119,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
         notes={book.key: tuple(book.company["notes"]) for book in books if book.company.get("notes")},
         vanished=tuple(gone for book in books for gone in book.vanished(in_plans, everywhere=everywhere)),
         waits={book.key: tuple(book.company["reasons"]) for book in books if event["preview"] and book.waits},
+        waiting=waiting,
         adopted_share={book.key: deps.settings.companies[book.key].adopted_share for book in books},
         cancelled_orders=tuple(order for book in books for order in book.cancelled_orders()),
         csv_name=f"faturamento-{month}-{stem}.csv",
@@ -79,35 +128,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
     planned = {book.key: book.planned() for book in books}
     lines = (line for book in books for line in book.lines())
     summary = report.summarise(run, planned, report.csv_tee(run, lines, csv_file))
-    verdict = report.verdict(summary)
-    explanation = str(verdict)
-    if before := sum(book.already_billed for book in books):
-        explanation += f" {before} já estavam faturados antes desta execução e não foram enviados de novo."
-    balanced = (
-        summary.balanced
-        and not run.findings
-        and summary.total.in_doubt.count == 0
-        and all(not book.stopped or book.rejected for book in books)
-    )
-    keys = _write(deps.objects, run, stem, csv_file.getvalue(), summary)
-    answers = [
-        _answer(book, of_company, keys["html"]) for book, of_company in zip(books, summary.companies, strict=True)
-    ]
-    if not event["preview"]:
-        for book, answer in zip(books, answers, strict=True):
-            _close(deps.runs, book, event["execution"], answer, now)
-        deps.notifier.send(f"Faturamento {month}: {verdict.headline}", explanation)
-    return {
-        "balanced": balanced,
-        "explanation": explanation,
-        "attention": list(report.attention(summary)),
-        "month": str(month),
-        "preview": event["preview"],
-        "execution": event["execution"],
-        "companies": answers,
-        "refused": event["refused"],
-        "report": keys,
-    }
+    return books, run, summary, _write(deps.objects, run, stem, csv_file.getvalue(), summary)
 
 
 class _Book:
@@ -348,10 +369,15 @@ def _answer(book: _Book, of_company: report.CompanyReport, report_at: str) -> di
     }
 
 
-def _stem(event: dict[str, Any], generation: int) -> str:
+def _stem(event: dict[str, Any]) -> str:
     """The name that the files of this execution's report share."""
-    label = "previa" if event["preview"] else str(generation)
-    return f"{label}-{event['execution'].rsplit(':', 1)[-1]}"
+    generation = max(company["generation"] for company in event["companies"])
+    return f"{'previa' if event['preview'] else generation}-{_name(event['execution'])}"
+
+
+def _name(execution: str) -> str:
+    """From its ARN."""
+    return execution.rsplit(":", 1)[-1]
 
 
 def _write(objects: Objects, run: Run, stem: str, csv_text: str, summary: report.RunReport) -> dict[str, str]:

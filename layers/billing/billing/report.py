@@ -289,7 +289,8 @@ class Run:
 
     `companies`: key -> name, in the order of the report. `plan_hash`, `approval`, `stopped` and `findings` by company
     key; so are `notes`, which are about no contract of the plan, `waits` (why the plan needs a person's approval) and
-    `adopted_share` (percent of the billed contracts that people may have billed in Omie). `vanished`:
+    `adopted_share` (percent of the billed contracts that people may have billed in Omie). `waiting`: the approval has
+    been asked for. `vanished`:
     contracts billed last month that the plan does not know any more. `versions`: what -> version.
     """
 
@@ -310,6 +311,7 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     csv_name: str = ""
     waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    waiting: bool = False
     adopted_share: Mapping[str, int] = field(default_factory=dict)
     cancelled_orders: tuple[CancelledOrder, ...] = ()
 
@@ -695,7 +697,7 @@ def verdict(report: RunReport) -> Verdict:
 def _without_trouble(report: RunReport, text: str, *, waits: bool, looks: bool) -> Verdict:
     """The verdict of a run that balances and in which nothing went wrong: green only if nothing is left to do."""
     if waits:
-        return Verdict("open", "Este plano vai esperar aprovação:", text)
+        return Verdict("open", f"Este plano {'espera' if report.run.waiting else 'vai esperar'} aprovação:", text)
     if looks:
         return Verdict("open", "Confira antes de dar o mês por encerrado:", text)
     preview = report.run.preview
