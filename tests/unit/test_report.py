@@ -603,6 +603,24 @@ def test_the_jumps_of_a_plan_that_waits_stand_on_top_the_largest_first():
     assert page.index('id="saltos"') < page.index("<h2>Precisa de você")
 
 
+def test_the_banner_names_the_largest_jump_and_leaves_the_others_to_the_table():
+    reason = "Mudança de valor acima do limite em 3 contratos: JST-1 R$ 1,00 → R$ 9,00 (+800 %); JST-2 R$ 2; e mais 1."
+    waits = replace(RUN, preview=True, waits={"acme": (reason, "São 9 contratos, mais que o limite de 8.")})
+    said = str(verdict(summarise(waits, planned([BILLED]), [BILLED])))
+    assert (
+        "em 3 contratos; a maior: JST-1 R$ 1,00 → R$ 9,00 (+800 %). Acme: São 9 contratos, mais que o limite de 8."
+        in said
+    )
+    assert "JST-2" not in said
+
+
+def test_a_rejection_is_told_as_a_sentence_of_its_own():
+    run = replace(RUN, stopped={"nimbus": "O plano foi rejeitado: Limite errado (por operador)"})
+    assert "Nimbus: O plano foi rejeitado: Limite errado (por operador). 1 contrato" in str(
+        verdict(summarise(run, planned([BILLED]), [BILLED]))
+    )
+
+
 def test_a_jump_is_measured_without_what_is_charged_once():
     waits = replace(RUN, preview=True, waits={"acme": ("…",)})
     line = replace(BILLED, amount=101_234, additions=(FEE,), jumped_from=50_000)

@@ -33,7 +33,7 @@ from markupsafe import Markup, escape
 
 from billing.domain.money import format_brl, reais
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.domain.plan import JUMP_WARNING, percent_of
+from billing.domain.plan import JUMP_WARNING, JUMPS_REASON, percent_of
 
 NO_CAUSE = "Sem causa conhecida"
 """The group of the differences that nothing explains."""
@@ -673,7 +673,7 @@ def verdict(report: RunReport) -> Verdict:
     Open: something is in doubt, waits for a person, or must be looked at (see `attention`). Ok: nothing of all this.
     """
     total, preview = report.total, report.run.preview
-    stopped = [f"{company.name}: {company.stopped}" for company in report.companies if company.stopped]
+    stopped = [_sentence(f"{company.name}: {company.stopped}") for company in report.companies if company.stopped]
     findings = [f"{company.name}: {company.finding}" for company in report.companies if company.finding]
     gaps = [_gap(company) for company in report.companies if not company.balanced]
     looks = attention(report)
@@ -710,7 +710,7 @@ def attention(report: RunReport) -> tuple[str, ...]:
     """What a person must look at though every contract is explained, in sentences; such a month is never green."""
     several = len(report.companies) > 1
     found = [
-        f"{report.run.companies[key]}: {reason}" if several else reason
+        f"{report.run.companies[key]}: {_brief(reason)}" if several else _brief(reason)
         for key, reasons in report.run.waits.items()
         for reason in reasons
     ]
@@ -732,6 +732,18 @@ def attention(report: RunReport) -> tuple[str, ...]:
                 f"{_by_hand(company.by_person.count)}, mais que os {share} % da configuração: confira as OS no Omie."
             )
     return tuple(found)
+
+
+def _brief(reason: str) -> str:
+    """A reason of the guardrail with the largest jump only: the table below it, and the message, have the others."""
+    head, _, jumps = reason.partition(": ")
+    first, _, others = jumps.partition("; ")
+    return f"{head}; a maior: {first}." if reason.startswith(JUMPS_REASON) and others else reason
+
+
+def _sentence(text: str) -> str:
+    """With a full stop, so that another sentence may follow."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _billed_ones(number: int) -> str:
@@ -902,6 +914,7 @@ def _template() -> Template:
         "commands": _commands,
         "script_hash": _script_hash,
         "together": _together,
+        "brief": _brief,
     }
     return environment.from_string(files("billing").joinpath("report.html.j2").read_text("utf-8"))
 

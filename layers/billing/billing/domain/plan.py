@@ -48,6 +48,9 @@ OPEN_ENDED_YEARS = 5
 JUMP_WARNING = "Mudança grande"
 """Begins the warning about a change beyond the guardrail's limits."""
 
+JUMPS_REASON = "Mudança de valor acima do limite"
+"""Begins the reason that tells the largest of those changes."""
+
 T = TypeVar("T")
 Work = Literal["none", "alter", "create"]
 
@@ -1052,5 +1055,5 @@ def check_guardrail(summary: PlanSummary, guardrail: Guardrail) -> tuple[str, ..
         left = summary.jumps - len(summary.largest_jumps)
         shown = "; ".join(jump.text for jump in summary.largest_jumps) + (f"; e mais {left}" if left else "")
         ones = "1 contrato" if summary.jumps == 1 else f"{summary.jumps} contratos"
-        reasons.append(f"Mudança de valor acima do limite em {ones}: {shown}.")
+        reasons.append(f"{JUMPS_REASON} em {ones}: {shown}.")
     return tuple(reasons)
