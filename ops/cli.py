@@ -1,11 +1,13 @@
 """`billing-ops`: the command that the operations person types on the 1st.
 
 Exit codes: 0 done (a run: balanced), 1 it went wrong or did not balance, 2 what was typed cannot be done,
-130 somebody stopped looking. Results on stdout, everything else on stderr. An error is one line.
+3 a run that balances and that a person must look at (a preview: the plan will wait for approval), 130 somebody
+stopped looking. Results on stdout, everything else on stderr. An error is one line.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,11 +17,13 @@ import typer
 from rich.live import Live
 
 from billing.domain.charge import State
+from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.jestor.client import JestorClient
 from billing.omie.client import Credentials, OmieClient
 from billing.settings import load_settings
 from billing.store import dynamo
+from billing.store.objects import ObjectMissing
 from ops import render
 from ops.desk import Desk, Tools, desk
 from ops.doctor import doctor
@@ -29,6 +33,7 @@ from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
 from ops.invoices import invoices
 from ops.late_fee import late_fee
 from ops.link import check_link, contract_number
+from ops.opening import refused
 from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
 from ops.reajuste import reajuste_app
@@ -59,6 +64,13 @@ app.add_typer(settings_app, name="settings")
 app.add_typer(secrets_app, name="secrets")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(reajuste_app, name="reajuste")
+
+
+LOOK = 3
+"""The exit code of a run that balances and that a person must look at."""
+JUMPS_SHOWN = 20
+REPORTS = {"previa": "Prévia", "espera": "Plano que espera aprovação"}
+"""How the names of reports begin that are not of a month's end."""
 
 
 class ReportFormat(StrEnum):
@@ -102,7 +114,8 @@ def run(
 ) -> None:
     """Fatura o mês: planeja, confere os limites, fatura cada contrato uma vez e fecha as contas.
 
-    Sai com 0 se as contas fecharam, 1 se não fecharam (com o motivo), 2 se o pedido não pode ser atendido.
+    Sai com 0 se as contas fecharam, 1 se não fecharam (com o motivo), 2 se o pedido não pode ser atendido e 3 se
+    fecharam, mas uma pessoa precisa olhar algo (na prévia: o plano vai esperar aprovação).
     """
     here = desk(ctx)
     chosen = here.month(month)
@@ -124,12 +137,14 @@ def run(
     }
     started = stack.start(request, f"{chosen}-{'previa' if preview else 'operador'}-{here.now():%Y%m%dT%H%M%S}")
     if not as_json:
-        here.say(f"Execução {started.name} iniciada na pilha {stack.name} ({stack.region}).")
+        here.say(f"Execução {started.name} pedida na pilha {stack.name} ({stack.region}).")
     if follow:
         _follow_to_the_end(here, started, companies or sorted(settings.companies), as_json=as_json)
     elif as_json:
         here.say_json({"execution": started.arn, "status": started.status} | request)
     else:
+        if why := refused(here, started):
+            raise OperatorError(f"{chosen}: não foi tudo iniciado. {why}")
         here.say(f"Acompanhe com: billing-ops follow {started.name}")
 
 
@@ -141,7 +156,10 @@ def follow_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Acompanha uma execução já iniciada até o fim. Parar de acompanhar não para o faturamento."""
+    """Acompanha uma execução já iniciada até o fim. Parar de acompanhar não para o faturamento.
+
+    Sai com os mesmos códigos de billing-ops run: 0, 1 ou 3.
+    """
     here = desk(ctx)
     stack = here.stack
     found = stack.execution(stack.execution_arn(execution)) if execution else stack.latest_execution()
@@ -172,13 +190,16 @@ def _follow_to_the_end(here: Desk, started: Execution, companies: Sequence[str],
     closing = here.stack.closing(ended)
     result = verdict(ended, closing)
     if as_json:
-        here.say_json(_summary(ended, closing, last) | {"balanced": result.balanced, "explanation": result.line})
+        told = {"balanced": result.balanced, "explanation": result.line, "attention": closing.get("attention") or []}
+        here.say_json(_summary(ended, closing, last) | told)
     else:
         _show_closing(here, closing)
     if not result.balanced:
         raise OperatorError(result.line)
     if not as_json:
-        here.say(result.line)
+        here.tell(result.line)
+    if result.look:
+        raise typer.Exit(LOOK)
 
 
 def _watch(here: Desk, started: Execution, companies: Sequence[str], *, quiet: bool) -> Snapshot:
@@ -233,10 +254,37 @@ def _show_closing(here: Desk, closing: dict[str, Any]) -> None:
         here.say("")
         render.console().print(render.closing(companies, preview=bool(closing.get("preview"))))
         here.say("")
+    if closing.get("attention") and closing.get("preview"):
+        _show_jumps(here, closing)
     if closing.get("anything_to_do") is not False and refusals(closing):
         here.note(f"Fora desta execução: {refusals(closing)}")
     if closing.get("report"):
         here.say(f"Relatório: billing-ops report --month {closing['month']} --open")
+
+
+def _show_jumps(here: Desk, closing: dict[str, Any]) -> None:
+    """The changes for which the plan will wait, the largest first: their customers' names are in the report only."""
+    try:
+        found = json.loads(here.stack.text(closing["report"]["json"]))["jumps"]["rows"]
+    except (ObjectMissing, KeyError, ValueError):
+        return  # the sentence below names the contracts
+    if not found:
+        return
+    titles = ("contrato", "cliente", "antes", "agora", "%")
+    rows = [
+        (
+            jump["contract"],
+            jump["customer"],
+            format_brl(jump["before"]["centavos"]),
+            format_brl(jump["now"]["centavos"]),
+            jump["percent"],
+        )
+        for jump in found[:JUMPS_SHOWN]
+    ]
+    render.console().print(render.table(titles, rows))
+    if len(found) > JUMPS_SHOWN:
+        here.say(f"e mais {thousands(len(found) - JUMPS_SHOWN)}, no relatório.")
+    here.say("")
 
 
 # ---- what is going on
@@ -325,7 +373,7 @@ def report(
     path = output / f"faturamento-{chosen}-{name}"
     output.mkdir(parents=True, exist_ok=True)
     here.stack.download(key, path)
-    kind = "Prévia" if name.startswith("previa") else "Relatório"
+    kind = next((kind for start, kind in REPORTS.items() if name.startswith(start)), "Relatório")
     here.say(f"{kind} de {chosen}: {path}")
     if open_:
         here.tools.open_page(path.resolve().as_uri())
@@ -543,9 +591,8 @@ def _put_secret(here: Desk, name: str, fields: Sequence[str]) -> None:
     else:
         values = [line.strip() for line in sys.stdin.read().splitlines() if line.strip()]
     if len(values) != len(fields):
-        raise InputError(
-            f"Esperava {' e '.join(fields)} na entrada, um por linha; vieram {len(values)} linhas. Nada foi gravado."
-        )
+        came = "veio 1 linha" if len(values) == 1 else f"vieram {len(values)} linhas"
+        raise InputError(f"Esperava {' e '.join(fields)} na entrada, um por linha; {came}. Nada foi gravado.")
     new = here.stack.put_secret(name, dict(zip(fields, values, strict=True)))
     here.say(f"Segredo {name} {'criado' if new else 'atualizado'}.")
 

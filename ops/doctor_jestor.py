@@ -34,6 +34,7 @@ _DATES: Final = frozenset({"due_date", "paid_date"})
 _AMOUNTS: Final = frozenset(
     {
         "amount", "billed_amount", "open_amount", "paid_amount", "collected_fine", "collected_interest", "charges",
+        "charges_billed",
         "delay_days", "title",
     }
 )  # fmt: skip

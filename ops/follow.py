@@ -122,7 +122,7 @@ def counts(row: Row) -> str:
 def pace(row: Row) -> list[str]:
     if row.per_minute is None or row.billed >= row.to_bill:
         return []
-    left = [f"faltam {duration(row.left)}"] if row.left is not None else []
+    left = [remaining(row.left)] if row.left is not None else []
     return [f"{thousands(row.per_minute)}/min", *left]
 
 
@@ -137,6 +137,13 @@ def duration(span: timedelta) -> str:
     if minutes < 1:
         return "menos de 1 min"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def remaining(span: timedelta) -> str:
+    """As in "faltam 12 min", "falta 1 min" or "falta menos de 1 min"."""
+    said = duration(span)
+    minutes = round(span.total_seconds() / 60)
+    return f"{'falta' if minutes <= 1 or 60 <= minutes < 120 else 'faltam'} {said}"
 
 
 def thousands(number: int) -> str:
@@ -171,13 +178,14 @@ def rate(history: Sequence[Snapshot], company: str) -> float | None:
 
 def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
     now = history[-1].at
+    progress = _bounded(progress)
     left_over = progress.to_bill - progress.billed - progress.parked - progress.in_doubt
     notes: list[str] = []
     blocked = progress.blocked_until is not None and progress.blocked_until > now and not progress.closed
     if progress.blocked_until is not None and blocked:
         why = f": {progress.blocked_reason}" if progress.blocked_reason else ""
-        wait = duration(progress.blocked_until - now)
-        notes.append(f"bloqueada até {hour(progress.blocked_until, now)} (faltam {wait}){why}")
+        wait = remaining(progress.blocked_until - now)
+        notes.append(f"bloqueada até {hour(progress.blocked_until, now)} ({wait}){why}")
     if progress.waiting_approval is not None:
         notes.append("espera aprovação: " + "; ".join(progress.waiting_approval))
         answer = f"--month {history[-1].month} --company {progress.company}"
@@ -199,6 +207,19 @@ def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
         left=timedelta(minutes=left_over / speed) if speed and left_over > 0 else None,
         notes=tuple(notes),
     )
+
+
+def _bounded(progress: CompanyProgress) -> CompanyProgress:
+    """The counters as parts of what the plan bills: a message that came twice was counted twice.
+
+    What is in doubt gives way first: the counters do not hear of it when a doubt is settled.
+    """
+    if not progress.to_bill:
+        return progress
+    billed = min(progress.billed, progress.to_bill)
+    parked = min(progress.parked, progress.to_bill - billed)
+    in_doubt = min(progress.in_doubt, progress.to_bill - billed - parked)
+    return replace(progress, billed=billed, parked=parked, in_doubt=in_doubt)
 
 
 def _step(progress: CompanyProgress, *, blocked: bool, left_over: int) -> str:

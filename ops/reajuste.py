@@ -26,6 +26,7 @@ from ops import render
 from ops.desk import desk
 from ops.doors import jestor_of
 from ops.errors import InputError, OperatorError
+from ops.findings import count
 from ops.link import contract_number
 from ops.options import Companies, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
@@ -129,7 +130,7 @@ def _keep(here: Desk, new: IndexTable, *, replace: bool) -> None:
     here.stack.put_indices(table)
     for index in sorted(table):
         rows = table[index]
-        here.say(f"{NAMES[index]}: {len(rows)} meses, até {max(rows)}.")
+        here.say(f"{NAMES[index]}: {count(len(rows), 'mês', 'meses')}, até {max(rows)}.")
 
 
 # ---- what is due
@@ -192,7 +193,7 @@ def apply(
         raise OperatorError("Nenhum reajuste pode ser aplicado; nada foi gravado.")
     _show(here, ready)
     if not yes:
-        here.ask(f"Gravar {len(ready)} preços novos no Jestor?", "gravado")
+        here.ask(f"Gravar {count(len(ready), 'preço novo', 'preços novos')} no Jestor?", "gravado")
     applied = sum(_apply(here, settings, jestor, due) for due in ready)
     here.say(f"Reajustes aplicados: {applied} de {len(ready)}.")
     if applied < len(ready):
@@ -295,7 +296,7 @@ def _show(here: Desk, found: Sequence[Due]) -> None:
     ]
     titles = ("contrato", "nome", "índice", "aniversário", "variação", "preço", "proposta")
     render.console().print(render.table(titles, rows))
-    here.say(f"Total: {format_brl(_total(found))} a mais por mês, em {len(found)} contratos.")
+    here.say(f"Total: {format_brl(_total(found))} a mais por mês, em {count(len(found), 'contrato', 'contratos')}.")
 
 
 def _plain(due: Due) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ops import render
 from ops.desk import desk
 from ops.doors import jestor_of, omie_of
 from ops.errors import OperatorError
+from ops.findings import count
 from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotations
 from ops.stack import known_company
 
@@ -127,17 +128,32 @@ def _show(here: Desk, found: list[tuple[str, Seen]]) -> None:
             str(seen.standing.delay_days),
             seen.mark.replace("_", " ") or seen.standing.stage or _STATUS[seen.standing.status],
             format_brl(seen.title.open),
+            format_brl(seen.charges_billed) if seen.charges_billed else "",
             format_brl(seen.charges) if seen.charges else "",
         )
         for key, seen in found
     ]
-    names = ("empresa", "contrato", "título", "vencimento", "dias", "etapa", "saldo", "encargos")
+    names = (
+        "empresa",
+        "contrato",
+        "título",
+        "vencimento",
+        "dias",
+        "etapa",
+        "saldo",
+        "encargos já faturados",
+        "a faturar",
+    )
     render.console().print(render.table(names, rows))
     late = [seen for _, seen in found if seen.standing.status is Status.LATE]
     here.say(
-        f"Em aberto: {format_brl(sum(seen.title.open for _, seen in found))} em {len(found)} títulos; atrasados: "
+        f"Em aberto: {format_brl(sum(seen.title.open for _, seen in found))} em "
+        f"{count(len(found), 'título', 'títulos')}; atrasados: "
         f"{format_brl(sum(seen.title.open for seen in late))} em {len(late)}."
     )
+    if billed := sum(seen.charges_billed for _, seen in found):
+        to_bill = sum(seen.charges for _, seen in found)
+        here.say(f"Encargos: {format_brl(billed)} já em faturas; {format_brl(to_bill)} a faturar.")
 
 
 def _plain(company: str, seen: Seen) -> dict[str, Any]:
@@ -155,5 +171,6 @@ def _plain(company: str, seen: Seen) -> dict[str, Any]:
         "amount": str(reais(title.amount)),
         "open": str(reais(title.open)),
         "charges": str(reais(seen.charges)),
+        "charges_billed": str(reais(seen.charges_billed)),
         "proof": seen.proof or None,
     }

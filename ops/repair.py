@@ -15,7 +15,7 @@ from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import MONTHLY, ParkClass
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO
-from ops import render, story
+from ops import opening, render, story
 from ops.desk import Desk, desk
 from ops.errors import InputError, OperatorError
 from ops.follow import thousands
@@ -26,6 +26,8 @@ from ops.stack import known_company
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from ops.stack import Execution
 
 dlq_app = App(cls=Group, help="A fila de parados: o que espera uma pessoa, e como liberar.", no_args_is_help=True)
 
@@ -140,8 +142,11 @@ def dlq_redrive(
         return
     answer = _until_done(here, request)
     if as_json:
-        execution = None if no_run else _start_run(here, answer)
-        here.say_json(answer | {"execution": execution})
+        started = None if no_run else _start_run(here, answer)
+        why = opening.refused(here, started) if started else ""
+        here.say_json(answer | {"execution": started.name if started else None, "run_refused": why or None})
+        if why:
+            raise typer.Exit(1)
         return
     _say_done(here, answer, as_json=False, dry_run=False)
     _say_run(here, answer, None if no_run else _start_run(here, answer))
@@ -220,11 +225,27 @@ def explain(
     chosen = here.month(month)
     charges, hold = here.stack.charges(code, chosen, (MONTHLY, CREATION, ALTERATION))
     proofs = {key: proof for charge in charges for key, proof in here.stack.proofs(charge).items()}
+    planned = None
+    if not any(charge.key.kind == MONTHLY for charge in charges):
+        any_plan, planned = here.stack.plan_line(code, chosen)
+        if planned is None and not charges and hold is None:
+            raise OperatorError(_unknown(code, str(chosen), any_plan=any_plan))
     if as_json:
-        here.say_json(story.facts(code, chosen, charges, hold, proofs))
+        here.say_json(story.facts(code, chosen, charges, hold, proofs, planned=planned))
         return
-    for line in story.told(code, chosen, charges, hold, proofs):
+    for line in story.told(code, chosen, charges, hold, proofs, planned=planned):
         here.tell(line)
+
+
+def _unknown(code: str, month: str, *, any_plan: bool) -> str:
+    """What to do about a contract of which neither the ledger nor a plan of the month knows anything."""
+    preview = f"billing-ops run --month {month} --preview"
+    if not any_plan:
+        return f"{code} em {month}: nada foi faturado nem planejado neste mês. Para ver o que seria: {preview}"
+    return (
+        f"{code} não existe em {month}: nenhum plano deste mês o conhece, e nada foi cobrado dele. "
+        f"Confira o número no Jestor e o mês; se o contrato é novo, faça outra prévia: {preview}"
+    )
 
 
 # ---- asking
@@ -284,8 +305,8 @@ def _identity(item: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(item.get(name, "")) for name in ("id", "company", "contract", "month", "kind"))
 
 
-def _start_run(here: Desk, answer: Mapping[str, Any]) -> str | None:
-    """The name of the run started for what was released, by the same way as `billing-ops run`."""
+def _start_run(here: Desk, answer: Mapping[str, Any]) -> Execution | None:
+    """The run asked for, for what was released, by the same way as `billing-ops run`."""
     if not answer["runs"]:
         return None
     (month,) = {run["month"] for run in answer["runs"]}
@@ -296,7 +317,7 @@ def _start_run(here: Desk, answer: Mapping[str, Any]) -> str | None:
         "preview": False,
         "who": here.stack.who(here.tools.environ),
     }
-    return here.stack.start(request, f"{month}-operador-{here.now():%Y%m%dT%H%M%S}").name
+    return here.stack.start(request, f"{month}-operador-{here.now():%Y%m%dT%H%M%S}")
 
 
 # ---- saying
@@ -377,16 +398,23 @@ def _say_done(here: Desk, answer: Mapping[str, Any], *, as_json: bool, dry_run: 
     _say_hidden(here, answer, filtered=True)
 
 
-def _say_run(here: Desk, answer: Mapping[str, Any], execution: str | None) -> None:
+def _say_run(here: Desk, answer: Mapping[str, Any], started: Execution | None) -> None:
+    """What becomes of the run that bills what was released. Raises OperatorError when it was refused."""
     if not answer["runs"]:
         return
     companies = [run["company"] for run in answer["runs"]]
-    if execution is None:
+    if started is None:
         options = " ".join(f"--company {company}" for company in companies)
         here.say(f"Falta a execução que replaneja, confere e fatura: billing-ops run {options}")
-    else:
-        here.say(f"Execução {execution} iniciada para {', '.join(companies)}: replaneja, confere e fatura.")
-        here.say(f"Acompanhe com: billing-ops follow {execution}")
+        return
+    if why := opening.refused(here, started):
+        options = " ".join(f"--company {company}" for company in companies)
+        raise OperatorError(
+            f"O que foi liberado ainda não é faturado, porque a execução foi recusada. {why} "
+            f"Se a que está em andamento não o levar, repita depois: billing-ops run {options}"
+        )
+    here.say(f"Execução {started.name} iniciada para {', '.join(companies)}: replaneja, confere e fatura.")
+    here.say(f"Acompanhe com: billing-ops follow {started.name}")
 
 
 def _say_hidden(here: Desk, answer: Mapping[str, Any], *, filtered: bool) -> None:

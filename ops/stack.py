@@ -36,7 +36,7 @@ from ops.errors import InputError, OperatorError
 from ops.follow import CompanyProgress, Snapshot, hour
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
@@ -291,6 +291,23 @@ class Stack:
                 return _json_object(entered.get("input"))
         return {}
 
+    def opening(self, arn: str) -> dict[str, Any]:
+        """What the execution's first step answered: `anything_to_do`, and the companies that were `refused`.
+
+        Empty while it has not answered.
+        """
+        try:
+            events = self.clients.stepfunctions.get_execution_history(
+                executionArn=arn, reverseOrder=False, maxResults=20
+            )["events"]
+        except ClientError:
+            return {}
+        for event in events:
+            left = event.get("stateExitedEventDetails", {})
+            if left.get("name") == "OpenRun":
+                return _json_object(left.get("output"))
+        return {}
+
     def company_run(self, month: object, company: str) -> CompanyRun:
         """Everything the runs table holds of one company's month; empty when it was never opened."""
         answer = self.clients.dynamodb.query(
@@ -463,21 +480,33 @@ class Stack:
         wanted = {(each["key"], each["amount"], each["through"]) for each in charge.additions}
         if not wanted:
             return {}
-        pages = self.clients.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.outputs["DataBucketName"], Prefix=f"runs/{charge.key.month}/"
-        )
-        named = f'"contract":"{charge.key.contract}"'
         generations = f"runs/{charge.key.month}/[0-9]*/{charge.company}/*/plan.jsonl"  # not those of previews
-        plans = [found["Key"] for page in pages for found in page.get("Contents", ())]
         return {
             each["key"]: each["proof"]
-            for plan in plans
+            for plan, _ in self._plans(charge.key.month)
             if fnmatchcase(plan, generations)
-            for line in self._objects.read_lines(plan)
-            if named in line
-            for each in PlanLine.from_json(line).additions
+            for line in self._lines_of(plan, charge.key.contract)
+            for each in line.additions
             if (each["key"], each["amount"], each["through"]) in wanted
         }
+
+    def plan_line(self, contract: str, month: BillingMonth) -> tuple[bool, PlanLine | None]:
+        """Whether the month has a plan at all, and the contract's line in the newest plan that knows it."""
+        plans = sorted(self._plans(month), key=lambda plan: plan[1], reverse=True)
+        lines = (line for key, _ in plans for line in self._lines_of(key, contract))
+        return bool(plans), next(lines, None)
+
+    def _plans(self, month: BillingMonth) -> list[tuple[str, datetime]]:
+        """The keys of the month's plans, those of previews too, and when each was written."""
+        pages = self.clients.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.outputs["DataBucketName"], Prefix=f"runs/{month}/"
+        )
+        found = [entry for page in pages for entry in page.get("Contents", ())]
+        return [(entry["Key"], entry["LastModified"]) for entry in found if entry["Key"].endswith("/plan.jsonl")]
+
+    def _lines_of(self, plan: str, contract: str) -> Iterator[PlanLine]:
+        named = f'"contract":"{contract}"'
+        return (PlanLine.from_json(line) for line in self._objects.read_lines(plan) if named in line)
 
     # ---- settings and reports
 

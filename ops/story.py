@@ -9,10 +9,13 @@ from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import MONTHLY, Charge, Event, State
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO
+from billing.domain.plan import Action
 from billing.parking import SAFE_ACTION, class_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from billing.domain.plan import PlanLine
 
 STATES: Final[Mapping[State, str]] = {
     State.READY: "A ENVIAR",
@@ -60,7 +63,13 @@ FUNCTIONS: Final[Mapping[str, str]] = {
 
 
 def told(
-    contract: str, month: object, charges: Sequence[Charge], hold: str | None, proofs: Mapping[str, str]
+    contract: str,
+    month: object,
+    charges: Sequence[Charge],
+    hold: str | None,
+    proofs: Mapping[str, str],
+    *,
+    planned: PlanLine | None = None,
 ) -> Iterator[str]:
     """The lines, the present state first.
 
@@ -70,17 +79,20 @@ def told(
         charges: the month's charge and, if any, the creation in Omie.
         hold: the reason for which it is held, if it is.
         proofs: addition key -> its arithmetic, as far as it is known.
+        planned: its line in the newest plan, if nothing is charged yet.
     """
     monthly = next((charge for charge in charges if charge.key.kind == MONTHLY), None)
     if monthly is not None:
         yield _headline(monthly)
         yield f"  O que fazer: {_to_do(monthly)}"
+        yield from _composition(monthly)
         yield from _additions(monthly, proofs)
+    elif planned is not None:
+        yield from _planned(planned)
     elif charges:
         yield f"{contract} em {month}: a cobrança ainda não foi enviada."
     else:
-        plan = f"billing-ops report --month {month} --open"
-        yield f"{contract} em {month}: nada foi enviado nem registrado. O plano diz por quê: {plan}"
+        yield f"{contract} em {month}: nada foi enviado nem registrado, e nenhum plano do mês o conhece."
     if hold is not None:
         yield f"  Há um cancelamento sobre {contract}: nenhuma cobrança dele pode ser enviada. {hold}".rstrip()
     lines = [(str(line["at"]), charge.key.kind, line) for charge in charges for line in charge.history]
@@ -92,13 +104,28 @@ def told(
 
 
 def facts(
-    contract: str, month: object, charges: Sequence[Charge], hold: str | None, proofs: Mapping[str, str]
+    contract: str,
+    month: object,
+    charges: Sequence[Charge],
+    hold: str | None,
+    proofs: Mapping[str, str],
+    *,
+    planned: PlanLine | None = None,
 ) -> dict[str, Any]:
     """The same for programs."""
     return {
         "contract": contract,
         "month": str(month),
         "hold": hold,
+        "plan": None
+        if planned is None
+        else {
+            "action": planned.action.value,
+            "reason_code": planned.reason_code,
+            "reason": planned.reason,
+            "amount": None if planned.amount_unknown else planned.amount,
+            "company": planned.company,
+        },
         "charges": [
             {
                 "kind": charge.key.kind,
@@ -112,6 +139,7 @@ def facts(
                 "failures": charge.failures,
                 "run": charge.run,
                 "plan_hash": charge.plan_hash,
+                "composition": charge.composition.to_dict() if charge.composition else None,
                 "additions": [{**each, "proof": proofs.get(each["key"])} for each in charge.additions],
                 "history": [dict(line) for line in charge.history],
             }
@@ -127,6 +155,35 @@ def _headline(charge: Charge) -> str:
     reason = f" {charge.reason}" if charge.reason else ""
     key = charge.key
     return f"{key.contract} em {key.month} ({charge.company}): {STATES[charge.state]}. {', '.join(parts)}.{reason}"
+
+
+def _composition(charge: Charge) -> Iterator[str]:
+    """What the month's own amount is made of, and why it is not the last one."""
+    made = charge.composition
+    if made is None:
+        return
+    foreign = f"; itens adicionados no Omie: {format_brl(made.foreign_total)}" if made.foreign_total else ""
+    yield f"  Composição: {made.text}{foreign}"
+    if made.previous_amount is not None:
+        month = f" ({made.previous_month})" if made.previous_month else ""
+        yield f"  Cobrança anterior{month}: {format_brl(made.previous_amount)}"
+    if made.cause:
+        yield f"  Causa: {made.cause}"
+
+
+def _planned(line: PlanLine) -> Iterator[str]:
+    """What the newest plan makes of a contract of which nothing is charged yet, and why."""
+    from billing.report import ADVICE  # noqa: PLC0415 - slow to import, and most commands never ask
+
+    amount = "valor desconhecido" if line.amount_unknown else format_brl(line.amount)
+    advice = ADVICE.get(line.reason_code)
+    state, to_do = {
+        Action.BILL: ("A ENVIAR", f"entra na próxima execução: billing-ops run --company {line.company}"),
+        Action.SKIP: ("PULADO PELO PLANO", "nada."),
+        Action.PARK: ("PARADO PELO PLANO", advice.todo.replace("`", "") if advice else "Leia o motivo e corrija."),
+    }[line.action]
+    yield f"{line.contract} em {line.month} ({line.company}): {state}. {amount}. {line.reason}".rstrip()
+    yield f"  O que fazer: {to_do}"
 
 
 def _additions(charge: Charge, proofs: Mapping[str, str]) -> Iterator[str]:

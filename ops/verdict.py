@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 
 class Verdict(NamedTuple):
-    """`balanced`: every planned contract is billed or explained (of a preview: the plan is complete)."""
+    """`balanced`: every planned contract is billed or explained (of a preview: the plan is complete).
+
+    `look`: it balances, and a person must look at something all the same: the plan will wait for approval, an order
+    was cancelled in Omie, a difference has no cause, people billed more than the settings expect.
+    """
 
     balanced: bool
     line: str
+    look: bool = False
 
 
 def verdict(execution: Execution, closing: Mapping[str, Any]) -> Verdict:
@@ -28,7 +33,7 @@ def verdict(execution: Execution, closing: Mapping[str, Any]) -> Verdict:
             return Verdict(balanced=False, line=f"Nada foi iniciado para {month}. {refusals(closing)}".strip())
         if closing.get("balanced") is True:
             done = "Prévia pronta; nada foi faturado." if preview else "Fechado: tudo faturado ou explicado."
-            return Verdict(balanced=True, line=f"{month}: {said or done}")
+            return Verdict(balanced=True, line=f"{month}: {said or done}", look=bool(closing.get("attention")))
         why = said or "a execução terminou sem dizer se as contas fecham"
         return Verdict(balanced=False, line=f"{month} NÃO fechou: {why}")
     return Verdict(balanced=False, line=f"{month} NÃO fechou: {_failure(execution, said)}")

@@ -23,7 +23,7 @@ import httpx
 
 from billing.bill_batch import BillDeps, Look, bill_batch, one_by_one
 from billing.bootstrap import JESTOR_TIMEOUT, LANE_WAIT, OMIE_READS_PER_MINUTE, OMIE_TIMEOUT
-from billing.close_run import CloseDeps, close_run
+from billing.close_run import CloseDeps, close_run, write_waiting_plan
 from billing.deliver_invoice import InvoiceDeps
 from billing.domain.month import SAO_PAULO
 from billing.holidays_br import is_bank_holiday
@@ -630,7 +630,12 @@ class Lab:
         )
 
     def approval_deps(self) -> ApprovalDeps:
-        return ApprovalDeps(runs=self.runs, notifier=self.notes, clock=self.clock)
+        return ApprovalDeps(
+            runs=self.runs,
+            notifier=self.notes,
+            clock=self.clock,
+            page=lambda plan: write_waiting_plan(plan, self.close_deps()),
+        )
 
     def bill_deps(self) -> BillDeps:
         lanes = self.port("lanes", self.lanes)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from billing.domain.charge import Charge, ChargeKey, Event, State, TransitionRefused
+from billing.domain.composition import Composition
 from billing.omie import governor
 from billing.omie.client import Credentials
 from billing.omie.governor import BlockedUntil, LaneState, Slots
@@ -76,6 +77,7 @@ class MemoryLedger:
         nCodCtr: int | None,
         who: str,
         additions: Sequence[Mapping[str, Any]] = (),
+        composition: Composition | None = None,
     ) -> Claim:
         write = claim_write(
             key,
@@ -88,6 +90,7 @@ class MemoryLedger:
             nCodCtr=nCodCtr,
             who=who,
             additions=additions,
+            composition=composition,
         )
         charge = self.get(key)
         if charge is not None and charge.state not in write.sources:

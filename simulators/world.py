@@ -140,6 +140,7 @@ RECEIVABLE_FIELDS: Final[Mapping[str, str]] = {
     "boleto_link": "link_boleto",
     "exception": "excecao_1",
     "charges": "encargos_previstos",
+    "charges_billed": "encargos_ja_faturados",
     "proof": "calculo_encargos",
     "draft": "jestor_is_draft",
 }

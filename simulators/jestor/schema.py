@@ -133,7 +133,8 @@ RECEIVABLES: Final = (
     Field("juros_recebidos", "Juros recebidos", "currency"),
     Field("link_boleto", "Link do boleto"),
     Field("excecao_1", "Exceção", "radioSelect", tuple(world.EXCEPTIONS.items())),
-    Field("encargos_previstos", "Encargos previstos", "currency"),
+    Field("encargos_previstos", "Encargos a faturar", "currency"),
+    Field("encargos_ja_faturados", "Encargos já faturados", "currency"),
     Field("calculo_encargos", "Cálculo dos encargos", "longText"),
 )
 

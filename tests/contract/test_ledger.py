@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing.domain.charge import TRANSITIONS, WRITER_ONLY, ChargeKey, Event, State, TransitionRefused
+from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth
 from billing.store.ledger import Claimed, Held, NotClaimed, event_write, is_ours
 
@@ -121,6 +122,34 @@ def test_a_first_event_may_say_what_was_added(stores):
     assert adopted.additions == (FEE,)
     other = ChargeKey("JST-13", DECEMBER)
     assert stores.ledger.apply(other, Event.ADOPT, company="acme", amount=1, **SETTLE).additions == ()
+
+
+MADE = Composition(
+    own=120_000, quantity=2, unit_amount=60_000, foreign_total=50, cause="Upsell: R$ 1,00 → R$ 1.200,00",
+    previous_amount=100, previous_month="2026-11", due_date="2026-12-10", plan="runs/2026-12/1/acme/x/plan.jsonl",
+)  # fmt: skip
+
+
+def test_what_a_charge_is_made_of_stays_with_it_until_a_new_claim_says_otherwise(stores):
+    assert claim(stores.ledger, composition=MADE).charge.composition == MADE
+    stores.ledger.apply(KEY, Event.GIVE_UP, attempt="a1", **WRITER)
+    assert claim(stores.ledger, attempt="a2").charge.composition == MADE
+    billed = stores.ledger.apply(KEY, Event.DONE, attempt="a2", nCodOS=1, **WRITER)
+    assert billed.composition == MADE
+    assert stores.ledger.get_many([KEY])[KEY].composition == MADE
+    assert [type(each) for each in (billed.composition.own, billed.composition.previous_amount)] == [int, int]
+
+
+def test_a_first_event_may_say_what_the_charge_is_made_of(stores):
+    adopted = stores.ledger.apply(KEY, Event.ADOPT, company="acme", amount=120050, composition=MADE, **SETTLE)
+    assert adopted.composition == MADE
+    other = ChargeKey("JST-13", DECEMBER)
+    assert stores.ledger.apply(other, Event.ADOPT, company="acme", amount=1, **SETTLE).composition is None
+
+
+def test_a_later_event_that_tells_none_leaves_it(stores):
+    stores.ledger.apply(KEY, Event.PARK, company="acme", amount=1, composition=MADE, **BEFORE)
+    assert stores.ledger.apply(KEY, Event.REDRIVE, composition=None, **SETTLE).composition == MADE
 
 
 def test_a_charge_nobody_wrote_is_none(stores):

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.domain.charge import ChargeKey, Event, State, TransitionRefused, next_state
+from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth
 from billing.store.ledger import Ledger
 from simulators.memory_store import MemoryLedger
@@ -25,6 +26,7 @@ facts = st.fixed_dictionaries(
         "failures": st.integers(0, 3),
         "reason_code": st.just("busy"),
         "reason": st.just("método em execução"),
+        "composition": st.none() | st.builds(Composition, own=st.integers(0, 9), cause=st.sampled_from(["", "Upsell"])),
         "additions": st.lists(st.just({"key": "encargos#77#2026-12", "amount": 1234}), max_size=2),
     },
 )

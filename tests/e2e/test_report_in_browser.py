@@ -146,7 +146,7 @@ def page(tmp_path: Path) -> Path:
 def test_a_browser_shows_the_verdict_and_every_table(chromium, tmp_path, page):
     page.write_text(pages()["balanced"], encoding="utf-8")
     dom = browse(chromium, tmp_path / "profile", page, "--dump-dom")
-    assert "Tudo certo:" in dom
+    assert "Faturado, com pendências:" in dom
     assert "500 contratos faturados" in dom
     assert dom.count("<section") == 5
     assert dom.count('role="img"') == 2

@@ -66,7 +66,7 @@ def test_every_kind_has_a_name_for_people():
     assert set(NAMES) == set(Kind)
 
 
-def test_the_ledger_keeps_what_the_next_reckoning_needs_and_no_text():
+def test_the_ledger_keeps_what_the_next_reckoning_needs_and_the_invoices_text():
     assert FEE.charged() == {
         "key": "encargos#77#2026-12",
         "title": 77,
@@ -74,6 +74,7 @@ def test_the_ledger_keeps_what_the_next_reckoning_needs_and_no_text():
         "fine": 1000,
         "interest": 234,
         "amount": 1234,
+        "text": FEE.text,
     }
     assert total(CHARGED) == 6234
 

@@ -14,6 +14,7 @@ from billing.domain.charge import (
     Event,
     State,
     TransitionRefused,
+    is_by_a_person,
     is_stale,
     next_state,
     sources,
@@ -185,3 +186,35 @@ def test_a_call_of_unknown_age_is_stale():
 def test_a_call_ages_from_its_claim_whatever_is_written_later():
     doubted = Charge(KEY, State.UNKNOWN, "acme", 1000, claimed_at=NOW, updated_at=NOW + MINUTE)
     assert is_stale(doubted, NOW + MINUTE, MINUTE)
+
+
+def told(*events):
+    """A charge with these lines in its history, in the state they lead to."""
+    state = None
+    for event in events:
+        state = next_state(state, event)
+    lines = tuple({"event": event} for event in events)
+    return Charge(ChargeKey("JST-1", BillingMonth(2026, 12)), state, "acme", 1, history=lines)
+
+
+@pytest.mark.parametrize(
+    ("events", "by_a_person"),
+    [
+        (["ADOPT"], True),
+        (["PARK", "ADOPT"], True),
+        (["HOLD", "ADOPT"], True),
+        (["CLAIM", "NOT_EXECUTED", "ADOPT"], True),
+        (["CLAIM", "GIVE_UP", "ADOPT"], True),
+        (["CLAIM", "REJECT", "ADOPT"], True),
+        (["CLAIM", "IN_DOUBT", "RESEND", "ADOPT"], True),
+        (["CLAIM", "IN_DOUBT", "PARK", "REDRIVE", "ADOPT"], True),
+        (["CLAIM", "DONE"], False),
+        (["CLAIM", "IN_DOUBT", "ADOPT"], False),
+        (["CLAIM", "IN_DOUBT", "PARK", "ADOPT"], False),
+        (["CLAIM", "NOT_EXECUTED", "CLAIM", "IN_DOUBT", "ADOPT"], False),
+        (["CLAIM", "IN_DOUBT", "DONE"], False),
+        (["PARK"], False),
+    ],
+)
+def test_billed_by_a_person_is_what_no_call_of_ours_can_have_billed(events, by_a_person):
+    assert is_by_a_person(told(*map(Event, events))) is by_a_person

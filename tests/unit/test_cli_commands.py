@@ -88,6 +88,7 @@ class StepFunctions:
     answers: list = field(default_factory=list)
     nobody_waits: bool = False
     entered: dict = field(default_factory=dict)
+    opened: dict = field(default_factory=dict)
 
     def start_execution(self, *, stateMachineArn, name, input):  # noqa: A002
         self.started.append((name, json.loads(input)))
@@ -105,6 +106,9 @@ class StepFunctions:
         return {"executions": [{"executionArn": arn} for arn in arns[:maxResults]]}
 
     def get_execution_history(self, *, executionArn, reverseOrder, maxResults):
+        if not reverseOrder:
+            left = {"name": "OpenRun", "output": json.dumps(self.opened)}
+            return {"events": [{"type": "ExecutionStarted"}] + [{"stateExitedEventDetails": left}] * bool(self.opened)}
         entered = {"name": "Unbalanced", "input": json.dumps(self.entered)}
         return {"events": [{"type": "ExecutionFailed"}, {"stateEnteredEventDetails": entered}]}
 
@@ -259,7 +263,7 @@ def test_a_balanced_run_ends_with_zero_and_says_so_last(ops):
     result = ops("run", "--month", "2026-12", "--yes")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == "Execução 2026-12-operador-20261201T090000 iniciada na pilha billing-ops (sa-east-1)."
+    assert lines[0] == "Execução 2026-12-operador-20261201T090000 pedida na pilha billing-ops (sa-east-1)."
     assert lines[-1] == "2026-12: 19 contratos faturados, R$ 2.401,00."
     assert "Relatório: billing-ops report --month 2026-12 --open" in lines
     assert "R$ 2.401,00" in next(line for line in lines if line.startswith("total"))
@@ -400,6 +404,7 @@ def test_json_is_one_object_and_nothing_else(ops):
         "report": CLOSED["report"],
         "balanced": True,
         "explanation": "2026-12: 19 contratos faturados, R$ 2.401,00.",
+        "attention": [],
     }
 
 
@@ -890,7 +895,7 @@ def test_half_a_key_is_not_written(ops):
     result = ops("secrets", "put", "omie", "acme", stdin="so-uma\n")
     assert (result.exit_code, result.stderr) == (
         2,
-        "Esperava app_key e app_secret na entrada, um por linha; vieram 1 linhas. Nada foi gravado.\n",
+        "Esperava app_key e app_secret na entrada, um por linha; veio 1 linha. Nada foi gravado.\n",
     )
 
 
@@ -1080,3 +1085,65 @@ def test_the_doctor_reads_the_months_charges_and_takes_its_turn_at_omie(ops):
     assert ops.stack.ask_omie("acme", "ListarContratos {}", NOW, 61.0) == 0.0
     assert ops.stack.ask_omie("acme", "ListarContratos {}", NOW, 61.0) == 61.0
     assert ops.stack.ask_omie("nimbus", "ListarContratos {}", NOW, 61.0) == 0.0
+
+
+# ---- what must be looked at, though it balances
+
+
+JUMP = {
+    "contract": "JST-13", "customer": "Padaria Pão & Cia", "percent": "+9.900 %",
+    "before": {"centavos": 150_535}, "now": {"centavos": 15_053_500},
+}  # fmt: skip
+WAITS = CLOSED | {
+    "preview": True,
+    "explanation": "Este plano vai esperar aprovação: JST-13.",
+    "attention": ["Mudança de valor acima do limite em 1 contrato: JST-13."],
+}
+
+
+def test_a_preview_that_will_wait_shows_the_jumps_with_names_and_ends_with_three(ops):
+    ops.machine.steps = [succeeded(WAITS)]
+    ops.stack.clients.s3.put_object(Bucket="dados", Key="j", Body=json.dumps({"jumps": {"rows": [JUMP]}}))
+    result = ops("run", "--preview")
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[-1] == "2026-12: Este plano vai esperar aprovação: JST-13."
+    row = next(line for line in result.stdout.splitlines() if line.startswith("JST-13"))
+    assert [cell.strip() for cell in row.split("│")] == [
+        "JST-13", "Padaria Pão & Cia", "R$ 1.505,35", "R$ 150.535,00", "+9.900 %",
+    ]  # fmt: skip
+
+
+def test_its_json_says_why_and_ends_with_three_too(ops):
+    ops.machine.steps = [succeeded(WAITS)]
+    result = ops("run", "--preview", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["attention"]) == (3, WAITS["attention"])
+
+
+def test_following_ends_with_the_same_code(ops):
+    ops("run", "--preview", "--no-follow")
+    ops.machine.steps = [succeeded(WAITS)]
+    assert ops("follow").exit_code == 3
+
+
+@pytest.mark.parametrize("body", [None, "{}", "no JSON"])
+def test_without_the_reports_table_the_sentence_is_enough(ops, body):
+    ops.machine.steps = [succeeded(WAITS)]
+    if body is not None:
+        ops.stack.clients.s3.put_object(Bucket="dados", Key="j", Body=body)
+    result = ops("run", "--preview")
+    assert (result.exit_code, result.stderr) == (3, "")
+    assert "Este plano vai esperar" in result.stdout
+
+
+def test_a_run_that_was_refused_does_not_say_that_it_was_begun(ops):
+    why = "Já há uma execução em andamento para 2026-12: x."
+    ops.machine.opened = {"anything_to_do": False, "refused": [{"company": "acme", "why": why}]}
+    result = ops("run", "--yes", "--no-follow")
+    assert (result.exit_code, result.stderr) == (1, f"2026-12: não foi tudo iniciado. acme: {why}\n")
+    assert "iniciada" not in result.stdout
+
+
+def test_a_run_whose_opening_cannot_be_seen_is_not_waited_for_for_ever(ops):
+    before = ops.clock.now()
+    assert ops("run", "--yes", "--no-follow").exit_code == 0
+    assert ops.clock.now() - before <= timedelta(seconds=32)

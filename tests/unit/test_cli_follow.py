@@ -17,6 +17,7 @@ from ops.follow import (
     hour,
     plain_lines,
     rate,
+    remaining,
     view,
 )
 from simulators.clock import VirtualClock
@@ -99,7 +100,7 @@ def test_waiting_for_approval_shows_the_reasons():
 
 def test_parked_contracts_do_not_count_as_still_to_come():
     history = [at(s, replace(ACME, billed=900 + s, parked=20)) for s in range(0, 61, 2)]
-    assert "faltam menos de 1 min" in only_line(*history)
+    assert "falta menos de 1 min" in only_line(*history)
 
 
 def test_when_all_is_sent_the_company_is_being_checked_and_has_no_time_left():
@@ -127,7 +128,7 @@ def test_several_companies_have_a_total_and_wait_for_the_slowest():
     lines = plain_lines(view(history))
     assert [line.split(" ", 1)[1] for line in lines] == [
         "acme: 240/1.000 faturados · 240/min · faltam 3 min",
-        "nimbus: 60/100 faturados · 60/min · faltam 1 min",
+        "nimbus: 60/100 faturados · 60/min · falta 1 min",
         "total: 300/1.100 faturados · 300/min · faltam 3 min",
     ]
 
@@ -234,3 +235,30 @@ def test_a_log_gets_a_line_at_once_when_a_lane_is_blocked():
     for second in (2, 4, 6):
         show(view([at(second, replace(ACME, blocked_until=until))]))
     assert [line[:8] for line in lines] == ["12:00:00", "12:00:02"]
+
+
+@pytest.mark.parametrize(
+    ("counters", "shown"),
+    [
+        ({"billed": 55, "parked": 1, "in_doubt": 5}, "55/59 faturados · 1 parado · 3 em dúvida"),
+        ({"billed": 61}, "59/59 faturados"),
+        ({"billed": 58, "parked": 4}, "58/59 faturados · 1 parado"),
+        ({"billed": 50, "parked": 2, "in_doubt": 3}, "50/59 faturados · 2 parados · 3 em dúvida"),
+    ],
+)
+def test_the_parts_of_a_line_are_never_more_than_the_whole(counters, shown):
+    assert only_line(at(0, CompanyProgress("acme", to_bill=59, **counters))) == f"12:00:00 acme: {shown}"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (0, "falta menos de 1 min"),
+        (1, "falta 1 min"),
+        (2, "faltam 2 min"),
+        (65, "falta 1 h 05 min"),
+        (125, "faltam 2 h 05 min"),
+    ],
+)
+def test_what_is_left_agrees_in_number(minutes, said):
+    assert remaining(timedelta(minutes=minutes)) == said

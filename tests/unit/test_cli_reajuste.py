@@ -236,7 +236,7 @@ def test_what_is_due_is_listed_with_its_proof_and_total(ops, table):
     )  # fmt: skip
     shown = ops("list").stdout
     assert "Fator acumulado: 1,06167781… (6,1677…%)." in shown
-    assert "Total: R$ 61,68 a mais por mês, em 1 contratos." in shown
+    assert "Total: R$ 61,68 a mais por mês, em 1 contrato." in shown
     assert ops.written() == []
 
 

@@ -90,6 +90,7 @@ def test_open_titles_are_listed_the_oldest_first_and_nothing_is_written(ops):
     ]
     assert [one["title"] for one in titles(ops("--overdue", "--json"))] == [late]
     assert titles(ops("--company", "nimbus", "--json")) == []
+    assert "em 1 título; atrasados" in ops("--overdue").stdout
     shown = ops().stdout
     assert "Em aberto: R$ 1.250,00 em 2 títulos; atrasados: R$ 1.000,00 em 1." in shown
     assert not [write for write in ops.lab.jestor.book()["writes"] if write["table"] == RECEIVABLES_TABLE]

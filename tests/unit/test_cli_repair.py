@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, ParkClass, State
+from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine
 from billing.parking import charge_message
@@ -71,11 +72,16 @@ def failed(kind, message):
 class Machine:
     def __init__(self):
         self.started = []
+        self.refused = []
 
     def start_execution(self, *, stateMachineArn, name, input):  # noqa: A002
         self.started.append((name, json.loads(input)))
         arn = stateMachineArn.replace(":stateMachine:", ":execution:") + f":{name}"
         return {"executionArn": arn, "startDate": datetime(2026, 12, 1, tzinfo=UTC)}
+
+    def get_execution_history(self, *, executionArn, reverseOrder, maxResults):
+        left = {"name": "OpenRun", "output": json.dumps({"anything_to_do": True, "refused": self.refused})}
+        return {"events": [{"stateExitedEventDetails": left}]}
 
 
 class Rig:
@@ -287,6 +293,26 @@ def test_repeating_it_finds_nothing_and_starts_nothing(ops):
     ops("dlq", "redrive", "--yes")
     result = ops("dlq", "redrive", "--yes")
     assert (result.stdout, len(ops.machine.started)) == ("Nada a fazer.\n", 1)
+
+
+def test_a_run_that_was_refused_is_not_said_to_be_begun(ops):
+    ops.park()
+    ops.machine.refused = [{"company": "acme", "why": "Já há uma execução em andamento para 2026-12: x."}]
+    result = ops("dlq", "redrive", "--yes")
+    assert "iniciada" not in result.stdout
+    assert (result.exit_code, result.stderr) == (
+        1,
+        (
+            "O que foi liberado ainda não é faturado, porque a execução foi recusada. acme: Já há uma execução em "
+            "andamento para 2026-12: x. Se a que está em andamento não o levar, repita depois: "
+            "billing-ops run --company acme\n"
+        ),
+    )
+    ops.park("JST-2")
+    told = ops("dlq", "redrive", "--yes", "--json")
+    assert (told.exit_code, json.loads(told.stdout)["run_refused"]) == (
+        1, "acme: Já há uma execução em andamento para 2026-12: x.",
+    )  # fmt: skip
 
 
 def test_no_run_says_which_run_is_missing(ops):
@@ -563,10 +589,78 @@ def test_a_held_contract_and_one_never_sent_say_so(books):
     ops, ledger = books
     ledger.put_hold("JST-12", "Cancelado no Jestor.", datetime(2026, 12, 1, tzinfo=UTC))
     assert ops("explain", "--contract", "JST-12").stdout.splitlines() == [
-        (
-            "JST-12 em 2026-12: nada foi enviado nem registrado. O plano diz por quê: "
-            "billing-ops report --month 2026-12 --open"
-        ),
+        "JST-12 em 2026-12: nada foi enviado nem registrado, e nenhum plano do mês o conhece.",
         "  Há um cancelamento sobre JST-12: nenhuma cobrança dele pode ser enviada. Cancelado no Jestor.",
     ]
     assert ops("explain", "--contract", "12").exit_code == 2
+
+
+def plan_of(ops, *lines, generation=1, company="acme", planning="a1"):
+    text = "".join(f"{line.to_json()}\n" for line in lines)
+    ObjectStore(ops.stack.clients.s3, "dados").put_text(plan_key(DECEMBER, generation, company, planning), text)
+
+
+def planned(action, code="", reason="", contract="JST-142", **more):
+    return PlanLine(
+        contract, 142, "Cliente", "acme", "2026-12", "mensalidade", action, code, reason, 539_500, None, None, None, "",
+        None, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (planned(Action.PARK, "bad_row", "Corrija no Jestor: CNPJ."),
+         ["JST-142 em 2026-12 (acme): PARADO PELO PLANO. R$ 5.395,00. Corrija no Jestor: CNPJ.",
+          "  O que fazer: Corrija os campos do contrato. Depois: billing-ops run."]),
+        (planned(Action.PARK, "bad_row", "Corrija.", amount_unknown=True),
+         ["JST-142 em 2026-12 (acme): PARADO PELO PLANO. valor desconhecido. Corrija.",
+          "  O que fazer: Corrija os campos do contrato. Depois: billing-ops run."]),
+        (planned(Action.SKIP, "suspended", 'Suspenso no Jestor (status "Pausa").'),
+         ['JST-142 em 2026-12 (acme): PULADO PELO PLANO. R$ 5.395,00. Suspenso no Jestor (status "Pausa").',
+          "  O que fazer: nada."]),
+        (planned(Action.BILL),
+         ["JST-142 em 2026-12 (acme): A ENVIAR. R$ 5.395,00.",
+          "  O que fazer: entra na próxima execução: billing-ops run --company acme"]),
+    ],
+)  # fmt: skip
+def test_what_the_plan_parked_or_skipped_is_explained_by_the_plan(books, line, said):
+    ops, _ = books
+    plan_of(ops, planned(Action.BILL, contract="JST-1421"), line)
+    result = ops("explain", "--contract", "JST-142")
+    assert (result.exit_code, result.stdout.splitlines()) == (0, said)
+    told = json.loads(ops("explain", "--contract", "JST-142", "--json").stdout)["plan"]
+    assert (told["action"], told["amount"]) == (line.action, None if line.amount_unknown else 539_500)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_contract_that_nothing_knows_is_an_error_that_says_what_to_do(books, options):
+    ops, _ = books
+    result = ops("explain", "--contract", "JST-99999", *options)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("JST-99999 em 2026-12: nada foi faturado nem planejado neste mês.")
+    plan_of(ops, planned(Action.BILL))
+    result = ops("explain", "--contract", "JST-99999", *options)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "JST-99999 não existe em 2026-12: nenhum plano deste mês o conhece, e nada foi cobrado dele. Confira o número no "
+        "Jestor e o mês; se o contrato é novo, faça outra prévia: billing-ops run --month 2026-12 --preview\n"
+    )
+
+
+def test_a_charge_says_what_it_is_made_of_and_why(books):
+    ops, ledger = books
+    made = Composition(
+        own=11_000, quantity=2, unit_amount=6_000, discount=1_000, foreign_total=1_000, previous_amount=9_000,
+        previous_month="2026-11", cause="Upsell: R$ 90,00 → R$ 120,00",
+    )  # fmt: skip
+    at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    key = ChargeKey("JST-12", DECEMBER)
+    ledger.claim(key, attempt="a", now=at, who="bill_batch x", nCodCtr=700, composition=made, **FACTS)
+    assert ops("explain", "--contract", "JST-12").stdout.splitlines()[2:5] == [
+        "  Composição: 2 × R$ 60,00 − desconto de R$ 10,00 = R$ 110,00; itens adicionados no Omie: R$ 10,00",
+        "  Cobrança anterior (2026-11): R$ 90,00",
+        "  Causa: Upsell: R$ 90,00 → R$ 120,00",
+    ]
+    told = json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)
+    assert told["charges"][0]["composition"]["quantity"] == 2

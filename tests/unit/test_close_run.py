@@ -3,16 +3,22 @@
 import csv
 import io
 import json
+from datetime import datetime
 
 import pytest
 
 from billing.close_run import close_run
+from billing.domain.addition import Addition
 from billing.domain.charge import ChargeKey, Event, State
-from billing.domain.month import BillingMonth
+from billing.domain.money import format_brl
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.plan import PlanLine
 from billing.open_run import RunRequest, open_run
 from billing.plan_company import plan_company
+from billing.request_approval import request_approval
 from simulators.lab import Lab
 from simulators.omie.faults import Fault
+from simulators.world import CONTRACTS_TABLE, FIELDS
 
 DECEMBER = BillingMonth(2026, 12)
 ARN = "arn:aws:states:lab:execution:run:one"
@@ -51,7 +57,26 @@ class Desk:
 
     def bill_all(self):
         for number, line in enumerate(self.to_bill()):
-            self.write(line, Event.ADOPT, nCodOS=5000 + number)
+            self.bill(line, nCodOS=5000 + number)
+
+    def bill(self, line, **facts):
+        """As the company's lane does: claimed, sent, answered."""
+        key, now = ChargeKey(line["contract"], DECEMBER), self.lab.clock.now()
+        planned = PlanLine.from_dict(line)
+        self.lab.ledger.claim(
+            key,
+            attempt="a1",
+            now=now,
+            company=line["company"],
+            amount=line["amount"],
+            plan_hash="p",
+            run="r",
+            nCodCtr=line["nCodCtr"],
+            who="test",
+            additions=[Addition.from_dict(each).charged() for each in line["additions"]],
+            composition=planned.composition("plan"),
+        )
+        self.lab.ledger.apply(key, Event.DONE, now=now, who="test", why="", attempt="a1", **facts)
 
     def close(self, **changes):
         event = self.opened | {"companies": self.companies} | changes
@@ -66,7 +91,7 @@ def failed(company, error, cause):
 
 
 def test_a_balanced_run_says_all_is_well_closes_its_runs_and_tells_people():
-    desk = Desk()
+    desk = Desk(clean=True)
     desk.bill_all()
 
     answer = desk.close()
@@ -94,7 +119,9 @@ def test_the_report_is_three_files_named_by_month_generation_and_execution():
 
     assert answer["report"] == {kind: f"reports/2026-12/1-one.{kind}" for kind in ("html", "csv", "json")}
     assert desk.page(answer).lstrip().startswith("<!doctype html>")
-    assert json.loads(desk.page(answer, "json"))["verdict"]["tone"] == "ok"
+    assert (
+        json.loads(desk.page(answer, "json"))["verdict"]["tone"] == "open"
+    )  # of this world's contracts some are parked
     rows = list(csv.reader(io.StringIO(desk.page(answer, "csv").lstrip("\ufeff")), delimiter=";"))
     assert len(rows) == 1 + len(desk.lines())
     assert {company["report_key"] for company in answer["companies"]} == {answer["report"]["html"]}
@@ -352,3 +379,133 @@ def test_a_rough_month_ends_balanced_with_nobody_billed_twice():
     assert answer["balanced"] is True
     assert len(lab.omie.book.billings) == 60
     assert lab.omie.book.billed_twice() == []
+
+
+# --- what is never green
+
+
+def looks(answer):
+    return " ".join(answer["attention"])
+
+
+def test_what_people_billed_is_counted_named_and_beyond_its_share_never_green():
+    desk = Desk(20, clean=True)
+    adopted, *others = desk.to_bill("acme")
+    desk.write(adopted, Event.ADOPT, nCodOS=77)
+    for line in [*others, *desk.to_bill("nimbus")]:
+        desk.bill(line)
+
+    answer = desk.close()
+
+    said = f"Faturados por uma pessoa: 1 ({format_brl(adopted['amount'])})."
+    assert said in answer["explanation"]
+    assert "foi faturado por uma pessoa, mais que os 5 % da configuração" in looks(answer)
+    report = json.loads(desk.page(answer, "json"))
+    assert report["verdict"]["tone"] == "open"
+    assert report["by_person"]["rows"][0]["contract"] == adopted["contract"]
+    assert report["by_person"]["rows"][0]["customer"] == adopted["name"]
+    assert "Faturados por uma pessoa" in desk.page(answer)
+
+
+def test_a_few_that_people_billed_are_said_and_stay_green():
+    desk = Desk(50, clean=True)
+    adopted, *others = desk.to_bill()
+    desk.write(adopted, Event.ADOPT)
+    for line in others:
+        desk.bill(line)
+
+    answer = desk.close()
+
+    assert answer["explanation"].startswith("Tudo certo: 50 contratos faturados")
+    assert "Faturados por uma pessoa: 1 (" in answer["explanation"]
+    assert answer["attention"] == []
+
+
+def test_an_order_that_was_cancelled_in_omie_is_named_and_never_green():
+    desk = Desk(clean=True)
+    desk.bill_all()
+    line = desk.to_bill("acme")[0]
+    cancelled = [{"contract": line["contract"], "nCodOS": 5000, "amount": line["amount"]}]
+    acme, nimbus = desk.companies
+
+    answer = desk.close(companies=[acme | {"cancelled_orders": cancelled}, nimbus])
+
+    assert "1 contrato faturado teve a OS cancelada no Omie e não está cobrado" in looks(answer)
+    assert not answer["explanation"].startswith("Tudo certo")
+    [row] = json.loads(desk.page(answer, "json"))["cancelled_orders"]
+    assert (row["contract"], row["customer"], row["nCodOS"]) == (line["contract"], line["name"], 5000)
+    assert "OS canceladas no Omie" in desk.page(answer)
+
+
+def test_money_that_nothing_explains_is_never_green():
+    desk = Desk(clean=True)
+    desk.bill_all()
+    line = desk.to_bill()[0]
+    item = desk.lab.ledger._charges[ChargeKey(line["contract"], DECEMBER)]
+    item["composition"] = item["composition"] | {"cause": "", "previous_amount": 100}
+
+    answer = desk.close()
+
+    assert "sem causa conhecida, em 1 contrato" in looks(answer)
+    assert answer["explanation"].startswith("Confira antes de dar o mês por encerrado:")
+
+
+# --- a preview of a plan that will wait
+
+
+def test_a_price_typed_a_hundredfold_stands_on_top_of_the_preview_and_is_not_green():
+    desk = Desk(20, clean=True)
+    desk.bill_all()
+    january = datetime(2027, 1, 1, 6, tzinfo=SAO_PAULO)
+    desk.lab.clock.set(january)
+    desk.lab.omie.advance(january.timestamp())
+    typo = desk.to_bill("acme")[0]
+    data = {FIELDS["unit_amount"]: f"{typo['unit_amount']},00"}  # the centavos, typed as reais
+    change = {"table": CONTRACTS_TABLE, "id": typo["jestor_id"], "data": data}
+    desk.lab.jestor.edit(change, desk.lab.now())
+
+    answer = desk.lab.run(trigger="operator", preview=True)
+
+    assert answer["balanced"] is True
+    assert answer["explanation"].startswith("Este plano vai esperar aprovação: ")
+    assert typo["contract"] in looks(answer)
+    assert "(+9.900 %)" in looks(answer)
+    assert typo["name"] not in looks(answer)  # the run's history holds no names
+    page = desk.page(answer)
+    report = json.loads(desk.page(answer, "json"))
+    assert report["verdict"]["tone"] == "open"
+    [jump] = report["jumps"]["rows"]
+    assert (jump["contract"], jump["customer"], jump["percent"]) == (typo["contract"], typo["name"], "+9.900 %")
+    assert page.index("Por que este plano vai esperar") < page.index("<h2>Precisa de você")
+    assert "Mudança grande" not in page
+
+
+def test_the_page_of_a_plan_that_waits_is_there_before_anybody_answers():
+    desk = Desk(20, clean=True)
+    desk.bill_all()
+    january = datetime(2027, 1, 1, 6, tzinfo=SAO_PAULO)
+    desk.lab.clock.set(january)
+    desk.lab.omie.advance(january.timestamp())
+    typo = desk.to_bill("acme")[0]
+    data = {FIELDS["unit_amount"]: f"{typo['unit_amount']},00"}
+    desk.lab.jestor.edit({"table": CONTRACTS_TABLE, "id": typo["jestor_id"], "data": data}, desk.lab.now())
+    opened = open_run(RunRequest(ARN, "operator", BillingMonth(2027, 1)), desk.lab.open_deps())
+    planned = plan_company(opened["companies"][0], desk.lab.plan_deps())
+    assert planned["decision"] == "approval"
+
+    request_approval("token", planned, desk.lab.approval_deps())
+
+    key = "reports/2027-01/espera-acme-1-one.html"
+    page = desk.lab.objects.texts[key]
+    assert "Este plano espera aprovação:" in page
+    assert typo["name"] in page.split('id="saltos"')[1].split("</table>")[0].replace("&amp;", "&").replace("&#39;", "'")
+    assert "rejeite-o, corrija no Jestor" in page
+    [(_, mail)] = desk.lab.notes.sent
+    assert "Ver o plano: billing-ops report --month 2027-01 --open" in mail
+    assert "(+9.900 %)" in mail
+
+
+def test_a_preview_inside_the_limits_does_not_speak_of_approval():
+    answer = Desk(clean=True, preview=True).close()
+    assert "aprova" not in answer["explanation"]
+    assert answer["attention"] == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from billing.domain.contract import BadRow, Contract, ContractStatus, LateWishes
+from billing.domain.contract import BadRow, Contract, ContractStatus, LateWishes, Price
 from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.settings import load_settings
 from simulators import world
@@ -337,3 +337,16 @@ def test_late_charges_that_cannot_be_read_are_no_problem_of_the_bill(field, valu
     wishes = late(**{field: value})
     (problem,) = wishes.problems
     assert problem.startswith(f'{field}: "{value}"')
+
+
+def test_a_row_that_parks_keeps_a_price_that_can_be_read():
+    bad = read(row(inicio="31/02/2026"))
+    assert isinstance(bad, BadRow)
+    assert (bad.price, bad.amount) == (Price(2, 75025, 10050), 2 * 75025 - 10050)
+
+
+@pytest.mark.parametrize("wrong", [{"quantidade": "dois"}, {"valor_mensal_2": None}, {"desconto": "1.200"}])
+def test_a_price_with_a_part_that_cannot_be_read_is_not_known(wrong):
+    bad = read(row(customer={"cnpj_cpf": ""}, **wrong))
+    assert isinstance(bad, BadRow)
+    assert (bad.price, bad.amount) == (None, 0)

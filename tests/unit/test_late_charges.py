@@ -667,3 +667,55 @@ def test_what_a_contract_that_ended_owes_is_listed_in_the_report(december):
     fee = owed(december.title_of(december.first), date(2026, 12, 30))
     assert found["owed_amount"]["centavos"] == fee.total
     assert found["owed"]["rows"][0]["proof"] == fee.proof
+
+
+# ---- Jestor's receivables table
+
+
+def receivables_row(months, title):
+    rows = months.lab.jestor.tables[RECEIVABLES_TABLE].rows.values()
+    row = next(row for row in rows if row[RECEIVABLE_FIELDS["title"]] == title.nCodTitulo)
+    return {word: row.get(RECEIVABLE_FIELDS[word]) for word in ("charges", "charges_billed", "proof")}
+
+
+def centavos(value):
+    return round(Decimal(str(value or 0)) * 100)
+
+
+def test_what_an_invoice_has_charged_is_not_shown_as_still_to_be_charged(december):
+    title = december.title_of(december.first)
+    december.to(date(2027, 1, 1))
+    december.lab.sync_receivables("acme")
+    before = receivables_row(december, title)
+    assert (before["charges_billed"], centavos(before["charges"]) > 0) == (None, True)
+    december.again()
+    [fee] = december.charge(december.first, "2027-01").additions
+    december.lab.clock.advance(120)
+    december.lab.sync_receivables("acme")
+    after = receivables_row(december, title)
+    assert centavos(after["charges_billed"]) == fee["amount"] == centavos(before["charges"])
+    assert (after["charges"], after["proof"]) == (None, None)
+
+    december.to(date(2027, 1, 20))
+    december.lab.sync_receivables("acme")
+    later = receivables_row(december, title)
+    assert centavos(later["charges_billed"]) == fee["amount"]
+    assert 0 < centavos(later["charges"]) < fee["amount"]  # the interest of the days since; the fine is charged once
+    december.bill("2027-02")
+    paid_for = [entry for month in ("2027-01", "2027-02") for entry in december.charge(december.first, month).additions]
+    december.lab.clock.advance(120)
+    december.lab.sync_receivables("acme")
+    billed = sum(entry["amount"] for entry in paid_for if entry["title"] == title.nCodTitulo)
+    assert centavos(receivables_row(december, title)["charges_billed"]) == billed > fee["amount"]
+
+
+def test_when_nobody_knows_whether_an_invoice_charged_it_nothing_is_proposed(december):
+    title = december.title_of(december.first)
+    december.bill("2027-01")
+    key = ChargeKey(december.first, BillingMonth(2027, 1))
+    december.lab.ledger._charges[key]["state"] = State.UNKNOWN
+    december.lab.clock.advance(120)
+    december.lab.sync_receivables("acme")
+    row = receivables_row(december, title)
+    assert (centavos(row["charges"]), row["charges_billed"]) == (0, None)
+    assert row["proof"] == "Não se sabe se a cobrança de 2027-01 já levou os encargos: confira no Omie."

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.domain.addition import Addition, Kind
-from billing.domain.charge import ParkClass, State
-from billing.domain.contract import BadRow, Contract, ContractStatus, Customer
+from billing.domain.charge import Charge, ChargeKey, ParkClass, State
+from billing.domain.composition import Composition
+from billing.domain.contract import BadRow, Contract, ContractStatus, Customer, Price
 from billing.domain.month import BillingMonth
 from billing.domain.plan import (
     Action,
@@ -24,6 +25,7 @@ from billing.domain.plan import (
     Previous,
     Reason,
     Service,
+    as_charged,
     batches,
     brought,
     check_guardrail,
@@ -34,6 +36,7 @@ from billing.domain.plan import (
     for_the_queue,
     is_jump,
     park_class,
+    percent_of,
     plan_contract,
     plan_hash,
     service_key,
@@ -449,6 +452,9 @@ def test_a_bill_line_tells_everything_the_biller_needs():
         customer=None,
         warnings=(),
         foreign_total=5000,
+        previous_month="2026-11",
+        quantity=1,
+        unit_amount=100000,
     )
 
 
@@ -473,6 +479,10 @@ def test_a_line_that_is_not_billed_still_shows_the_money_and_the_link():
         nCodCtr=500,
         nCodCli=900,
         foreign_total=5000,
+        previous_month="2026-11",
+        quantity=2,
+        unit_amount=100000,
+        discount=50000,
     )
     alone = plan(row, None, held=True)
     assert (alone.amount, alone.previous_amount, alone.nCodCtr, alone.foreign_total) == (150000, None, None, 0)
@@ -1134,7 +1144,7 @@ def test_the_summary_counts_and_sums_by_action_and_reason():
         "previous_total": 300000,
         "warnings": 3,
         "jumps": 0,
-        "first_jumps": [],
+        "largest_jumps": [],
     }
     assert json.loads(json.dumps(summary.to_dict())) == summary.to_dict()
 
@@ -1157,7 +1167,7 @@ def test_every_limit_that_is_passed_is_named():
         "A configuração pede aprovação em toda rodada.",
         "O total de R$ 2.000,00 passa do limite de R$ 1.999,99.",
         "São 2 contratos, mais que o limite de 1.",
-        "Mudança de valor acima do limite em 1 contrato(s): JST-1.",
+        "Mudança de valor acima do limite em 1 contrato: JST-1 R$ 800,00 → R$ 1.000,00 (+25 %).",
     )
 
 
@@ -1167,8 +1177,32 @@ def test_a_first_charge_is_no_jump_and_many_jumps_are_told_briefly():
     for line in lines({"previous_amount": None}, *[{"previous_amount": 1}] * 30):
         summary.add(line)
     (reason,) = check_guardrail(summary, guardrail)
-    shown = ", ".join(f"JST-{number}" for number in range(1, 11))
-    assert reason == f"Mudança de valor acima do limite em 30 contrato(s): {shown}, …."
+    shown = "; ".join(f"JST-{number} R$ 0,01 → R$ 1.000,00 (+9.999.900 %)" for number in range(1, 11))
+    assert reason == f"Mudança de valor acima do limite em 30 contratos: {shown}; e mais 20."
+
+
+def test_the_largest_jumps_are_told_first_and_kept_in_bounds_without_names_in_the_history():
+    summary = PlanSummary(Guardrail(max_jump_percent=50))
+    for line in lines(*[{"previous_amount": before} for before in (60_000, 1_000, 66_000, *[40_000] * 20)]):
+        summary.add(line)
+    assert (summary.jumps, len(summary.largest_jumps)) == (23, 10)
+    assert [jump.before for jump in summary.largest_jumps[:3]] == [1_000, 40_000, 40_000]
+    assert {jump.name for jump in summary.largest_jumps} == {plan().name}
+    kept = summary.to_dict()["largest_jumps"]
+    assert kept[0].keys() == {"contract", "before", "now"}
+    (reason,) = check_guardrail(summary, summary.guardrail)
+    assert plan().name not in reason
+    assert reason.startswith(
+        "Mudança de valor acima do limite em 23 contratos: JST-1 R$ 10,00 → R$ 1.000,00 (+9.900 %); "
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [(150_535, 15_053_500, "+9.900 %"), (1000, 500, "−50 %"), (1000, 1000, "0 %"), (0, 5, "–"), (1000, 1004, "0 %")],
+)
+def test_a_change_in_percent_is_said_as_people_write_it(before, now, said):
+    assert percent_of(before, now) == said
 
 
 def test_a_hundred_thousand_contracts_fit_in_memory():
@@ -1346,3 +1380,56 @@ def test_what_a_plan_would_bring_is_known_by_its_marker_and_its_way():
 def test_two_additions_of_one_kind_are_told_as_one_sum():
     other = replace(FEE, key="encargos#78#2026-12", title=78)
     assert "Encargos por atraso: R$ 24,68" in plan(additions=[FEE, other]).cause
+
+
+# --- what the ledger says of a line's amount
+
+
+def test_a_row_that_cannot_be_billed_keeps_the_price_that_can_be_read():
+    line = plan(BadRow(12, "acme", "x", ("CNPJ: vazio",), Price(5, 107_900, 100)), omie=None)
+    assert (line.action, line.amount, line.amount_unknown) == (Action.PARK, 539_400, False)
+    unread = plan(BadRow(12, "acme", "x", ("Valor: vazio",)), omie=None)
+    assert (unread.amount, unread.amount_unknown) == (0, True)
+
+
+CHARGE = Charge(ChargeKey("JST-12", BillingMonth(2026, 12)), State.BILLED, "acme", 123_400)
+
+
+def test_a_billed_line_tells_its_charges_own_cause():
+    made = Composition(own=120_000, quantity=2, unit_amount=60_000, cause="Upsell: a", previous_amount=7)
+    line = as_charged(plan(ledger=LedgerView(State.BILLED)), replace(CHARGE, composition=made))
+    assert (line.amount, line.cause, line.previous_amount) == (123_400, "Upsell: a", 7)
+
+
+def test_the_cause_of_a_charge_that_keeps_none_is_reckoned_from_its_amounts():
+    fee = {"key": "encargos#77#2026-12", "amount": 3_400}
+    previous = Previous(100_000, "2026-11")
+    line = as_charged(plan(ledger=LedgerView(State.BILLED), previous=previous), replace(CHARGE, additions=(fee,)))
+    assert line.cause == "Upsell: R$ 1.000,00 → R$ 1.200,00; Encargos por atraso: R$ 34,00"
+
+
+@pytest.mark.parametrize(("amount", "shown"), [(123_400, 123_400), (0, 100_000)])
+def test_a_parked_line_amounts_to_what_was_to_be_charged(amount, shown):
+    parked = replace(CHARGE, state=State.PARKED, amount=amount)
+    assert as_charged(plan(ledger=LedgerView(State.PARKED)), parked).amount == shown
+
+
+def test_what_was_billed_as_it_stood_in_omie_is_not_multiplied():
+    made = replace(plan(), amount=90_000).composition("a plan")
+    assert (made.own, made.quantity, made.plan) == (90_000, 0, "a plan")
+    assert made.text == "R$ 900,00, como estava no Omie"
+    assert Composition.from_dict({**made.to_dict(), "added later": 1}) == made
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (Composition(own=28_000, quantity=3, unit_amount=10_000, discount=2_000),
+         "3 × R$ 100,00 − desconto de R$ 20,00 = R$ 280,00"),
+        (Composition(own=10_000, quantity=1, unit_amount=10_000), "R$ 100,00"),
+        (Composition(own=9_000, quantity=1, unit_amount=10_000, discount=1_000),
+         "1 × R$ 100,00 − desconto de R$ 10,00 = R$ 90,00"),
+    ],
+)  # fmt: skip
+def test_a_composition_is_said_as_a_sum(made, said):
+    assert made.text == said

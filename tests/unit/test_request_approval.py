@@ -26,8 +26,8 @@ class Outbox:
         self.sent.append((subject, text))
 
 
-def ask():
-    deps = ApprovalDeps(MemoryRuns(), Outbox(), VirtualClock(NOW))
+def ask(page=lambda _: {"html": "a key"}):
+    deps = ApprovalDeps(MemoryRuns(), Outbox(), VirtualClock(NOW), page)
     answer = request_approval("task-token", PLAN, deps)
     return answer, deps
 
@@ -49,9 +49,24 @@ def test_people_are_told_every_reason_and_both_commands():
     assert text.splitlines() == [
         *PLAN["reasons"],
         "",
+        "Ver o plano: billing-ops report --month 2026-12 --open",
         "Aprovar:  billing-ops approve --month 2026-12 --company acme",
         "Rejeitar: billing-ops reject --month 2026-12 --company acme",
     ]
+
+
+def test_a_page_that_cannot_be_written_keeps_nobody_from_answering(caplog):
+    def page(_):
+        raise RuntimeError("R$ 9,00 de JST-1")
+
+    _, deps = ask(page)
+
+    [(_, text)] = deps.notifier.sent
+    assert "Ver o plano" not in text
+    assert "Aprovar:  billing-ops approve --month 2026-12 --company acme" in text
+    assert deps.runs.get_approval(RUN, "acme").token == "task-token"
+    assert "RuntimeError" in caplog.text
+    assert "JST-1" not in caplog.text
 
 
 def test_the_token_is_told_to_nobody():

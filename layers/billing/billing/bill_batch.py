@@ -44,6 +44,7 @@ from billing.domain.charge import (
     TransitionRefused,
     is_stale,
 )
+from billing.domain.composition import Composition
 from billing.domain.contract import Customer
 from billing.domain.money import format_brl
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send, opens_at
@@ -193,6 +194,7 @@ class Batch:
     lines: list[PlanLine]
     per_minute: int
     who: str
+    plan_key: str
     round: int = 0
     counts: dict[str, int] = field(default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0})
 
@@ -206,6 +208,7 @@ class Batch:
             lines=[PlanLine.from_dict(line) for line in message["lines"]],
             per_minute=message["contracts_per_minute"],
             who=f"bill_batch {message['execution']}",
+            plan_key=message.get("plan_key", ""),
             round=message.get("round", 0),
         )
 
@@ -742,7 +745,8 @@ class _Lane:
 
     def _send(self, line: PlanLine, key: ChargeKey, ready: _Ready) -> None:
         nCodCtr = ready.nCodCtr
-        claim = self._claim(key, nCodCtr, ready.amount, ready.additions)
+        made = line.composition(self.batch.plan_key)
+        claim = self._claim(key, nCodCtr, ready.amount, ready.additions, made)
         if isinstance(claim, Held):
             self._held(line, claim)
             return
@@ -790,6 +794,7 @@ class _Lane:
         nCodCtr: int | None,
         amount: int,
         additions: tuple[Addition, ...] = (),
+        composition: Composition | None = None,
     ) -> Claim:
         return self.deps.ledger.claim(
             key,
@@ -802,6 +807,7 @@ class _Lane:
             nCodCtr=nCodCtr,
             who=self.batch.who,
             additions=[each.charged() for each in additions],
+            composition=composition,
         )
 
     def _record(self, key: ChargeKey, event: Event, why: str, attempt: str | None, **facts: Any) -> Charge | None:
@@ -823,6 +829,7 @@ class _Lane:
             plan_hash=self.batch.plan_hash,
             run=self.batch.run,
             additions=[Addition.from_dict(each).charged() for each in line.additions],  # should a person bill it
+            composition=line.composition(self.batch.plan_key),
             **facts,
         )
 

@@ -444,8 +444,14 @@ def plan_company() -> PlanDeps:
 def request_approval() -> ApprovalDeps:
     from billing.request_approval import ApprovalDeps
 
-    env = NotifyingEnv.read()
-    return ApprovalDeps(runs=_runs(env), notifier=_notifier(env), clock=SystemClock())
+    env = CloseEnv.read()
+
+    def page(plan: dict[str, Any]) -> dict[str, str]:
+        from billing.close_run import write_waiting_plan
+
+        return write_waiting_plan(plan, close_run())
+
+    return ApprovalDeps(runs=_runs(env), notifier=_notifier(env), clock=SystemClock(), page=page)
 
 
 @lru_cache(maxsize=1)

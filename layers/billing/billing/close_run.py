@@ -7,23 +7,27 @@ became of each line as the ledger has it now.
 import contextlib
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from billing import report
 from billing.clock import Clock
-from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
+from billing.domain.addition import NAMES as ADDITION_NAMES
+from billing.domain.addition import charged_kind
+from billing.domain.charge import MONTHLY, Charge, ChargeKey, State, is_by_a_person
 from billing.domain.month import BillingMonth
-from billing.domain.plan import Action, PlanLine, chunks
-from billing.report import Charged, ContractLine, Difference, Run, Situation, Tally
+from billing.domain.plan import Action, PlanLine, as_charged, chunks, is_jump
+from billing.report import CancelledOrder, Charged, ContractLine, Difference, Run, Situation, Tally
 from billing.request_approval import Notifier
 from billing.settings import Settings
-from billing.store.objects import report_key
+from billing.store.objects import ObjectMissing, report_key
 from billing.store.ports import Charges, Objects, Runs
 from billing.store.runs import NotTheRunner
 
+BEYOND = "Faturado nesta competência; não está no plano desta execução."
+DOUBTFUL = " (não se sabe se foi cobrado: confira a OS no Omie)"
 NOT_APPROVED = "NotApproved"
 """The error name with which `billing-ops reject` ends the wait for approval."""
 
@@ -39,58 +43,92 @@ class CloseDeps:
 
 
 def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
-    """Answers {"balanced", "explanation", "month", "preview", "companies", "report": {"html", "csv", "json"}}."""
-    month = BillingMonth.parse(event["month"])
+    """Answers {"balanced", "explanation", "attention", "month", "preview", "companies", "report", ...}.
+
+    `attention`: what a person must look at though the books balance, Portuguese sentences.
+    """
     now = deps.clock.now()
-    companies: list[dict[str, Any]] = event["companies"]
-    books = [_Book(company, month, deps, preview=event["preview"]) for company in companies]
-    run = Run(
-        month=month,
-        run=f"{month}#{MONTHLY}",
-        generation=max(company["generation"] for company in companies),
-        execution=event["execution"],
-        started_at=datetime.fromisoformat(event["started_at"]),
-        finished_at=now,
-        companies={company["company"]: deps.settings.companies[company["company"]].name for company in companies},
-        preview=event["preview"],
-        plan_hash={book.key: book.plan["hash"] for book in books if book.plan},
-        stopped={book.key: book.stopped for book in books if book.stopped},
-        findings={book.key: book.finding for book in books if book.finding},
-        notes={book.key: tuple(book.company["notes"]) for book in books if book.company.get("notes")},
-        vanished=tuple(gone for book in books for gone in book.vanished()),
-    )
-    csv_file = io.StringIO(newline="")
-    planned = {book.key: Tally(book.plan["lines"], sum(book.plan["sums"].values())) for book in books if book.plan}
-    lines = (line for book in books for line in book.lines())
-    summary = report.summarise(run, planned, report.csv_tee(run, lines, csv_file))
+    books, run, summary, keys = _account(event, deps, _stem(event))
     verdict = report.verdict(summary)
     explanation = str(verdict)
     if before := sum(book.already_billed for book in books):
-        explanation += f" {before} já estavam faturados antes desta execução e não foram enviados de novo."
+        explanation += (
+            " 1 já estava faturado antes desta execução e não foi enviado de novo."
+            if before == 1
+            else f" {before} já estavam faturados antes desta execução e não foram enviados de novo."
+        )
     balanced = (
         summary.balanced
         and not run.findings
         and summary.total.in_doubt.count == 0
         and all(not book.stopped or book.rejected for book in books)
     )
-    keys = _write(deps.objects, run, csv_file.getvalue(), summary)
     answers = [
         _answer(book, of_company, keys["html"]) for book, of_company in zip(books, summary.companies, strict=True)
     ]
-    if not event["preview"]:
+    if not run.preview:
         for book, answer in zip(books, answers, strict=True):
             _close(deps.runs, book, event["execution"], answer, now)
-        deps.notifier.send(f"Faturamento {month}: {verdict.headline}", explanation)
+        deps.notifier.send(f"Faturamento {run.month}: {verdict.headline}", explanation)
     return {
         "balanced": balanced,
         "explanation": explanation,
-        "month": str(month),
-        "preview": event["preview"],
+        "attention": list(report.attention(summary)),
+        "month": str(run.month),
+        "preview": run.preview,
         "execution": event["execution"],
         "companies": answers,
         "refused": event["refused"],
         "report": keys,
     }
+
+
+def write_waiting_plan(planned: dict[str, Any], deps: CloseDeps) -> dict[str, str]:
+    """Writes the page of one company's plan that now waits for a person, as a preview; answers where its files are.
+
+    `planned`: what plan_company answered.
+    """
+    event = planned | {"companies": [planned], "preview": True, "started_at": planned["planned_at"]}
+    stem = f"espera-{planned['company']}-{planned['generation']}-{_name(planned['execution'])}"
+    return _account(event, deps, stem, waiting=True)[-1]
+
+
+def _account(
+    event: dict[str, Any], deps: CloseDeps, stem: str, *, waiting: bool = False
+) -> "tuple[list[_Book], Run, report.RunReport, dict[str, str]]":
+    """The books of each company, the run, what became of its contracts, and the keys of the files that say so."""
+    month = BillingMonth.parse(event["month"])
+    companies: list[dict[str, Any]] = event["companies"]
+    books = [_Book(company, month, deps, preview=event["preview"]) for company in companies]
+    in_plans = frozenset(line.contract for book in books for line in book.plan_lines())
+    everywhere = {book.key for book in books if book.plan} == set(deps.settings.companies)
+    for book in books:
+        book.find_beyond(in_plans)
+    run = Run(
+        month=month,
+        run=f"{month}#{MONTHLY}",
+        generation=max(company["generation"] for company in companies),
+        execution=event["execution"],
+        started_at=datetime.fromisoformat(event["started_at"]),
+        finished_at=deps.clock.now(),
+        companies={company["company"]: deps.settings.companies[company["company"]].name for company in companies},
+        preview=event["preview"],
+        plan_hash={book.key: book.plan["hash"] for book in books if book.plan},
+        stopped={book.key: book.stopped for book in books if book.stopped},
+        findings={book.key: book.finding for book in books if book.finding},
+        notes={book.key: tuple(book.company["notes"]) for book in books if book.company.get("notes")},
+        vanished=tuple(gone for book in books for gone in book.vanished(in_plans, everywhere=everywhere)),
+        waits={book.key: tuple(book.company["reasons"]) for book in books if event["preview"] and book.waits},
+        waiting=waiting,
+        adopted_share={book.key: deps.settings.companies[book.key].adopted_share for book in books},
+        cancelled_orders=tuple(order for book in books for order in book.cancelled_orders()),
+        csv_name=f"faturamento-{month}-{stem}.csv",
+    )
+    csv_file = io.StringIO(newline="")
+    planned = {book.key: book.planned() for book in books}
+    lines = (line for book in books for line in book.lines())
+    summary = report.summarise(run, planned, report.csv_tee(run, lines, csv_file))
+    return books, run, summary, _write(deps.objects, run, stem, csv_file.getvalue(), summary)
 
 
 class _Book:
@@ -107,28 +145,67 @@ class _Book:
         self.rejected = self.error.get("Error") == NOT_APPROVED
         self.stopped = _stopped(self.error)
         self.finding = _mismatched(company.get("mismatches", 0))
+        self.beyond: list[Charge] = []
+        """Billed this month and in no plan of this run: deleted from Jestor since, or its plan could not be made."""
+        self._lines_of: dict[str, dict[str, PlanLine]] = {}
         self.already_billed: int = (self.plan or {}).get("reasons", {}).get("skip/already_billed", 0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the plan is one that a person must approve before it is billed."""
+        return bool(self.plan and self.company.get("reasons") and self.plan["counts"].get(Action.BILL))
+
+    def find_beyond(self, in_plans: Container[str]) -> None:
+        """Looks up what the ledger has billed this month beside the plans, which hold the contracts `in_plans`."""
+        self.beyond = [
+            charge
+            for charge in self.deps.ledger.by_month(self.key, self.month, {State.BILLED})
+            if charge.key.kind == MONTHLY and charge.key.contract not in in_plans
+        ]
+
+    def planned(self) -> Tally:
+        """As the plan counted itself; and what was billed beside it."""
+        plan = Tally(self.plan["lines"], sum(self.plan["sums"].values())) if self.plan else Tally()
+        return plan + Tally(len(self.beyond), sum(charge.amount for charge in self.beyond))
 
     def lines(self) -> Iterator[ContractLine]:
         for line, charge in self._charges():
             yield self._line(line, charge)
+        for charge in self.beyond:
+            line = self._planned_by(charge) or PlanLine.of_charge(charge)
+            yield self._line(as_charged(replace(line, reason=BEYOND, warnings=()), charge), charge)
 
-    def vanished(self) -> list[Difference]:
-        """Billed last month and not even mentioned in Jestor any more: a deleted record must not go unseen."""
+    def vanished(self, in_plans: Container[str], *, everywhere: bool) -> list[Difference]:
+        """Billed last month and not even mentioned in Jestor any more: a deleted record must not go unseen.
+
+        `everywhere`: whether `in_plans` are those of every company; a contract may have moved to another.
+        """
         if not self.plan:
             return []
-        known = {line.contract for line in self._plan_lines()}
+        billed_now = {charge.key.contract for charge in self.beyond}
+        cause = "Não está mais no Jestor" if everywhere else "Não está mais nesta empresa no Jestor"
         return [
-            Difference(self.key, charge.key.contract, _in_omie(charge), charge.amount, None, "Não está mais no Jestor")
-            for charge in self.deps.ledger.by_month(self.key, self.month.previous())
-            if charge.state is State.BILLED and charge.key.kind == MONTHLY and charge.key.contract not in known
+            Difference(self.key, charge.key.contract, _in_omie(charge), charge.amount, None, cause)
+            for charge in self.deps.ledger.by_month(self.key, self.month.previous(), {State.BILLED})
+            if charge.key.kind == MONTHLY
+            and charge.key.contract not in in_plans
+            and charge.key.contract not in billed_now
         ]
 
-    def _plan_lines(self) -> Iterator[PlanLine]:
+    def cancelled_orders(self) -> list[CancelledOrder]:
+        """Orders of billed charges that a person cancelled in Omie, as Settle found them."""
+        orders = {each["contract"]: each for each in self.company.get("cancelled_orders") or ()}
+        names = {line.contract: line.name for line in self.plan_lines() if line.contract in orders} if orders else {}
+        return [
+            CancelledOrder(self.key, contract, names.get(contract, ""), each["amount"], each.get("nCodOS"))
+            for contract, each in orders.items()
+        ]
+
+    def plan_lines(self) -> Iterator[PlanLine]:
         return map(PlanLine.from_json, self.deps.objects.read_lines(self.plan["key"]) if self.plan else ())
 
     def _charges(self) -> Iterator[tuple[PlanLine, Charge | None]]:
-        for chunk in chunks(self._plan_lines(), 100):
+        for chunk in chunks(self.plan_lines(), 100):
             keys = [ChargeKey(line.contract, self.month) for line in chunk]
             charges = self.deps.ledger.get_many(keys)
             yield from ((line, charges.get(key)) for line, key in zip(chunk, keys, strict=True))
@@ -136,6 +213,8 @@ class _Book:
     def _line(self, line: PlanLine, charge: Charge | None) -> ContractLine:
         situation, amount, code, reason = self._what_became(line, charge)
         withdrawn = _withdrawn(line, charge)
+        billed = charge if charge is not None and charge.state is State.BILLED else None
+        made = (billed.composition if billed else None) or line.composition()
         return ContractLine(
             company=self.key,
             contract=line.contract,
@@ -144,19 +223,65 @@ class _Book:
             amount=amount,
             reason_code=code,
             reason=reason,
-            previous_amount=line.previous_amount,
-            cause=line.cause,
-            due_date=date.fromisoformat(line.due_date) if line.due_date else None,
+            previous_amount=made.previous_amount,
+            cause=made.cause,
+            due_date=date.fromisoformat(made.due_date) if made.due_date else None,
             nCodCtr=line.nCodCtr or (charge.nCodCtr if charge else None),
             nCodOS=charge.nCodOS if charge else None,
             warnings=line.warnings,
-            additions=tuple(
-                Charged(self.key, line.contract, line.name, each["amount"], each["text"], each["proof"])
-                for each in line.additions
-                if each["key"] not in withdrawn
-            ),
+            additions=self._billed_additions(line, billed) if billed else _planned_additions(self.key, line),
             withdrawn=sum(withdrawn.values()),
+            by_person=charge is not None and is_by_a_person(charge),
+            amount_unknown=line.amount_unknown and not amount,
+            jumped_from=self._jumped_from(line) if self.preview and self.waits else None,
         )
+
+    def _jumped_from(self, line: PlanLine) -> int | None:
+        """The last charge's amount without its additions, where the change against it is beyond the guardrail."""
+        limits = self.deps.settings.companies[self.key].guardrail.limits()
+        if line.action is not Action.BILL or line.previous_amount is None:
+            return None
+        before = line.previous_amount - line.previous_additions
+        now = line.amount - line.additions_total
+        return before if is_jump(now, before, limits.max_jump_percent, limits.max_jump_amount) else None
+
+    def _billed_additions(self, line: PlanLine, billed: Charge) -> tuple[Charged, ...]:
+        """What the charge carried; the arithmetic is in the plan by which it was billed."""
+        planned = self._planned_by(billed, line) if billed.additions else None
+        proofs = {each["key"]: each for each in (planned.additions if planned else ())}
+        return tuple(
+            Charged(
+                self.key,
+                line.contract,
+                line.name,
+                each["amount"],
+                str(each.get("text") or proofs.get(each["key"], {}).get("text") or ADDITION_NAMES[charged_kind(each)])
+                + (DOUBTFUL if each.get("doubtful") else ""),
+                proofs.get(each["key"], {}).get("proof", ""),
+            )
+            for each in billed.additions
+        )
+
+    def _planned_by(self, charge: Charge, line: PlanLine | None = None) -> PlanLine | None:
+        """The line by which the charge was billed: `line` itself, or one of an earlier plan; None when that is gone.
+
+        Of an earlier plan only the lines with additions, and those of `beyond`, are kept in memory.
+        """
+        plan = charge.composition.plan if charge.composition else ""
+        if line is not None and line.action is Action.BILL:
+            return line
+        if not plan:
+            return line
+        if plan not in self._lines_of:
+            beyond = {each.key.contract for each in self.beyond}
+            self._lines_of[plan] = {}
+            with contextlib.suppress(ObjectMissing):
+                self._lines_of[plan] = {
+                    found.contract: found
+                    for found in map(PlanLine.from_json, self.deps.objects.read_lines(plan))
+                    if found.additions or found.contract in beyond
+                }
+        return self._lines_of[plan].get(charge.key.contract)
 
     def _what_became(self, line: PlanLine, charge: Charge | None) -> tuple[Situation, int, str, str]:
         if charge is not None:
@@ -179,6 +304,13 @@ class _Book:
         if self.stopped:
             return Situation.SKIPPED, line.amount, "stopped", self.stopped
         return Situation.UNEXPLAINED, line.amount, "", ""
+
+
+def _planned_additions(company: str, line: PlanLine) -> tuple[Charged, ...]:
+    return tuple(
+        Charged(company, line.contract, line.name, each["amount"], each["text"], each["proof"])
+        for each in line.additions
+    )
 
 
 def _withdrawn(line: PlanLine, charge: Charge | None) -> dict[str, int]:
@@ -237,10 +369,18 @@ def _answer(book: _Book, of_company: report.CompanyReport, report_at: str) -> di
     }
 
 
-def _write(objects: Objects, run: Run, csv_text: str, summary: report.RunReport) -> dict[str, str]:
-    label = "previa" if run.preview else str(run.generation)
-    execution = run.execution.rsplit(":", 1)[-1]
-    stem = f"{label}-{execution}"
+def _stem(event: dict[str, Any]) -> str:
+    """The name that the files of this execution's report share."""
+    generation = max(company["generation"] for company in event["companies"])
+    return f"{'previa' if event['preview'] else generation}-{_name(event['execution'])}"
+
+
+def _name(execution: str) -> str:
+    """From its ARN."""
+    return execution.rsplit(":", 1)[-1]
+
+
+def _write(objects: Objects, run: Run, stem: str, csv_text: str, summary: report.RunReport) -> dict[str, str]:
     keys = {kind: report_key(run.month, f"{stem}.{kind}") for kind in ("html", "csv", "json")}
     objects.put_text(keys["html"], report.render_html(summary), "text/html; charset=utf-8")
     objects.put_text(keys["json"], report.render_json(summary), "application/json")

@@ -436,26 +436,29 @@ def _principal_of(row: Mapping[str, Any]) -> int:
 # ---- for Jestor's receivables table
 
 
-def quote_of(
-    settings: LateFeeSettings | None, is_holiday: HolidayCheck
-) -> Callable[[Title, Contract | None, str, date], tuple[int, str] | None]:
-    """What one late title owes as of a day, by its contract's terms: centavos and proof; None when nothing is charged.
+Quote = Callable[[Title, "Contract | None", str, date, Sequence[Charge]], "tuple[int, str] | None"]
+"""(title, its contract, a person's mark or "", today, the contract's charges) -> centavos and proof; None: nothing."""
 
-    Of what earlier bills charged it knows nothing: it is what the delay costs, not what is still to come.
-    """
 
-    def quote(title: Title, contract: Contract | None, mark: str, today: date) -> tuple[int, str] | None:
+def quote_of(settings: LateFeeSettings | None, is_holiday: HolidayCheck) -> Quote:
+    """What of a late title no invoice has charged yet, as of a day, by its contract's terms."""
+
+    def quote(
+        title: Title, contract: Contract | None, mark: str, today: date, charges: Sequence[Charge]
+    ) -> tuple[int, str] | None:
         if settings is None or mark or title.cancelled:
             return None
         closed = with_local(is_holiday, settings)
         terms = terms_of(contract, settings)
         if terms.mode is not Mode.NEXT_INVOICE or (settings.due_from is not None and title.due < settings.due_from):
             return None
+        if (month := charged_before(title.nCodTitulo, charges).doubtful) is not None:
+            return (0, f"Não se sabe se a cobrança de {month} já levou os encargos: confira no Omie.")
         try:
-            fee, _ = reckon(title, terms, (), known_through(today, settings, closed), closed)
+            fee, too_much = reckon(title, terms, charges, known_through(today, settings, closed), closed)
         except LateFeeRefused as refused:
             return (0, f"Encargos não calculados: {refused}.")
-        return (fee.total, fee.proof) if fee.total else None
+        return (fee.total, fee.proof) if fee.total else (0, too_much) if too_much else None
 
     return quote
 

@@ -34,6 +34,7 @@ from billing.domain.plan import (
     PlanSummary,
     Previous,
     Reason,
+    as_charged,
     batches,
     check_guardrail,
     chunks,
@@ -64,6 +65,8 @@ from billing.store.secrets import SecretError
 CHUNK = 100
 """Rows planned at a time: one consistent read of the ledger each."""
 BATCH_SIZE = 25
+_TOLD_BY_THE_LEDGER = frozenset({State.BILLED, State.PARKED, State.HELD})
+"""Charges in these states say themselves what they amount to."""
 VANISHED_SHARE, VANISHED_LEAST = 0.10, 5
 """More of last month's contracts than this gone from Jestor, by share and by number, is a question to a person."""
 
@@ -240,8 +243,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                     )
                     if line.customer is not None and active:
                         line = replace(line, customer=line.customer | {"nCodCli": active[0]})
-                    if line.reason_code == Reason.ALREADY_BILLED:  # what was billed, whatever Jestor says by now
-                        line = replace(line, amount=this_month[row.code].amount)
+                    line = _as_told(line, this_month.get(row.code))
                     summary.add(line)
                     plan.write(line.to_json())
             vanished = _vanished(deps.ledger, company, month.previous(), still_here)
@@ -353,7 +355,7 @@ def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[Pla
     """Writes one batch per line for the distributed Map; answers where they are and how many."""
     key = batches_key(planned["plan"]["key"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
-    head |= {"plan_hash": planned["plan"]["hash"], "round": round_}
+    head |= {"plan_hash": planned["plan"]["hash"], "plan_key": planned["plan"]["key"], "round": round_}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
             message = head | {"batch": f"{round_}-{number}", "lines": [for_the_queue(line) for line in batch]}
@@ -486,6 +488,11 @@ def _ledger_view(charge: Charge | None) -> LedgerView | None:
 
 def _is_billed(charge: Charge) -> bool:
     return charge.state is State.BILLED and charge.key.kind == MONTHLY
+
+
+def _as_told(line: PlanLine, charge: Charge | None) -> PlanLine:
+    told = charge is not None and charge.state in _TOLD_BY_THE_LEDGER
+    return as_charged(line, charge) if charge is not None and told else line
 
 
 def _previous(charge: Charge | None) -> Previous | None:

@@ -33,7 +33,10 @@ from markupsafe import Markup, escape
 
 from billing.domain.money import format_brl, reais
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.plan import JUMP_WARNING, JUMPS_REASON, percent_of
 
+NO_CAUSE = "Sem causa conhecida"
+"""The group of the differences that nothing explains."""
 LIMIT = 500
 """Rows a table shows at most; the CSV has them all."""
 
@@ -72,9 +75,12 @@ class ContractLine:
     """One contract of the month, one row of the CSV.
 
     `situation` is about the month, not about this execution: what an earlier generation of the run billed is
-    BILLED here too. `amount`: what was billed, else what the plan says. `reason_code` is the plan's or the ledger's
-    and picks the title and the advice (see `ADVICE`); `todo` and `where` override that advice. `withdrawn`: centavos
-    of late charges that were planned and not billed, because their title was paid or changed after the plan.
+    BILLED here too. `amount`: what was billed, else what the plan says; `amount_unknown`: neither says anything, since
+    Jestor's price cannot be read. `by_person`: found billed in Omie, where no call of this system had billed it.
+    `jumped_from`: the last charge without its additions, where the change against it keeps the plan waiting.
+    `reason_code` is the plan's or the ledger's and picks the title and the advice (see `ADVICE`); `todo` and `where`
+    override that advice. `withdrawn`: centavos of late charges that were planned and not billed, because their title
+    was paid or changed after the plan.
     """
 
     company: str
@@ -94,6 +100,9 @@ class ContractLine:
     warnings: tuple[str, ...] = ()
     additions: tuple["Charged", ...] = ()
     withdrawn: int = 0
+    by_person: bool = False
+    amount_unknown: bool = False
+    jumped_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +137,15 @@ class Tally:
 class CompanyReport:
     """A company's month. `planned` is counted by the plan itself, the others over what became of its contracts.
 
-    In a preview `billed` is what would be billed. `stopped`: why the company was not billed, or not to the end
-    (plan failed, not approved, Omie blocked); `finding`: what is wrong with what was billed, though every contract is
-    accounted for. Both are Portuguese sentences.
+    In a preview `billed` is what would be billed. `by_person`: what of `billed` people billed in Omie. `stopped`: why
+    the company was not billed, or not to the end (plan failed, not approved, Omie blocked); `finding`: what is wrong
+    with what was billed, though every contract is accounted for. Both are Portuguese sentences.
     """
 
     key: str
     name: str
     planned: Tally = Tally()
+    by_person: Tally = Tally()
     billed: Tally = Tally()
     skipped: Tally = Tally()
     parked: Tally = Tally()
@@ -171,12 +181,12 @@ class Listing(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class NeedsPerson:
-    """A contract that someone must look at: what happened, what to do and where."""
+    """A contract that someone must look at: what happened, what to do and where. `amount` None: it is not known."""
 
     company: str
     contract: str
     customer: str
-    amount: int
+    amount: int | None
     title: str
     reason: str
     todo: str
@@ -203,7 +213,49 @@ class Difference:
 
     @property
     def group(self) -> str:
-        return self.cause.partition(":")[0].strip() or "Sem causa conhecida"
+        return self.cause.partition(":")[0].strip() or NO_CAUSE
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A change of the month's own amount, without additions, that is beyond the company's guardrail."""
+
+    company: str
+    contract: str
+    customer: str
+    before: int
+    now: int
+
+    @property
+    def difference(self) -> int:
+        return self.now - self.before
+
+    @property
+    def percent(self) -> str:
+        """As in "+9.900 %"; a dash where there was nothing before."""
+        return percent_of(self.before, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class ByPerson:
+    """A contract that a person billed in Omie, and that was recorded as billed."""
+
+    company: str
+    contract: str
+    customer: str
+    amount: int
+    nCodOS: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledOrder:
+    """A billed contract whose order was cancelled in Omie: its customer is not charged any more."""
+
+    company: str
+    contract: str
+    customer: str
+    amount: int
+    nCodOS: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +288,10 @@ class Run:
     """What is known of the run before its contracts are counted.
 
     `companies`: key -> name, in the order of the report. `plan_hash`, `approval`, `stopped` and `findings` by company
-    key; so are `notes`, which are about no contract of the plan. `vanished`: contracts billed last month that the plan
-    does not know any more. `versions`: what -> version.
+    key; so are `notes`, which are about no contract of the plan, `waits` (why the plan needs a person's approval) and
+    `adopted_share` (percent of the billed contracts that people may have billed in Omie). `waiting`: the approval has
+    been asked for. `vanished`:
+    contracts billed last month that the plan does not know any more. `versions`: what -> version.
     """
 
     month: BillingMonth
@@ -255,12 +309,19 @@ class Run:
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vanished: tuple[Difference, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    csv_name: str = "report.csv"
+    csv_name: str = ""
+    waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    waiting: bool = False
+    adopted_share: Mapping[str, int] = field(default_factory=dict)
+    cancelled_orders: tuple[CancelledOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """All that the page shows. `previous`: last month's bills of these contracts, None when there are none."""
+    """All that the page shows. `previous`: last month's bills of these contracts, None when there are none.
+
+    `unknown_amounts`: how many of `needs_person` have no known amount.
+    """
 
     run: Run
     companies: tuple[CompanyReport, ...]
@@ -276,6 +337,15 @@ class RunReport:
     additions_amount: int = 0
     owed: Listing[Charged] = Listing()
     owed_amount: int = 0
+    unknown_amounts: int = 0
+    jumps: Listing[Jump] = Listing()
+    by_person: Listing[ByPerson] = Listing()
+    cancelled_orders: tuple[CancelledOrder, ...] = ()
+
+    @property
+    def without_cause(self) -> CauseTotal | None:
+        """The differences that nothing explains; None when there are none."""
+        return next((cause for cause in self.causes if cause.cause == NO_CAUSE), None)
 
     @property
     def total(self) -> CompanyReport:
@@ -292,6 +362,7 @@ class RunReport:
             skipped=over("skipped"),
             parked=over("parked"),
             in_doubt=over("in_doubt"),
+            by_person=over("by_person"),
             unexplained=over("unexplained"),
             withdrawn=over("withdrawn"),
         )
@@ -432,7 +503,7 @@ def _needs(line: ContractLine) -> NeedsPerson:
         company=line.company,
         contract=line.contract,
         customer=line.customer,
-        amount=line.amount,
+        amount=None if line.amount_unknown else line.amount,
         title=advice.title,
         reason=line.reason,
         todo=line.todo or advice.todo,
@@ -500,16 +571,19 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
             from `lines`, or the balance would prove nothing.
         lines: every contract of every company; KeyError for a company that is not in `run.companies`.
     """
-    tallies = {key: dict.fromkeys((*_TALLY.values(), "withdrawn"), Tally()) for key in run.companies}
+    tallies = {key: dict.fromkeys((*_TALLY.values(), "withdrawn", "by_person"), Tally()) for key in run.companies}
     additions = _Largest[Charged](lambda row: row.amount)
     owed = _Largest[Charged](lambda row: row.amount)
     sums = {"additions": 0, "owed": 0}
     matters = {
-        situation: _Largest[NeedsPerson](lambda row: row.amount)
+        situation: _Largest[NeedsPerson](lambda row: -1 if row.amount is None else row.amount)
         for situation in (Situation.PARKED, Situation.IN_DOUBT, Situation.UNEXPLAINED)
     }
     differences = _Largest[Difference](lambda row: abs(row.difference))
     notices = _Largest[Notice](lambda _: 0)
+    jumps = _Largest[Jump](lambda row: abs(row.difference))
+    by_person = _Largest[ByPerson](lambda row: row.amount)
+    unknown_amounts = 0
     causes: dict[str, Tally] = {}
     skipped: dict[tuple[str, str], Tally] = {}
     previous = Tally()
@@ -523,6 +597,13 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
         of_company[name] += Tally(1, line.amount)
         if line.situation in matters:
             matters[line.situation].add(_needs(line))
+            unknown_amounts += line.amount_unknown and line.situation is Situation.PARKED
+        if line.by_person and line.situation is Situation.BILLED:
+            of_company["by_person"] += Tally(1, line.amount)
+            by_person.add(ByPerson(line.company, line.contract, line.customer, line.amount, line.nCodOS))
+        if line.jumped_from is not None:
+            now = line.amount - sum(charged.amount for charged in line.additions)
+            jumps.add(Jump(line.company, line.contract, line.customer, line.jumped_from, now))
         if line.situation is Situation.SKIPPED:
             reason = (line.reason_code, _title(line))
             skipped[reason] = skipped.get(reason, Tally()) + Tally(1, line.amount)
@@ -531,6 +612,8 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
         if difference := _difference(line):
             differs(difference)
         for text in line.warnings:
+            if line.jumped_from is not None and text.startswith(JUMP_WARNING):
+                continue  # it stands above, among the jumps: it does keep the plan from being billed
             notices.add(Notice(line.company, line.contract, line.customer, text))
         of_company["withdrawn"] += Tally(0, line.withdrawn)
         closed = line.situation is Situation.SKIPPED and line.reason_code in CLOSED
@@ -578,6 +661,10 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
         additions_amount=sums["additions"],
         owed=owed.listing(),
         owed_amount=sums["owed"],
+        unknown_amounts=unknown_amounts,
+        jumps=jumps.listing(),
+        by_person=by_person.listing(),
+        cancelled_orders=run.cancelled_orders,
     )
 
 
@@ -597,28 +684,96 @@ class Verdict:
 
 
 def verdict(report: RunReport) -> Verdict:
-    """Bad: no balance, a company stopped, something was found, or the plan is empty. Open: something is in doubt."""
+    """Bad: no balance, a company stopped, something was found, or the plan is empty.
+
+    Open: something is in doubt, waits for a person, or must be looked at (see `attention`). Ok: nothing of all this.
+    """
     total, preview = report.total, report.run.preview
-    done = _done(total.billed, preview=preview)
-    stopped = [f"{company.name}: {company.stopped}" for company in report.companies if company.stopped]
+    stopped = [_sentence(f"{company.name}: {company.stopped}") for company in report.companies if company.stopped]
     findings = [f"{company.name}: {company.finding}" for company in report.companies if company.finding]
     gaps = [_gap(company) for company in report.companies if not company.balanced]
+    looks = attention(report)
+    said = [*gaps, *stopped, *findings, *looks, _done(total.billed, preview=preview), *_by_people(report)]
     if gaps:
-        return Verdict("bad", "Atenção: as contas não fecham.", " ".join([*gaps, *stopped, *findings, done]))
+        return Verdict("bad", "Atenção: as contas não fecham.", " ".join(said))
+    said.append(_people(report))
     if stopped:
         which = "a prévia está incompleta" if preview else "nem todas as empresas foram faturadas"
-        headline = f"Atenção: {which}."
-        return Verdict("bad", headline, " ".join([*stopped, *findings, done, _people(report)]))
+        return Verdict("bad", f"Atenção: {which}.", " ".join(said))
     if findings:
-        return Verdict("bad", "Atenção: algo não confere.", " ".join([*findings, done, _people(report)]))
+        return Verdict("bad", "Atenção: algo não confere.", " ".join(said))
     if total.planned.count == 0:
         return Verdict("bad", "Atenção: o plano está vazio.", "Nenhum contrato foi lido do Jestor para este mês.")
     if total.in_doubt.count:
         doubt = f"{_contracts(total.in_doubt.count)} em dúvida: o sistema confere no Omie; não fature à mão."
-        return Verdict("open", "Quase pronto.", " ".join([done, doubt, _people(report)]))
-    if preview:
-        return Verdict("ok", "Prévia pronta:", f"{done} {_people(report)}")
-    return Verdict("ok", "Tudo certo:", f"{done} {_people(report)}")
+        return Verdict("open", "Quase pronto.", " ".join([*said[:-1], doubt, said[-1]]))
+    return _without_trouble(report, " ".join(said), waits=bool(report.run.waits), looks=bool(looks))
+
+
+def _without_trouble(report: RunReport, text: str, *, waits: bool, looks: bool) -> Verdict:
+    """The verdict of a run that balances and in which nothing went wrong: green only if nothing is left to do."""
+    if waits:
+        return Verdict("open", f"Este plano {'espera' if report.run.waiting else 'vai esperar'} aprovação:", text)
+    if looks:
+        return Verdict("open", "Confira antes de dar o mês por encerrado:", text)
+    preview = report.run.preview
+    if report.total.parked.count:
+        return Verdict("open", "Prévia pronta, com pendências:" if preview else "Faturado, com pendências:", text)
+    return Verdict("ok", "Prévia pronta:" if preview else "Tudo certo:", text)
+
+
+def attention(report: RunReport) -> tuple[str, ...]:
+    """What a person must look at though every contract is explained, in sentences; such a month is never green."""
+    several = len(report.companies) > 1
+    found = [
+        f"{report.run.companies[key]}: {_brief(reason)}" if several else _brief(reason)
+        for key, reasons in report.run.waits.items()
+        for reason in reasons
+    ]
+    if report.cancelled_orders:
+        number, amount = len(report.cancelled_orders), sum(each.amount for each in report.cancelled_orders)
+        had = "teve a OS cancelada" if number == 1 else "tiveram a OS cancelada"
+        not_charged = "não está cobrado" if number == 1 else "não estão cobrados"
+        found.append(f"{_billed_ones(number)} {had} no Omie e {not_charged}: {format_brl(amount)}.")
+    if (unknown := report.without_cause) is not None:
+        found.append(
+            f"Diferença de {_signed(unknown.difference)} sem causa conhecida, em {_contracts(unknown.count)}: "
+            "confira em Diferenças."
+        )
+    for company in report.companies:
+        share = report.run.adopted_share.get(company.key)
+        if share is not None and company.by_person.count * 100 > share * company.billed.count:
+            found.append(
+                f"{company.name}: {_integer(company.by_person.count)} de {_contracts(company.billed.count)} "
+                f"{_by_hand(company.by_person.count)}, mais que os {share} % da configuração: confira as OS no Omie."
+            )
+    return tuple(found)
+
+
+def _brief(reason: str) -> str:
+    """A reason of the guardrail with the largest jump only: the table below it, and the message, have the others."""
+    head, _, jumps = reason.partition(": ")
+    first, _, others = jumps.partition("; ")
+    return f"{head}; a maior: {first}." if reason.startswith(JUMPS_REASON) and others else reason
+
+
+def _sentence(text: str) -> str:
+    """With a full stop, so that another sentence may follow."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _billed_ones(number: int) -> str:
+    return f"{_contracts(number)} {'faturado' if number == 1 else 'faturados'}"
+
+
+def _by_hand(number: int) -> str:
+    return "foi faturado por uma pessoa" if number == 1 else "foram faturados por uma pessoa"
+
+
+def _by_people(report: RunReport) -> list[str]:
+    """Said of every month in which people billed in Omie, however few contracts."""
+    tally = report.total.by_person
+    return [f"Faturados por uma pessoa: {_integer(tally.count)} ({format_brl(tally.amount)})."] if tally.count else []
 
 
 def _contracts(number: int) -> str:
@@ -635,7 +790,12 @@ def _people(report: RunReport) -> str:
     number = report.total.parked.count
     if number == 0:
         return "Nada precisa de você."
-    return "1 precisa de você." if number == 1 else f"{_integer(number)} precisam de você."
+    one = number == 1
+    if report.run.preview:
+        return (
+            f"{_contracts(number)} não {'seria faturado e precisa' if one else 'seriam faturados e precisam'} de você."
+        )
+    return f"{_contracts(number)} {'segue em aberto e precisa' if one else 'seguem em aberto e precisam'} de você."
 
 
 def _gap(company: CompanyReport) -> str:
@@ -770,6 +930,7 @@ def _template() -> Template:
         "commands": _commands,
         "script_hash": _script_hash,
         "together": _together,
+        "brief": _brief,
     }
     return environment.from_string(files("billing").joinpath("report.html.j2").read_text("utf-8"))
 
@@ -794,6 +955,8 @@ def render_html(report: RunReport) -> str:
         notices=_shown(report.notices),
         additions=_shown(report.additions),
         owed=_shown(report.owed),
+        jumps=_shown(report.jumps),
+        by_person=_shown(report.by_person),
     )
 
 
@@ -817,6 +980,8 @@ def _plain(value: Any) -> Any:
             return {"count": value.count, "amount": _money(value.amount)}
         case Difference():
             return _fields(value) | {"difference": _money(value.difference)}
+        case Jump():
+            return _fields(value) | {"difference": _money(value.difference), "percent": value.percent}
         case CompanyReport():
             return _fields(value) | {"balanced": value.balanced, "gap": _plain(value.gap)}
         case tuple():
@@ -825,10 +990,19 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case BillingMonth():
             return str(value)
-        case Run() | NeedsPerson() | CauseTotal() | SkippedReason() | Notice() | Charged():
+        case (
+            Run()
+            | NeedsPerson()
+            | CauseTotal()
+            | SkippedReason()
+            | Notice()
+            | Charged()
+            | ByPerson()
+            | CancelledOrder()
+        ):
             return _fields(value)
         case Mapping():
-            return dict(value)
+            return {key: _plain(item) for key, item in value.items()}
         case _:
             return value
 
@@ -847,6 +1021,7 @@ def render_json(report: RunReport) -> str:
         "schema": SCHEMA,
         "balanced": report.balanced,
         "verdict": {"tone": said.tone, "text": str(said)},
+        "attention": list(attention(report)),
         "total": {name: _plain(getattr(report.total, name)) for name in ("planned", *_TALLY.values())},
         **_fields(report),
     }
@@ -881,7 +1056,7 @@ def _csv_row(run: Run, line: ContractLine) -> list[str]:
         _text(line.contract),
         _text(line.customer),
         "a faturar" if run.preview and line.situation is Situation.BILLED else str(line.situation),
-        _decimal(line.amount),
+        _decimal(None if line.amount_unknown else line.amount),
         _decimal(line.previous_amount),
         _decimal(change.difference if change else 0),
         _text(change.cause if change else ""),

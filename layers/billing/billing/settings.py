@@ -301,7 +301,12 @@ class ReceivableFields(_Model):
         _API_NAME,
         default=None,
     )
-    charges: Path | None = _said("late fine and interest as of today, in reais", _API_NAME, default=None)
+    charges: Path | None = _said(
+        "late fine and interest as of today that no invoice has charged yet, in reais", _API_NAME, default=None
+    )
+    charges_billed: Path | None = _said(
+        "late fine and interest that invoices have charged already, in reais", _API_NAME, default=None
+    )
     proof: Path | None = _said("how these were computed, a long text", _API_NAME, default=None)
     draft: Path = _said("Jestor's own draft flag", _API_NAME, default="jestor_is_draft")
 
@@ -699,6 +704,12 @@ class CompanySettings(_Model):
         default=61,
         ge=0,
         le=600,
+    )
+    adopted_share: int = _said(
+        "percent of a month's contracts that people may bill in Omie before the report asks to look at them",
+        default=5,
+        ge=0,
+        le=100,
     )
     max_failures: int = _said("failures after which a contract is parked; throttling is none", default=3, ge=1, le=20)
     create_unknown: bool = _said("create in Omie what only Jestor knows; otherwise park it", default=True)

@@ -21,6 +21,7 @@ from billing.bill_batch import ALTERATION, CREATION, is_written
 from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
+from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth, opens_at
 from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import (
@@ -323,8 +324,14 @@ class _Settlement:
             **self._first(line),
             nCodCtr=nCodCtr,
             nCodOS=order.nCodOS,
+            composition=self._composition(line, charge),
             additions=as_billed(additions, amount, order.amount),
         )
+
+    def _composition(self, line: PlanLine, charge: Charge | None = None) -> Composition:
+        """What the charge keeps already; else what this plan says of the contract."""
+        kept = charge.composition if charge else None
+        return kept or line.composition(self.planned["plan"]["key"])
 
     def _park(self, line: PlanLine, code: str, reason: str, **facts: Any) -> None:
         parked = self._apply(
@@ -336,6 +343,7 @@ class _Settlement:
             reason_code=code,
             reason=reason,
             additions=_charged(line),
+            composition=self._composition(line),
             **facts,
         )
         if parked is not None:

@@ -15,12 +15,12 @@ next run decides, from the list.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from billing.domain.contract import ITEM_PREFIX, Contract
+from billing.domain.charge import Charge, ChargeKey
+from billing.domain.contract import ITEM_PREFIX, Contract, contract_code
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.receivable import (
     RESOLVED,
@@ -38,9 +38,10 @@ from billing.domain.receivable import (
 from billing.jestor.client import BadAnswer, JestorError, JestorRefused, JestorUnavailable, equals, with_drafts
 from billing.jestor.field_map import option_labels, to_contract
 from billing.jestor.receivables import ReceivableRow, read_rows, to_fields
+from billing.late_charges import Quote, charged_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from billing.clock import Clock
     from billing.domain.calendar import HolidayCheck
@@ -65,9 +66,6 @@ OLDEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)
 
 MAX_ROUNDS: Final = 100
 """A stop for a table that never comes to rest: 150,000 writes."""
-
-Quote = Callable[[Title, Contract | None, str, date], tuple[int, str] | None]
-"""(title, its contract, a person's mark or "", today) -> centavos to charge and the proof; None: nothing to propose."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +202,8 @@ class _Run:
         self.gone: list[ReceivableRow] = []
         self.links = _Links()
         self.names: dict[int, str] = {}
+        self.charges: dict[int, list[Charge]] = {}
+        """Of the contracts with late titles, by Jestor's id: what may have carried late charges."""
         self.boletos = 0
 
     # ---- both sides
@@ -217,6 +217,7 @@ class _Run:
                 self.rows[row.title] = row
         self._look_up_what_no_list_has()
         self._read_links()
+        self._read_charges()
         self.result.titles, self.result.unreadable = len(self.titles), len(self.unread)
 
     def _unreadable(self, error: TitleError) -> None:
@@ -281,6 +282,22 @@ class _Run:
                         self.links.by_contract.setdefault(charge.nCodCtr, int(number))
             month = month.next()
 
+    def _read_charges(self) -> None:
+        """What may have charged for the delay of a late title, read of its contract as far back as is charged for."""
+        late_fee = self.deps.settings.companies[self.company].late_fee
+        if self.quote is None or late_fee is None:
+            return
+        late = [title for title in self._wanted() if self._standing(title).delay_days]
+        numbers = {self._contract_of(title) or self.links.find(title) for title in late} - {None}
+        month = BillingMonth.containing(self.today - timedelta(days=late_fee.lookback_days)).previous()
+        months = []
+        while month <= BillingMonth.containing(self.today):
+            months.append(month)
+            month = month.next()
+        keys = (ChargeKey(contract_code(number), month) for number in sorted(filter(None, numbers)) for month in months)
+        for charge in self.deps.ledger.iter_many(keys):
+            self.charges.setdefault(int(charge.key.contract.removeprefix(ITEM_PREFIX)), []).append(charge)
+
     def _contract_of(self, title: Title) -> int | None:
         row = self.rows.get(title.nCodTitulo)
         known = row.values.get("contract") if row else None
@@ -308,6 +325,7 @@ class _Run:
                 customer=str((row.values.get("customer") if row else None) or values["customer"] or ""),
                 mark=str(row.mark or "") if row else "",
                 charges=int(values.get("charges") or 0),
+                charges_billed=int(values.get("charges_billed") or 0),
                 proof=str(values.get("proof") or ""),
             )
 
@@ -355,8 +373,11 @@ class _Run:
             values["boleto_link"] = link
         if self.quote is not None:
             mark = str(row.mark or "") if row else ""
-            quoted = self.quote(title, contract, mark, self.today) if standing.delay_days else None
+            charges = self.charges.get(number or 0, [])
+            quoted = self.quote(title, contract, mark, self.today, charges) if standing.delay_days else None
             values["charges"], values["proof"] = quoted or (None, None)
+            before = charged_before(title.nCodTitulo, charges)
+            values["charges_billed"] = before.fine + before.interest or None
         return values
 
     def _boleto_link(self, title: Title, standing: Standing, row: ReceivableRow | None) -> str:
@@ -430,7 +451,10 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A title as its row shows it. `contract`: Jestor's id; `mark`: a person's, or ""; `charges` in centavos."""
+    """A title as its row shows it. `contract`: Jestor's id; `mark`: a person's, or "".
+
+    `charges`: centavos of fine and interest that no invoice has charged yet; `charges_billed`: that invoices have.
+    """
 
     title: Title
     standing: Standing
@@ -438,6 +462,7 @@ class Seen:
     customer: str
     mark: str
     charges: int
+    charges_billed: int
     proof: str
 
 

@@ -99,8 +99,8 @@ class Addition:
         return cls(**{**data, "kind": Kind(data["kind"])})
 
     def charged(self) -> dict[str, Any]:
-        """What the ledger keeps of it in the charge that carried it."""
-        return {name: getattr(self, name) for name in ("key", "title", "through", "fine", "interest", "amount")}
+        """What the ledger keeps of it in the charge that carried it: all but its arithmetic, which the plan keeps."""
+        return {name: getattr(self, name) for name in ("key", "title", "through", "fine", "interest", "amount", "text")}
 
 
 _FIELDS = tuple(known.name for known in fields(Addition))
@@ -109,6 +109,11 @@ _FIELDS = tuple(known.name for known in fields(Addition))
 def total(additions: Sequence[Mapping[str, Any]]) -> int:
     """Centavos of additions as dicts, as a plan line and a charge hold them."""
     return sum(addition["amount"] for addition in additions)
+
+
+def charged_kind(charged: Mapping[str, Any]) -> Kind:
+    """The kind of what a charge keeps: its key begins with it."""
+    return Kind(str(charged["key"]).partition("#")[0])
 
 
 def marker_in(text: str) -> str | None:

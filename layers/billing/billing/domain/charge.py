@@ -21,6 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
+from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth
 
 MONTHLY = "mensalidade"
@@ -90,6 +91,10 @@ WRITER_ONLY = frozenset({Event.DONE, Event.NOT_EXECUTED, Event.GIVE_UP, Event.RE
 """Accepted only from the attempt whose id is on the charge: only it knows what its call came to."""
 
 
+_DISPROVED = frozenset({Event.NOT_EXECUTED, Event.GIVE_UP, Event.REJECT, Event.RESEND, Event.REDRIVE})
+"""After these it is certain that the call before them billed nothing."""
+
+
 class ParkClass(StrEnum):
     """What kind of trouble parked a contract, and so who can help."""
 
@@ -138,6 +143,7 @@ class Charge:
     `additions`: what of the amount came on top of the month's own (`Addition.charged`). They are charged when, and
     only when, the charge is BILLED; one with `doubtful` may be, and nobody can tell.
     `told`: whether a person was told that it is parked; True of what is not.
+    `composition`: what it is made of and why; None of a charge from before that was kept.
     """
 
     key: ChargeKey
@@ -157,6 +163,26 @@ class Charge:
     history: tuple[dict[str, Any], ...] = ()
     additions: tuple[dict[str, Any], ...] = ()
     told: bool = True
+    composition: Composition | None = None
+
+
+def is_by_a_person(charge: Charge) -> bool:
+    """Whether the charge was found billed in Omie though no call of this system can have billed it.
+
+    A call that was made and never disproved may have: such a charge is this system's own, its answer was lost.
+    """
+    if charge.state is not State.BILLED:
+        return False
+    called = adopted = False
+    for line in charge.history:
+        event = line["event"]
+        if event == Event.CLAIM:
+            called = True
+        elif event in _DISPROVED:
+            called = False
+        elif event in {Event.DONE, Event.ADOPT}:
+            adopted = event == Event.ADOPT
+    return adopted and not called
 
 
 def next_state(state: State | None, event: Event) -> State:

@@ -98,14 +98,31 @@ class Contract:
         return contract_code(self.jestor_id)
 
 
+class Price(NamedTuple):
+    """What a month costs in Jestor. Centavos."""
+
+    quantity: int
+    unit_amount: int
+    discount: int
+
+
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot become a `Contract`. `problems` are Portuguese: the Jestor field and what to fix."""
+    """A row that cannot become a `Contract`. `problems` are Portuguese: the Jestor field and what to fix.
+
+    `price`: None when it is among what cannot be read.
+    """
 
     jestor_id: int
     company: str | None
     name: str
     problems: tuple[str, ...]
+    price: Price | None = None
+
+    @property
+    def amount(self) -> int:
+        """Centavos a month, as `Contract.amount`; 0 when the price cannot be read."""
+        return self.price.quantity * self.price.unit_amount - self.price.discount if self.price else 0
 
     @property
     def code(self) -> str:

@@ -29,15 +29,17 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from billing.domain.addition import NAMES as ADDITION_NAMES
-from billing.domain.addition import Addition, How
+from billing.domain.addition import Addition, How, Kind, charged_kind
 from billing.domain.addition import total as total_of_additions
-from billing.domain.charge import MONTHLY, ParkClass, State
-from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer
+from billing.domain.charge import MONTHLY, Charge, ParkClass, State
+from billing.domain.composition import Composition
+from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer, Price
 from billing.domain.fiscal_limits import ABROAD, customer_warnings, description_warnings, missing_address
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
@@ -49,6 +51,12 @@ OPEN_ENDED_YEARS = 5
 MONTHLY_BILLING = "01"
 """cTipoFat of a contract that Omie bills every month."""
 BILLING_TYPES = {"01": "mensal", "02": "bimestral", "03": "trimestral", "06": "semestral", "12": "anual"}
+
+JUMP_WARNING = "Mudança grande"
+"""Begins the warning about a change beyond the guardrail's limits."""
+
+JUMPS_REASON = "Mudança de valor acima do limite"
+"""Begins the reason that tells the largest of those changes."""
 
 T = TypeVar("T")
 Work = Literal["none", "alter", "create"]
@@ -361,7 +369,8 @@ class PlanLine:
     `additions` (see `Addition`; those of a line that is not billed are owed, and no part of its amount).
     `work` says what must happen in Omie first. `desired` (see `Desired`) comes with every bill line but one
     kind: without it the contract is billed exactly as it stands in Omie, or not at all. `customer` comes with
-    "create".
+    "create". `quantity`, `unit_amount` and `discount` are Jestor's. `amount_unknown`: Jestor's price cannot be read,
+    and `amount` says nothing.
     """
 
     contract: str
@@ -387,11 +396,54 @@ class PlanLine:
     foreign_total: int = 0
     additions: tuple[dict[str, Any], ...] = ()
     previous_additions: int = 0
+    previous_month: str = ""
+    quantity: int = 0
+    unit_amount: int = 0
+    discount: int = 0
+    amount_unknown: bool = False
 
     @property
     def additions_total(self) -> int:
         """Centavos of the additions that are part of `amount`."""
         return total_of_additions(self.additions) if self.action is Action.BILL else 0
+
+    @classmethod
+    def of_charge(cls, charge: Charge) -> Self:
+        """The line of a billed charge whose contract no plan knows any more."""
+        return cls(
+            contract=charge.key.contract,
+            jestor_id=0,
+            name="",
+            company=charge.company,
+            month=str(charge.key.month),
+            kind=charge.key.kind,
+            action=Action.SKIP,
+            reason_code=str(Reason.ALREADY_BILLED),
+            reason="",
+            amount=charge.amount,
+            due_date=None,
+            previous_amount=None,
+            difference=None,
+            cause="",
+            nCodCtr=charge.nCodCtr,
+        )
+
+    def composition(self, plan: str = "") -> Composition:
+        """What a charge by this line is made of; `plan`: where the plan lies that this line is of."""
+        own = self.amount - self.additions_total - self.foreign_total
+        multiplied = bool(self.quantity) and self.quantity * self.unit_amount - self.discount == own
+        return Composition(
+            own=own,
+            quantity=self.quantity if multiplied else 0,
+            unit_amount=self.unit_amount if multiplied else own,
+            discount=self.discount if multiplied else 0,
+            foreign_total=self.foreign_total,
+            cause=self.cause,
+            previous_amount=self.previous_amount,
+            previous_month=self.previous_month,
+            due_date=self.due_date,
+            plan=plan,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -487,6 +539,7 @@ def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
     month, _, policy, omie, previous = case[:5]
     amount, foreign_total = _amounts(row, omie)
     warnings = case.warnings
+    billed = verdict.code == Reason.BILLED_IN_OMIE
     if omie and omie.cCodSit == "10" and verdict.code in _INACTIVE:
         warnings += (f"O contrato {omie.label} continua ativo no Omie: confira se deve ser suspenso lá.",)
     return PlanLine(
@@ -503,13 +556,53 @@ def _line(row: Contract | BadRow, case: _Case, verdict: _Verdict) -> PlanLine:
         due_date=None,
         previous_amount=previous.amount if previous else None,
         difference=None,
-        cause="",
+        cause=_cause(amount, foreign_total, (), previous, month) if billed else "",
         nCodCtr=omie.nCodCtr if omie else None,
         nCodCli=omie.nCodCli if omie else None,
         warnings=warnings,
         foreign_total=foreign_total,
         additions=tuple(each.to_dict() for each in case.additions),
-        previous_additions=previous.additions if previous else 0,
+        amount_unknown=isinstance(row, BadRow) and row.price is None,
+        **_told_of(row, previous),
+    )
+
+
+def _told_of(row: Contract | BadRow, previous: Previous | None) -> dict[str, Any]:
+    """The parts of a line that say what its amount is made of, and against which charge it is compared."""
+    price = row.price if isinstance(row, BadRow) else Price(row.quantity, row.unit_amount, row.discount)
+    return {
+        **(price or Price(0, 0, 0))._asdict(),
+        "previous_additions": previous.additions if previous else 0,
+        "previous_month": previous.month if previous else "",
+    }
+
+
+def as_charged(line: PlanLine, charge: Charge) -> PlanLine:
+    """The line of a contract whose charge is billed, parked or held: the amount is the charge's, whatever Jestor says.
+
+    A billed one has its charge's cause too; that of a charge which keeps none is reckoned from the amounts.
+    """
+    if charge.state is not State.BILLED:
+        return replace(line, amount=charge.amount, amount_unknown=False) if charge.amount else line
+    if (made := charge.composition) is not None:
+        return replace(
+            line,
+            amount=charge.amount,
+            foreign_total=made.foreign_total,
+            cause=made.cause,
+            previous_amount=made.previous_amount,
+            previous_month=made.previous_month,
+            due_date=made.due_date,
+        )
+    before = line.previous_amount
+    previous = None if before is None else Previous(before, line.previous_month, line.previous_additions)
+    carried = [each for each in charge.additions if not each.get("doubtful")]
+    monthly = charge.amount - total_of_additions(carried)
+    once = [(charged_kind(each), each["amount"]) for each in carried]
+    return replace(
+        line,
+        amount=charge.amount,
+        cause=_cause(monthly, line.foreign_total, once, previous, BillingMonth.parse(line.month)),
     )
 
 
@@ -555,8 +648,9 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
         warnings += description_warnings(desired.description, [each.text for each in additions if each.how == "item"])
     before = previous.amount - previous.additions if previous else 0
     if previous and is_jump(amount, before, policy.jump_percent, policy.jump_amount):
-        warnings.append(f"Mudança grande: {format_brl(before)} → {format_brl(amount)}.")
-    cause = _cause(amount, foreign_total, additions, previous, month)
+        warnings.append(f"{JUMP_WARNING}: {format_brl(before)} → {format_brl(amount)}.")
+    once = [(each.kind, each.amount) for each in additions]
+    cause = _cause(amount, foreign_total, once, previous, month)
     amount += sum(each.amount for each in additions)
     return PlanLine(
         contract=contract.code,
@@ -581,7 +675,7 @@ def _bill(contract: Contract, case: _Case) -> PlanLine:
         warnings=tuple(warnings),
         foreign_total=foreign_total,
         additions=tuple(each.to_dict() for each in additions),
-        previous_additions=previous.additions if previous else 0,
+        **_told_of(contract, previous),
     )
 
 
@@ -803,7 +897,7 @@ def _made_by_hand(omie: OmieContract) -> bool:
 
 def _amounts(row: Contract | BadRow, omie: OmieContract | None) -> tuple[int, int]:
     """What will be billed in all, and what of it are additions people made in Omie."""
-    if isinstance(row, BadRow):
+    if isinstance(row, BadRow) and row.price is None:
         return 0, 0
     foreign_total = omie.foreign_total if omie and not _made_by_hand(omie) else 0
     return row.amount + foreign_total, foreign_total
@@ -836,20 +930,23 @@ def is_jump(amount: int, before: int, percent: int | None, centavos: int | None)
 
 
 def _cause(
-    monthly: int, foreign_total: int, additions: Sequence[Addition], previous: Previous | None, month: BillingMonth
+    monthly: int, foreign_total: int, once: Iterable[tuple[Kind, int]], previous: Previous | None, month: BillingMonth
 ) -> str:
-    """Why it is billed what it is billed. Additions come and go each month: they are no upsell and no downgrade."""
+    """Why it is billed what it is billed; `once`: its additions, by kind and centavos.
+
+    Additions come and go each month: they are no upsell and no downgrade.
+    """
     foreign = f"Itens adicionados no Omie: {format_brl(foreign_total)}" if foreign_total else ""
     sums = Counter[str]()
-    for each in additions:
-        sums[ADDITION_NAMES[each.kind]] += each.amount
-    once = [f"{name}: {format_brl(amount)}" for name, amount in sums.items()]
+    for kind, amount in once:
+        sums[ADDITION_NAMES[kind]] += amount
+    added = [f"{name}: {format_brl(amount)}" for name, amount in sums.items()]
     if previous is None:
-        return "; ".join(filter(None, ("Primeiro faturamento", foreign, *once)))
+        return "; ".join(filter(None, ("Primeiro faturamento", foreign, *added)))
     before = previous.amount - previous.additions
     change = monthly - before
     if change == 0:
-        cause = "" if once or previous.additions else "Sem mudança"
+        cause = "" if added or previous.additions else "Sem mudança"
     elif change == foreign_total:
         cause = ""
     else:
@@ -857,7 +954,7 @@ def _cause(
         cause = f"{word}: {format_brl(before)} → {format_brl(monthly)}"
     gone = f"Acréscimos do mês anterior: {format_brl(previous.additions)}" if previous.additions else ""
     gap = "" if previous.month == str(month.previous()) else f"último faturamento em {previous.month}"
-    return "; ".join(filter(None, (cause, foreign, *once, gone, gap)))
+    return "; ".join(filter(None, (cause, foreign, *added, gone, gap)))
 
 
 def plan_hash(lines: Iterable[str]) -> str:
@@ -925,6 +1022,29 @@ class Guardrail:
     approval_required: bool = False
 
 
+class Jump(NamedTuple):
+    """A change against the last charge that is beyond the guardrail, additions left out. Centavos."""
+
+    contract: str
+    name: str
+    before: int
+    now: int
+
+    @property
+    def text(self) -> str:
+        """Without the customer's name: it goes into mails and the run's history."""
+        change = f"{format_brl(self.before)} → {format_brl(self.now)}"
+        return f"{self.contract} {change} ({percent_of(self.before, self.now)})"
+
+
+def percent_of(before: int, now: int) -> str:
+    """The change as in "+9.900 %" or "−50 %", rounded to a whole percent; a dash where there was nothing before."""
+    if not before:
+        return "–"
+    percent = round(Decimal(100 * (now - before)) / abs(before))
+    return f"{'+' if percent > 0 else '−' if percent < 0 else ''}{abs(percent):,} %".replace(",", ".")
+
+
 @dataclass(slots=True)
 class PlanSummary:
     """Counts and sums of a plan, line by line; memory does not grow with it. Sums in centavos."""
@@ -937,7 +1057,7 @@ class PlanSummary:
     previous_total: int = 0
     warnings: int = 0
     jumps: int = 0
-    first_jumps: list[str] = field(default_factory=list)
+    largest_jumps: list[Jump] = field(default_factory=list)
 
     def add(self, line: PlanLine) -> None:
         self.counts[line.action] += 1
@@ -948,15 +1068,14 @@ class PlanSummary:
             return
         self.work[line.work] += 1
         self.previous_total += line.previous_amount or 0
-        if line.previous_amount is not None and is_jump(
-            line.amount - line.additions_total,
-            line.previous_amount - line.previous_additions,
-            self.guardrail.max_jump_percent,
-            self.guardrail.max_jump_amount,
-        ):
+        if line.previous_amount is None:
+            return
+        before, now = line.previous_amount - line.previous_additions, line.amount - line.additions_total
+        if is_jump(now, before, self.guardrail.max_jump_percent, self.guardrail.max_jump_amount):
             self.jumps += 1
-            if len(self.first_jumps) < _JUMPS_SHOWN:
-                self.first_jumps.append(line.contract)
+            ranked = [*self.largest_jumps, Jump(line.contract, line.name, before, now)]
+            ranked.sort(key=lambda jump: -abs(jump.now - jump.before))
+            self.largest_jumps = ranked[:_JUMPS_SHOWN]
 
     @property
     def count(self) -> int:
@@ -969,7 +1088,7 @@ class PlanSummary:
         return self.sums[Action.BILL]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, keys sorted within each group."""
+        """JSON-able, keys sorted within each group. Without customers' names: it stands in the run's history."""
         return {
             "counts": {str(action): self.counts[action] for action in Action},
             "sums": {str(action): self.sums[action] for action in Action},
@@ -978,7 +1097,9 @@ class PlanSummary:
             "previous_total": self.previous_total,
             "warnings": self.warnings,
             "jumps": self.jumps,
-            "first_jumps": list(self.first_jumps),
+            "largest_jumps": [
+                {"contract": jump.contract, "before": jump.before, "now": jump.now} for jump in self.largest_jumps
+            ],
         }
 
 
@@ -996,8 +1117,11 @@ def check_guardrail(summary: PlanSummary, guardrail: Guardrail) -> tuple[str, ..
     if guardrail.max_total is not None and summary.total > guardrail.max_total:
         reasons.append(f"O total de {format_brl(summary.total)} passa do limite de {format_brl(guardrail.max_total)}.")
     if guardrail.max_count is not None and summary.count > guardrail.max_count:
-        reasons.append(f"São {summary.count} contratos, mais que o limite de {guardrail.max_count}.")
+        are = "É 1 contrato" if summary.count == 1 else f"São {summary.count} contratos"
+        reasons.append(f"{are}, mais que o limite de {guardrail.max_count}.")
     if summary.jumps:
-        shown = ", ".join(summary.first_jumps) + (", …" if summary.jumps > len(summary.first_jumps) else "")
-        reasons.append(f"Mudança de valor acima do limite em {summary.jumps} contrato(s): {shown}.")
+        left = summary.jumps - len(summary.largest_jumps)
+        shown = "; ".join(jump.text for jump in summary.largest_jumps) + (f"; e mais {left}" if left else "")
+        ones = "1 contrato" if summary.jumps == 1 else f"{summary.jumps} contratos"
+        reasons.append(f"{JUMPS_REASON} em {ones}: {shown}.")
     return tuple(reasons)

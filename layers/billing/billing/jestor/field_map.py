@@ -21,6 +21,7 @@ from billing.domain.contract import (
     Customer,
     DocumentError,
     LateWishes,
+    Price,
     normalise_document,
 )
 from billing.domain.fiscal_limits import ABROAD, read_emails, read_estado
@@ -85,6 +86,7 @@ def to_contract(
     if start and end and end < start:
         read.problem("end", "é anterior ao início do contrato")
     customer, document_problem, unread = _customer(read, name)
+    quantity, unit_amount, discount, price_known = _price(read)
     contract = Contract(
         jestor_id=row_id,
         company=company or "",
@@ -92,9 +94,9 @@ def to_contract(
         customer=customer,
         service=read.text("service") or "",
         description=read.text("description") or "",
-        quantity=read.whole("quantity", empty=1),
-        unit_amount=read.money("unit_amount", empty=None),
-        discount=read.money("discount", empty=0),
+        quantity=quantity,
+        unit_amount=unit_amount,
+        discount=discount,
         due_day=read.due_day(),
         start=start,
         end=end,
@@ -110,8 +112,17 @@ def to_contract(
     )
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
-        return BadRow(row_id, company, contract.name, tuple(dict.fromkeys(read.problems)))
+        price = Price(quantity, unit_amount, discount) if price_known else None
+        return BadRow(row_id, company, contract.name, tuple(dict.fromkeys(read.problems)), price)
     return contract
+
+
+def _price(read: _Reader) -> tuple[int, int, int, bool]:
+    """Quantity, unit amount and discount, and whether all three could be read."""
+    before = len(read.problems)
+    quantity = read.whole("quantity", empty=1)
+    unit_amount, discount = read.money("unit_amount", empty=None), read.money("discount", empty=0)
+    return quantity, unit_amount, discount, len(read.problems) == before
 
 
 def contact(row: Row, fields: FieldMap) -> Contact:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 UNREADABLE: Final = "?"
 
-_MONEY: Final = frozenset({"amount", "open_amount", "paid_amount", "collected_fine", "collected_interest", "charges"})
+_MONEY: Final = frozenset(
+    {"amount", "open_amount", "paid_amount", "collected_fine", "collected_interest", "charges", "charges_billed"}
+)
 _WHOLE: Final = frozenset({"title", "delay_days"})
 _MARKED: Final = frozenset({"title", "company", "exception"})
 """What is read of a row to know whom a person spared."""

@@ -120,7 +120,8 @@ def from_sgs(answer: Iterable[Mapping[str, Any]]) -> dict[BillingMonth, Decimal]
 
 def _line(number: int, cells: list[str]) -> tuple[Index, BillingMonth, Decimal]:
     if len(cells) != 3:
-        raise BadTable(f"linha {number}: esperava índice, mês e variação; vieram {len(cells)} colunas")
+        came = "veio 1 coluna" if len(cells) == 1 else f"vieram {len(cells)} colunas"
+        raise BadTable(f"linha {number}: esperava índice, mês e variação; {came}")
     index = _index(cells[0])
     if index is None:
         raise BadTable(f"linha {number}: índice {cells[0]} desconhecido; use IPCA ou IGP-M")

@@ -44,6 +44,7 @@ from billing.domain.charge import (
     sources,
     target,
 )
+from billing.domain.composition import Composition
 from billing.store import dynamo
 from billing.store.dynamo import Item, Sleep, decode_item, encode, encode_item, patiently
 
@@ -94,6 +95,7 @@ class Facts(TypedDict, total=False):
     reason_code: str
     reason: str
     additions: Sequence[Mapping[str, Any]]
+    composition: Composition | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def claim_write(
     nCodCtr: int | None,
     who: str,
     additions: Sequence[Mapping[str, Any]] = (),
+    composition: Composition | None = None,
 ) -> Write:
     return Write(
         sets={
@@ -153,6 +156,7 @@ def claim_write(
             "attempt": attempt,
             "claimed_at": stamp(now),
             "additions": [dict(each) for each in additions],
+            **_kept(composition),
             "state": target(Event.CLAIM),
             "reason_code": "",
             "reason": "",
@@ -169,6 +173,11 @@ def claim_write(
         },
         sources=sources(Event.CLAIM),
     )
+
+
+def _kept(composition: Composition | None) -> Item:
+    """Nothing to write when none is told: the one that the charge has stays."""
+    return {} if composition is None else {"composition": composition.to_dict()}
 
 
 def event_write(
@@ -199,7 +208,9 @@ def event_write(
         # Who names no attempt decided before it knew of the doubt: parking it would let a redrive send it again
         # while Omie may still finish the call (docs/model: PARK_OVER_DOUBT).
         may_start -= {State.UNKNOWN}
-    sets = {"reason_code": "", "reason": "", **facts, "state": target(event), "updated_at": stamp(now)}
+    told: Item = {name: value for name, value in facts.items() if name != "composition"}
+    told |= _kept(facts.get("composition"))
+    sets = {"reason_code": "", "reason": "", **told, "state": target(event), "updated_at": stamp(now)}
     if target(event) is State.PARKED:
         sets["told"] = False
     if facts.get("nCodOS"):
@@ -258,6 +269,7 @@ def to_charge(item: Mapping[str, Any]) -> Charge:
         history=tuple(item["history"]),
         additions=tuple(item.get("additions", ())),
         told=item["state"] != State.PARKED or item.get("told", True),
+        composition=Composition.from_dict(item["composition"]) if item.get("composition") else None,
     )
 
 
@@ -298,6 +310,7 @@ class Ledger:
         nCodCtr: int | None,
         who: str,
         additions: Sequence[Mapping[str, Any]] = (),
+        composition: Composition | None = None,
     ) -> Claim:
         """Take the charge for sending: none yet or READY, and no hold, becomes SENDING, in one transaction.
 
@@ -312,6 +325,7 @@ class Ledger:
             nCodCtr: Omie's contract.
             who: the function that claims.
             additions: what of the amount came on top; charged if this claim ends BILLED.
+            composition: what the amount is made of and why; None leaves the one that an earlier event told.
         """
         write = claim_write(
             key,
@@ -324,6 +338,7 @@ class Ledger:
             nCodCtr=nCodCtr,
             who=who,
             additions=additions,
+            composition=composition,
         )
         no_hold = "attribute_not_exists(contract)"
         token = str(uuid4())  # the same for every try of this call: DynamoDB itself forgets repetitions

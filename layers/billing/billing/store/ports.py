@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from billing.domain.charge import Charge, ChargeKey, Event, State
+from billing.domain.composition import Composition
 from billing.omie.governor import BlockedUntil, LaneState, Slots
 from billing.store.contracts import Remembered
 from billing.store.documents import Document
@@ -37,6 +38,7 @@ class Charges(Protocol):
         nCodCtr: int | None,
         who: str,
         additions: Sequence[Mapping[str, Any]] = (),
+        composition: Composition | None = None,
     ) -> Claim: ...
     def apply(
         self,
