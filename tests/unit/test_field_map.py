@@ -340,7 +340,7 @@ def test_late_charges_that_cannot_be_read_are_no_problem_of_the_bill(field, valu
 
 
 def test_a_row_that_parks_keeps_a_price_that_can_be_read():
-    bad = read(row(inicio="31/02/2026"))
+    bad = read(row(inicio_vigencia="31/02/2026"))
     assert isinstance(bad, BadRow)
     assert (bad.price, bad.amount) == (Price(2, 75025, 10050), 2 * 75025 - 10050)
 
