@@ -130,7 +130,8 @@ class MemoryLedger:
         charge = self.get(key)
         state = charge.state if charge else None
         of_this_attempt = write.attempt is None or (charge is not None and charge.attempt == write.attempt)
-        if state in write.sources and of_this_attempt:
+        ordered = charge is not None and charge.nCodOS is not None
+        if state in write.sources and of_this_attempt and not (write.without_order and ordered):
             return self._write(key, write)
         if charge is not None and is_ours(charge, write):
             return charge

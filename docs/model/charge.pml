@@ -10,6 +10,7 @@ mtype:reply = { SENT, DONE, BUSY, REFUSED };                      /* what became
 mtype:state state = NONE;                       /* the ledger's item, */
 byte attempt = 0; bool doubtful = false;        /* whose claim it was, and whether it is parked because in doubt */
 bool hold = false;                              /* the holds table */
+bool orderless = false;                         /* adopted without an order, by an earlier version: BILLED, and not true */
 byte queue = 1, rounds = 1, copies = 0;         /* the plan read "not billed" and has sent its message */
 byte billings = 0, ours = 0;                    /* Omie's book: all billings, those by our calls */
 mtype:reply wire[ATTEMPTS];                     /* each attempt's call */
@@ -30,6 +31,7 @@ bool old = false;                               /* a queued message's reading is
 #define from_PARK         (in(NONE) || in(READY) || in(UNKNOWN) || in(HELD))
 #define from_HOLD         (in(NONE) || in(READY))
 #define from_REDRIVE      (in(PARKED))
+#define from_NOT_BILLED   (in(BILLED))         /* and adopted without an order, as an earlier version did */
 
 /* Ledger.apply: one conditional write. `a`: the attempt it must still be; 0: none named, which leaves a doubt alone.
  * Refused, it changes nothing, and we go `over`. */
@@ -82,8 +84,8 @@ over:  atomic { writer[me] = false; if :: wire[me] == SENT :: else -> wire[me] =
     od
 }
 
-/* Reading the stages: billed already, then it is adopted; else we act on "not billed" until `over`. */
-#define look atomic { if :: stage_30 -> tell(ADOPT, a, BILLED); goto over :: else -> relies = true; relying++ fi }
+/* Reading the orders: billed already, then it is adopted; else we act on "not billed" until `over`. */
+#define look atomic { if :: has_order -> tell(ADOPT, a, BILLED); goto over :: else -> relies = true; relying++ fi }
 #define forget atomic { relying = relying - relies; relies = false; a = 0 }
 
 active [SETTLES] proctype Settle() {    /* settle_company and doubt; its last branch is a new run's plan as well */
@@ -94,7 +96,7 @@ end: do
        goto doubt
     :: atomic { in(UNKNOWN) && wait_is_over(attempt) -> a = attempt };
 doubt: look;
-       if :: tell(RESEND, a, READY)                                              /* stage 20 */
+       if :: tell(RESEND, a, READY)                                              /* stage 20, no order */
           :: atomic { tell(PARK, a, PARKED); doubtful = true; goto over }        /* neither */
           :: goto over fi;
        goto send
@@ -119,11 +121,17 @@ active proctype Person() {          /* clicks "Faturar" in Omie's screen */
 end: atomic { click }
 }
 
+active proctype Denial() {          /* somebody whose name is kept says "not billed" of what was adopted without an order */
+    atomic { if :: in(NONE) -> state = BILLED; orderless = true :: true fi };
+end: atomic { orderless -> orderless = false; tell(NOT_BILLED, 0, PARKED); doubtful = true };
+over: skip
+}
+
 active proctype Churn() { hold = true }    /* some time: perhaps after everything */
 
 active proctype Checks() {
 end: do
-    :: atomic { in(BILLED) && billings == 0 -> assert(false) }                   /* BILLED is true */
+    :: atomic { in(BILLED) && billings == 0 && !orderless -> assert(false) }     /* BILLED is true */
     :: timeout -> assert(settled); assert(!in(HELD) || ours == 0); break         /* nothing moves: NEVER LOST */
     od
 }

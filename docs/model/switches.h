@@ -25,10 +25,10 @@
 #define wait_is_over(a) (!writer[a] && wire[a] != SENT)
 #endif
 
-#ifdef NO_ADOPT         /* does not look into stage 30 */
-#define stage_30 false
+#ifdef NO_ADOPT         /* does not look for an order of the month */
+#define has_order false
 #else
-#define stage_30 (billings > 0)
+#define has_order (billings > 0)
 #endif
 
 #ifdef PARK_OVER_DOUBT  /* a PARK that names no attempt closes a doubt it knows nothing of */

@@ -248,6 +248,21 @@ def test_the_ledger_allows_exactly_what_the_domains_table_allows(stores, state):
     assert isinstance(claim(stores.ledger, attempt="a2"), Claimed) == ((state, Event.CLAIM) in TRANSITIONS)
 
 
+def test_what_names_its_order_is_never_said_not_to_be_billed(stores):
+    """A person's word stands against an adoption that no order proves, and against nothing else."""
+    said = {"reason_code": "in_doubt", "reason": "maria: o Omie não tem OS", **SETTLE}
+    claim(stores.ledger)
+    stores.ledger.apply(KEY, Event.DONE, attempt="a1", nCodOS=77, **WRITER)
+    with pytest.raises(TransitionRefused) as refused:
+        stores.ledger.apply(KEY, Event.NOT_BILLED, **said)
+    assert refused.value.charge.state is State.BILLED
+    assert stores.ledger.get(KEY).nCodOS == 77
+    adopted = ChargeKey("JST-13", DECEMBER)
+    stores.ledger.apply(adopted, Event.ADOPT, company="acme", amount=5, **SETTLE)
+    denied = stores.ledger.apply(adopted, Event.NOT_BILLED, **said)
+    assert (denied.state, denied.reason_code, denied.told) == (State.PARKED, "in_doubt", False)
+
+
 @pytest.mark.parametrize("event", sorted(WRITER_ONLY))
 def test_only_the_writer_tells_what_became_of_its_call(stores, event):
     claim(stores.ledger)

@@ -2,12 +2,13 @@
 
 ```
             CLAIM            DONE
- (none) ─────────▶ SENDING ─────────▶ BILLED   final
+ (none) ─────────▶ SENDING ─────────▶ BILLED   final, but for one event (below)
  READY  ◀───────── │  │ REJECT ─────▶ PARKED   waits for a person ── REDRIVE ─▶ READY
      NOT_EXECUTED, │  │
      GIVE_UP       │  └ IN_DOUBT ───▶ UNKNOWN  settled only by reading Omie: ADOPT ─▶ BILLED,
                    │                           RESEND ─▶ READY, PARK ─▶ PARKED
  HELD: churn put its hand on it; RELEASE ─▶ READY
+ BILLED, adopted without an order: a named person says NOT_BILLED ─▶ PARKED, in doubt
 ```
 
 SENDING is written before the call. Only the writer whose attempt id is on it may say what became of the call
@@ -54,6 +55,7 @@ class Event(StrEnum):
     HOLD = "HOLD"
     RELEASE = "RELEASE"
     REDRIVE = "REDRIVE"
+    NOT_BILLED = "NOT_BILLED"
 
 
 TRANSITIONS: Mapping[tuple[State | None, Event], State] = MappingProxyType(
@@ -84,6 +86,8 @@ TRANSITIONS: Mapping[tuple[State | None, Event], State] = MappingProxyType(
         (State.HELD, Event.RELEASE): State.READY,
         (State.HELD, Event.PARK): State.PARKED,
         (State.HELD, Event.ADOPT): State.BILLED,
+        # adopted without an order, as an earlier version did: a person knows better (WITHOUT_ORDER_ONLY)
+        (State.BILLED, Event.NOT_BILLED): State.PARKED,
     }
 )
 
@@ -93,6 +97,10 @@ WRITER_ONLY = frozenset({Event.DONE, Event.NOT_EXECUTED, Event.GIVE_UP, Event.RE
 
 _DISPROVED = frozenset({Event.NOT_EXECUTED, Event.GIVE_UP, Event.REJECT, Event.RESEND, Event.REDRIVE})
 """After these it is certain that the call before them billed nothing."""
+
+
+WITHOUT_ORDER_ONLY = frozenset({Event.NOT_BILLED})
+"""Refused where the charge names its order (nCodOS): what Omie billed stays billed, whoever says what."""
 
 
 class ParkClass(StrEnum):

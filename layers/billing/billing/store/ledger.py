@@ -35,6 +35,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 
 from billing.domain.charge import (
+    WITHOUT_ORDER_ONLY,
     WRITER_ONLY,
     Charge,
     ChargeKey,
@@ -108,6 +109,7 @@ class Write:
         line: the history's new last line.
         sources: the states the event may start from; None = no charge yet.
         attempt: if given, the charge's attempt must be this one.
+        without_order: whether the charge must name no order.
     """
 
     sets: Item
@@ -115,6 +117,7 @@ class Write:
     line: Item
     sources: frozenset[State | None]
     attempt: str | None = None
+    without_order: bool = False
 
 
 def stamp(at: datetime) -> str:
@@ -230,6 +233,7 @@ def event_write(
         line=line if attempt is None else {**line, "attempt": attempt},
         sources=may_start,
         attempt=attempt,
+        without_order=event in WITHOUT_ORDER_ONLY,
     )
 
 
@@ -564,6 +568,8 @@ class Ledger:
         if write.attempt is not None:
             condition += f" AND {of_this_attempt}"
             values[":attempt"] = write.attempt
+        if write.without_order:
+            condition += " AND attribute_not_exists(#order)"
 
         values |= {":line": [write.line], ":no_lines": []}
         changes = ["#history = list_append(if_not_exists(#history, :no_lines), :line)"]
@@ -573,7 +579,7 @@ class Ledger:
         for name, value in write.first.items():
             changes.append(f"#{name} = if_not_exists(#{name}, :{name})")
             values[f":{name}"] = value
-        names = {"history", "state", *write.sets, *write.first}
+        names = {"history", "state", *write.sets, *write.first} | ({"order"} if write.without_order else set())
         return {
             "TableName": self._ledger,
             "Key": {"charge": encode(str(key))},
