@@ -649,7 +649,10 @@ def test_whatever_breaks_the_letters_are_put_back(bench):
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        ({"action": "apagar"}, "Ação desconhecida: apagar. As que existem: list, show, redrive, resolve, discard."),
+        (
+            {"action": "apagar"},
+            "Ação desconhecida: apagar. As que existem: list, show, redrive, resolve, discard, not_billed.",
+        ),
         ({"action": "list", "companies": ["x"]}, "Empresa desconhecida: x. As configuradas são: acme, nimbus."),
         ({"action": "list", "classes": ["x"]}, "Classe desconhecida: x."),
         ({"action": "resolve", "month": "2027-01"}, "A competência 2027-01 ainda não começou"),
@@ -715,3 +718,58 @@ def test_a_dry_resolve_changes_nothing(bench):
     before = bench.snapshot()
     assert bench("resolve", dry_run=True)["counts"] == {"released": 2}
     assert bench.snapshot() == before
+
+
+# ---- what was adopted without an order
+
+
+def adopted(bench, nCodOS=None):
+    """A charge as an earlier version left it: BILLED by stage 30 alone."""
+    code, nCodCtr = bench.contracts[0]
+    key, now = ChargeKey(code, BillingMonth.of(bench.lab.clock.now())), bench.lab.clock.now()
+    bench.lab.ledger.apply(
+        key, Event.ADOPT, now=now, who="t", why="t", company="acme", amount=5, nCodCtr=nCodCtr, nCodOS=nCodOS
+    )
+    return key, nCodCtr
+
+
+def deny(bench, key, **more):
+    return bench("not_billed", contract=key.contract, month=str(key.month), why="o Omie não tem OS dele", **more)
+
+
+def test_a_wrong_adoption_is_put_right_by_a_named_person_and_then_billed_by_the_ordinary_way(bench):
+    key, _ = adopted(bench)
+    [item] = deny(bench, key)["items"]
+    charge = bench.lab.ledger.get(key)
+    assert (item["decision"], charge.state, charge.reason_code) == ("parked", State.PARKED, "in_doubt")
+    assert charge.reason == "ana afirma que não foi faturado: o Omie não tem OS dele"
+    assert [line["who"] for line in charge.history] == ["t", "redrive ana"]
+    assert len(bench.lab.queues.parked) == 1
+    bench.lab.clock.advance(700)
+    assert decisions(bench("resolve")) == [(key.contract, "released")]
+    bench.lab.run(trigger="operator")
+    assert bench.lab.ledger.get(key).state is State.BILLED
+    assert bench.lab.ledger.get(key).nCodOS is not None
+
+
+def test_what_names_its_order_or_has_one_in_omie_stays_billed_whoever_says_what(bench):
+    key, nCodCtr = adopted(bench, nCodOS=77)
+    [item] = deny(bench, key)["items"]
+    assert (item["decision"], bench.lab.ledger.get(key).state) == ("stays", State.BILLED)
+    assert "OS 77" in item["why"]
+    other = Bench()
+    key, nCodCtr = adopted(other)
+    order = other.lab.omie.bill_by_person("acme", nCodCtr, now=other.lab.now())
+    [item] = deny(other, key)["items"]
+    assert (item["decision"], other.lab.ledger.get(key).state) == ("stays", State.BILLED)
+    assert f"OS {order}" in item["why"]
+
+
+def test_a_wrong_adoption_is_denied_only_with_a_contract_and_a_reason(bench):
+    key, _ = adopted(bench)
+    with pytest.raises(BadRequest, match="por quê"):
+        bench("not_billed", contract=key.contract)
+    [item] = deny(bench, key, dry_run=True)["items"]
+    assert (item["decision"], bench.lab.ledger.get(key).state) == ("parked", State.BILLED)
+    [item] = deny(bench, ChargeKey("JST-999", key.month))["items"]
+    assert item["decision"] == "stays"

@@ -32,6 +32,7 @@ from billing.bill_batch import CREATION
 from billing.clock import Clock
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
+from billing.domain.sizes import shortened
 from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
 from billing.omie.governor import blocked
@@ -79,6 +80,8 @@ class Request:
 
     action: str
     who: str = ""
+    why: str = ""
+    contract: str = ""
     id: str = ""
     classes: frozenset[ParkClass] = frozenset()
     companies: frozenset[str] = frozenset()
@@ -96,6 +99,8 @@ class Request:
         return cls(
             action=str(event.get("action") or ""),
             who=str(event.get("who") or "operador"),
+            why=str(event.get("why") or "").strip(),
+            contract=str(event.get("contract") or ""),
             id=str(event.get("id") or ""),
             classes=classes,
             companies=frozenset(event.get("companies") or ()),
@@ -105,7 +110,8 @@ class Request:
 
 
 def redrive(event: dict[str, Any], deps: RedriveDeps, *, deadline: float) -> dict[str, Any]:
-    """Does `event["action"]`: list, show or discard (by `id`), redrive or resolve (of `month`). See `Request`.
+    """Does `event["action"]`: list, show or discard (by `id`), redrive or resolve (of `month`), not_billed (of
+    `contract`, with `who` and `why`). See `Request`.
 
     Answers {"action", "items": [...], "counts": {decision: n}, "runs": [{"company", "month"}], "refused": [{"company",
     "why"}], "waiting": letters in the queue, "more": whether to call again}. `deadline`: epoch seconds of its end.
@@ -125,8 +131,11 @@ def redrive(event: dict[str, Any], deps: RedriveDeps, *, deadline: float) -> dic
             work.resolve()
         case "discard":
             work.discard()
+        case "not_billed":
+            work.not_billed()
         case other:
-            raise BadRequest(f"Ação desconhecida: {other}. As que existem: list, show, redrive, resolve, discard.")
+            known = "list, show, redrive, resolve, discard, not_billed"
+            raise BadRequest(f"Ação desconhecida: {other}. As que existem: {known}.")
     return work.answer()
 
 
@@ -273,6 +282,46 @@ class _Work:
                 raise BadRequest(f"Há {len(found)} que começam com {self.request.id}. Escreva mais letras do id.")
             for letter in found:
                 self._discard(letter)
+
+    def not_billed(self) -> None:
+        """A named person says that a charge adopted without an order was not billed: it is parked in doubt.
+
+        From there the ordinary way reads Omie and decides. What names an order, or has one in Omie, stays billed.
+        """
+        if not (self.request.contract and self.request.why and self.request.who):
+            raise BadRequest("Diga o contrato, quem afirma que não foi faturado e por quê.")
+        month = self.request.month or BillingMonth.of(self.now)
+        charge = self.deps.ledger.get(ChargeKey(self.request.contract, month))
+        matter = Parked(ChargeKey(self.request.contract, month), charge.company if charge else "", 0)
+        decision, why = self._deny(charge)
+        self._note(None, matter, charge, decision, why)
+
+    def _deny(self, charge: Charge | None) -> tuple[Decision, str]:
+        if charge is None or charge.state is not State.BILLED:
+            return Decision.STAYS, "Não está registrado como faturado neste mês: não há o que desfazer."
+        if charge.nCodOS is not None:
+            return (
+                Decision.STAYS,
+                f"Foi faturado pela OS {charge.nCodOS}: o registro não muda. Se a cobrança não vale, cancele a OS no Omie.",
+            )
+        try:
+            doubts = self._doubts_of(charge.company, charge.key.month)
+            if doubts is None:
+                return Decision.STAYS, self.refused[charge.company]
+            order = doubts.books.order(charge.nCodCtr)
+        except OmieError as error:
+            return Decision.STAYS, self._cannot_read(charge.company, error)
+        if order is not None:
+            return Decision.STAYS, f"O Omie mostra a OS {order.nCodOS} deste mês: foi faturado."
+        reason = f"{self.request.who} afirma que não foi faturado: {self.request.why}"
+        if not self.request.dry_run:
+            parked = self._apply(
+                charge.key, Event.NOT_BILLED, reason, None, reason_code="in_doubt", reason=shortened(reason)
+            )
+            if parked is None:
+                return Decision.STAYS, "Mudou neste instante: repita."
+            tell(parked, self.deps.ledger, self.deps.queues)
+        return Decision.PARKED, f"{reason}. billing-ops resolve lê o Omie e decide."
 
     def _discard(self, letter: Letter) -> None:
         matter = read(letter.body)
