@@ -302,7 +302,7 @@ class _Work:
         if charge.nCodOS is not None:
             return (
                 Decision.STAYS,
-                f"Foi faturado pela OS {charge.nCodOS}: o registro não muda. Se a cobrança não vale, cancele a OS no Omie.",
+                f"Foi faturado pela OS {charge.nCodOS}: o registro não muda. Se não vale, cancele a OS no Omie.",
             )
         try:
             doubts = self._doubts_of(charge.company, charge.key.month)
