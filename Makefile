@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test test-offline test-deployed check up down setup setup-dev lock build bench browser format clean docs deploy model sim mutation chaos fuzz
+.PHONY: help demo test test-offline test-deployed check up down setup setup-dev lock build bench browser format clean docs deploy model sim rows mutation chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -36,6 +36,9 @@ check: setup-dev ## lint, types, unit, contract and template tests; offline
 sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EVENINGS=1, EXHAUSTIVE=singles|pairs; one schedule prints what happened
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(SCHEDULES),10000) \
 	    $(if $(EVENINGS),--evenings) --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
+
+rows: setup-dev ## one row or title with anything in it among twelve: make rows EXAMPLES=20000
+	EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q tests/simulation/test_rows.py
 
 up: setup ## start the whole stack for work and leave it running (OMIE_BASE_URL, JESTOR_BASE_URL, SETTINGS)
 	@$(BIN)/python -m ops.local up --late-titles 12 $(ARGS)

@@ -8,7 +8,6 @@ stopped looking. Results on stdout, everything else on stderr. An error is one l
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from rich.live import Live
 from billing.domain.charge import State
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.text import visible
 from billing.jestor.client import JestorClient
 from billing.omie.client import Credentials, OmieClient
 from billing.settings import load_settings
@@ -29,6 +29,7 @@ from ops.desk import Desk, Tools, desk
 from ops.doctor import doctor
 from ops.doors import parameter
 from ops.errors import InputError, OperatorError
+from ops.files import read_piped, read_text
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
 from ops.invoices import invoices
 from ops.late_fee import late_fee
@@ -502,7 +503,7 @@ def settings_check(
     file: Annotated[Path, typer.Argument(metavar="ARQUIVO", help="O arquivo TOML da configuração.")],
 ) -> None:
     """Confere um arquivo de configuração, sem enviar nada."""
-    checked = load_settings(_read_text(file))
+    checked = load_settings(read_text(file))
     print(f"{file}: válido. Empresas: {', '.join(sorted(checked.companies))}.")
 
 
@@ -513,7 +514,7 @@ def settings_push(
 ) -> None:
     """Confere o arquivo e o põe em vigor na pilha. A versão anterior fica guardada no bucket."""
     here = desk(ctx)
-    text = _read_text(file)
+    text = read_text(file)
     checked = load_settings(text)
     before = here.stack.settings_text()
     if before == text:
@@ -533,13 +534,6 @@ def settings_show(ctx: typer.Context) -> None:
     if text is None:
         raise no_settings(here.stack.name)
     here.say(text.rstrip("\n"))
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: o arquivo não está em UTF-8. Salve-o de novo como UTF-8.") from None
 
 
 # ---- secrets
@@ -589,7 +583,7 @@ def _put_secret(here: Desk, name: str, fields: Sequence[str]) -> None:
     if here.tools.at_a_terminal():
         values = [typer.prompt(field, hide_input=True) for field in fields]
     else:
-        values = [line.strip() for line in sys.stdin.read().splitlines() if line.strip()]
+        values = [shown for line in read_piped().splitlines() if (shown := visible(line))]
     if len(values) != len(fields):
         came = "veio 1 linha" if len(values) == 1 else f"vieram {len(values)} linhas"
         raise InputError(f"Esperava {' e '.join(fields)} na entrada, um por linha; {came}. Nada foi gravado.")

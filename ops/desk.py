@@ -19,6 +19,7 @@ import httpx
 
 from billing.clock import Clock, SystemClock
 from billing.domain.month import BillingMonth, MonthError
+from billing.domain.text import visible
 from ops.errors import InputError, OperatorError
 from ops.stack import LOCAL_FILE, Place, Stack, connect, find_place
 
@@ -109,7 +110,7 @@ class Desk:
     def ask(self, question: str, undone: str) -> None:
         """Raises OperatorError, with what was left undone, unless the person says yes."""
         self.note(f"{question} [s/N] ")
-        if sys.stdin.readline().strip().casefold() not in {"s", "sim"}:
+        if visible(sys.stdin.readline()).casefold() not in {"s", "sim"}:
             raise OperatorError(f"Cancelado; nada foi {undone}.")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from billing.domain.charge import MONTHLY, State
 from billing.domain.contract import contract_code
+from billing.domain.number import NumberError, whole
+from billing.domain.text import fold
 from billing.jestor.client import IncompleteRead, JestorError, JestorUnavailable, id_field, with_drafts
 from billing.jestor.field_map import PRORATE, check_fields, option_labels
 from billing.plan_company import VANISHED_LEAST, VANISHED_SHARE
@@ -109,10 +112,6 @@ def _unread(error: JestorError) -> Finding:
 # ---- labels
 
 
-def plain(label: str) -> str:
-    return " ".join(label.split()).casefold()
-
-
 def _labels(settings: Settings, options: Mapping[str, Mapping[str, str]]) -> Findings:
     table = settings.jestor.contracts
     sold = [label for company in settings.companies.values() for label in company.omie.services]
@@ -137,7 +136,7 @@ def _labels(settings: Settings, options: Mapping[str, Mapping[str, str]]) -> Fin
                 "No Jestor, faça dele um campo de opção única: um erro de digitação para o contrato.",
             )
     modes = list(options.get(table.fields.change_mode or "", {}).values())
-    if modes and PRORATE not in set(map(plain, modes)):
+    if modes and PRORATE not in set(map(fold, modes)):
         yield say.warning(
             "jestor.labels.change_mode",
             f'O campo {table.fields.change_mode} não tem a opção "Proporcional": mudanças valem do próximo ciclo.',
@@ -166,11 +165,11 @@ _ADD: Final = {
 
 
 def _compare(word: str, field: str, wanted: Sequence[str], existing: Sequence[str]) -> Findings:
-    there, here = {plain(label) for label in existing}, {plain(label) for label in wanted}
-    gone = [label for label in wanted if plain(label) not in there]
+    there, here = {fold(label) for label in existing}, {fold(label) for label in wanted}
+    gone = [label for label in wanted if fold(label) not in there]
     if word in _OFFERED and len(gone) < len(wanted):
         gone = []
-    unknown = [label for label in existing if plain(label) not in here]
+    unknown = [label for label in existing if fold(label) not in here]
     check = f"jestor.labels.{word}"
     if gone:
         # A company that Jestor does not know bills nobody; a status or a service is missed only if rows have it.
@@ -263,7 +262,7 @@ def _receivables(settings: Settings, table: ReceivablesTable, jestor: JestorClie
     }
     for word, wanted in labels.items():
         existing = list(options.get(fields.get(word, ""), {}).values())
-        gone = [label for label in wanted if plain(label) not in set(map(plain, existing))]
+        gone = [label for label in wanted if fold(label) not in set(map(fold, existing))]
         if existing and gone:
             yield say.error(
                 check,
@@ -325,10 +324,9 @@ class _Rows:
         for row in jestor.iter_records(table.table, filters=[with_drafts(fields.draft)], select=select):
             rows.ids.append(int(row[id_field(table.table)]))
             company = _opened(row.get(fields.company))
-            rows.payers[plain(labels.get(str(company), str(company or "")))] += 1
-            omie_id = str(row.get(fields.omie_id or "") or "").strip()
-            if omie_id.isdecimal():
-                rows.named.add(int(omie_id))
+            rows.payers[fold(labels.get(str(company), str(company or "")))] += 1
+            with suppress(NumberError):
+                rows.named.add(whole(row.get(fields.omie_id or "")))
         return rows
 
     def visible(self, billed: Iterable[Charge], last_month: BillingMonth) -> Findings:
@@ -362,7 +360,7 @@ class _Rows:
         if "." in settings.jestor.contracts.fields.company:
             return  # the label is in a connected record, which was not read
         for key, company in settings.companies.items():
-            if self.ids and not self.payers[plain(company.jestor_label)]:
+            if self.ids and not self.payers[fold(company.jestor_label)]:
                 yield say.warning(
                     "jestor.row_filter",
                     f'Nenhum contrato visível é de {key} ("{company.jestor_label}").',

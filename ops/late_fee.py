@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal  # noqa: TC003 - Typer reads the annotations
 from typing import Annotated
 
 import typer
@@ -20,6 +20,7 @@ from billing.domain.late_fee import (
 from billing.domain.late_fee import late_fee as compute
 from billing.domain.money import MoneyError, format_brl, parse_money, reais
 from billing.domain.month import SAO_PAULO
+from billing.domain.number import NumberError, percent
 from billing.holidays_br import is_bank_holiday
 from ops.desk import desk
 from ops.errors import InputError
@@ -157,6 +158,6 @@ def _percent(option: str, text: str) -> Decimal | None:
     if text.strip().casefold() == "none":
         return None
     try:
-        return Decimal(text.strip().removesuffix("%").strip().replace(",", "."))
-    except InvalidOperation:
+        return percent(text)
+    except NumberError:
         raise InputError(f"Percentual inválido em {option}: {text}. Escreva, por exemplo, 2 ou 0,5.") from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from billing.domain.contract import BadRow, Contract, DocumentError, normalise_document
+from billing.domain.text import visible
 from billing.jestor.client import equals, with_drafts
 from billing.jestor.field_map import option_labels, to_contract
 from billing.omie.mapping import NotOurs, Takeover, takeover
@@ -46,7 +47,7 @@ class Link:
 
 def contract_number(text: str) -> int:
     """The Jestor id in "JST-12". Raises InputError."""
-    match = re.fullmatch(r"JST-([1-9][0-9]*)", text.strip().upper())
+    match = re.fullmatch(r"JST-([1-9][0-9]*)", visible(text).upper())
     if match is None:
         raise InputError(f"Contrato inválido: {text}. Escreva o código do Jestor, por exemplo --contract JST-12.")
     return int(match[1])

@@ -32,6 +32,7 @@ from botocore.config import Config
 from billing.domain.month import SAO_PAULO
 from billing.settings import load_settings
 from billing.store.webhooks import webhooks_name
+from ops.files import read_text
 from simulators.world import JESTOR_TOKEN, OMIE_KEYS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -243,11 +244,11 @@ def _outputs(env: Mapping[str, str]) -> dict[str, str]:
 
 def _put_settings_and_secrets(state: Mapping[str, Any]) -> None:
     outputs, env = state["outputs"], state["env"]
-    text = Path(os.environ.get("SETTINGS", ROOT / "config" / "demo.toml")).read_text()
+    text = read_text(Path(os.environ.get("SETTINGS", ROOT / "config" / "demo.toml")))
     load_settings(text)
     _client(env, "s3").put_object(Bucket=outputs["DataBucketName"], Key=outputs["SettingsKey"], Body=text.encode())
     if "SECRETS" in os.environ:
-        secrets = json.loads(Path(os.environ["SECRETS"]).read_text())
+        secrets = json.loads(read_text(Path(os.environ["SECRETS"])))
     else:
         secrets = {
             "jestor": {"token": JESTOR_TOKEN},

@@ -26,6 +26,7 @@ from ops import render
 from ops.desk import desk
 from ops.doors import jestor_of
 from ops.errors import InputError, OperatorError
+from ops.files import read_table
 from ops.findings import count
 from ops.link import contract_number
 from ops.options import Companies, Json, Month  # noqa: TC001 - Typer reads the annotations
@@ -80,9 +81,7 @@ def import_table(
     """Importa uma tabela de índices. Meses que já estão lá ficam; um valor diferente só entra com --replace."""
     here = desk(ctx)
     try:
-        new = from_csv(file.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: o arquivo não está em UTF-8. Salve-o de novo como CSV UTF-8.") from None
+        new = from_csv(read_table(file))
     except BadTable as error:
         raise InputError(f"{file}: {error}.") from None
     _keep(here, new, replace=replace)

@@ -513,9 +513,14 @@ class Stack:
     def settings_text(self) -> str | None:
         """The settings file in force; None when none was ever pushed."""
         try:
-            return self._objects.get_text(self.outputs["SettingsKey"])
+            return self._objects.get_text(self.outputs["SettingsKey"]).removeprefix("\ufeff")
         except ObjectMissing:
             return None
+        except UnicodeDecodeError:
+            raise OperatorError(
+                f"A configuração em vigor na pilha {self.name} não está em UTF-8. Envie-a de novo com: "
+                "billing-ops settings push ARQUIVO"
+            ) from None
 
     def settings(self) -> Settings:
         text = self.settings_text()

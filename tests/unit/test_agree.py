@@ -163,3 +163,15 @@ def test_a_due_rule_written_for_another_month_is_no_difference_and_another_day_i
 )
 def test_the_next_charge_is_this_months_until_it_is_over_or_its_day_has_passed(today, over, charge):
     assert next_charge(today, 1, over=over) == charge
+
+
+def test_a_change_at_the_end_of_the_calendar_waits():
+    found = of(replace(ROW, unit_amount=1, change_from=date(9999, 12, 31)), omie())
+    assert (found.waits, str(found.month)) == ("date", "9999-12")
+
+
+def test_a_contract_of_omie_that_cannot_be_read_is_told_and_still_stopped():
+    odd = omie()._replace(unreadable="ValueError", own_total=0, fingerprint="...")
+    assert of(ROW, odd).steps == (Step.TELL,)
+    assert "Não foi possível ler o contrato" in of(ROW, odd).problem
+    assert of(replace(ROW, status=ContractStatus.CHURNED), odd).steps == (Step.SUSPEND,)

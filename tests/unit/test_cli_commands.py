@@ -1147,3 +1147,46 @@ def test_a_run_whose_opening_cannot_be_seen_is_not_waited_for_for_ever(ops):
     before = ops.clock.now()
     assert ops("run", "--yes", "--no-follow").exit_code == 0
     assert ops.clock.now() - before <= timedelta(seconds=32)
+
+
+# ---- files and pipes of Windows
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_settings_file_of_windows_is_pushed_without_its_mark(ops, tmp_path, encoding):
+    file = tmp_path / "novo.toml"
+    file.write_bytes((SETTINGS + "\n# revisão\n").replace("\n", "\r\n").encode(encoding))
+    assert ops("settings", "check", str(file)).exit_code == 0
+    pushed = ops("settings", "push", str(file))
+    assert pushed.stdout == "Configuração em vigor na pilha billing-ops. Empresas: acme, nimbus.\n"
+    assert not ops.stack.settings_text().startswith("\ufeff")
+    assert "# revisão" in ops.stack.settings_text()
+
+
+def test_a_settings_file_in_ansi_is_named_in_one_line(ops, tmp_path):
+    file = tmp_path / "novo.toml"
+    file.write_bytes(("# revisão\n" + SETTINGS).encode("cp1252", "replace"))
+    result = ops("settings", "push", str(file))
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith(f"{file}: não está em UTF-8 (linha 1, byte 0xE3; o Windows chama isso de ANSI)")
+    assert ops.stack.settings_text() == SETTINGS
+
+
+def test_settings_in_force_with_a_mark_are_read(ops):
+    ops.stack.put_settings("\ufeff" + SETTINGS)
+    assert sorted(ops.stack.settings().companies) == ["acme", "nimbus"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_keys_piped_by_powershell_are_read(ops, encoding):
+    result = ops("secrets", "put", "omie", "acme", stdin="chave-canario\r\nsegredo-canario\r\n".encode(encoding))
+    assert (result.exit_code, result.stderr) == (0, "")
+    kept = ops.stack.read_secret("billing-ops/omie/acme", ("app_key", "app_secret"))
+    assert kept == ("chave-canario", "segredo-canario")
+
+
+def test_keys_in_an_encoding_that_cannot_be_read_are_named_and_not_shown(ops):
+    result = ops("secrets", "put", "jestor", stdin="canário".encode("cp1252"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Entrada: não está em UTF-8 (linha 1")
+    assert "can" not in result.stderr

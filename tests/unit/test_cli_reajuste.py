@@ -311,3 +311,54 @@ def test_a_row_that_changed_meanwhile_is_left_alone(ops):
 @pytest.mark.parametrize("words", [["apply"], ["apply", "--all", "--contract", "JST-1"]])
 def test_it_must_be_said_which(ops, words):
     assert ops(*words).exit_code == 2
+
+
+OF_EXCEL = "Índice;Mês;Variação\r\nIPCA;2026-11;0,18\r\nIGP-M;12/2026;-0,5%\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        OF_EXCEL.encode("cp1252"),
+        OF_EXCEL.encode("utf-8-sig"),
+        OF_EXCEL.encode("utf-16"),
+        OF_EXCEL.replace(";", "\t").encode("utf-16"),
+        ("sep=;\r\n" + OF_EXCEL).encode("cp1252"),
+        OF_EXCEL.replace(",", ".").replace(";", ",").encode(),
+        OF_EXCEL.replace("-0,5", "\u22120,5").encode(),
+    ],
+    ids=["ansi", "mark", "utf-16", "tabs", "sep", "commas", "minus"],
+)
+def test_a_table_is_read_as_excel_saves_it(ops, tmp_path, raw):
+    file = tmp_path / "tabela.csv"
+    file.write_bytes(raw)
+    result = ops("import", str(file))
+    assert (result.exit_code, result.stderr) == (0, "")
+    table = from_json(ops.texts[KEY])
+    assert str(table[Index.IPCA][BillingMonth(2026, 11)]) == "0.18"
+    assert str(table[Index.IGPM][BillingMonth(2026, 12)]) == "-0.5"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("IPCA;2026-11;1e1", "não é uma variação em percentual"),
+        ("IPCA;2026-11;\u0661", "não é uma variação em percentual"),
+        ("IPCA;2026-11;1_0", "não é uma variação em percentual"),
+        ("IPCA;nov/26;0,1", "mês nov/26 inválido"),
+        ("\u2160PCA\ud800;2026-11;0,1".encode("utf-8", "replace").decode(), "desconhecido"),
+    ],
+)
+def test_a_line_of_a_table_that_cannot_be_read_is_one_clear_line(line, said):
+    with pytest.raises(BadTable) as refused:
+        from_csv(f"IPCA;2026-10;0,1\n{line}")
+    assert str(refused.value).startswith("linha 2: ")
+    assert said in str(refused.value)
+
+
+def test_a_file_that_is_no_table_is_one_line(ops, tmp_path):
+    file = tmp_path / "tabela.xlsx"
+    file.write_bytes(b"PK\x03\x04\x00\x00\x81\x8d")
+    result = ops("import", str(file))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith(f"{file}: está em UTF-16 sem marca, ou não é um texto")

@@ -1,13 +1,20 @@
+import json
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing.domain.contract import BadRow, Contract, ContractStatus, LateWishes, Price
-from billing.jestor.field_map import check_fields, option_labels, to_contract
+from billing.jestor.client import id_field
+from billing.jestor.field_map import check_fields, contact, option_labels, to_contract
+from billing.jestor.receivables import to_row
 from billing.settings import load_settings
 from simulators import world
+from tests.simulation.rows import Spoiled, anything, row_fields
 
 SETTINGS = load_settings((Path(__file__).parents[2] / "config" / "demo.toml").read_text(encoding="utf-8"))
 TABLE = SETTINGS.jestor.contracts
@@ -350,3 +357,94 @@ def test_a_price_with_a_part_that_cannot_be_read_is_not_known(wrong):
     bad = read(row(customer={"cnpj_cpf": ""}, **wrong))
     assert isinstance(bad, BadRow)
     assert (bad.price, bad.amount) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("quantidade", "1.000", "ambíguo"),
+        ("quantidade", "10.000", "ambíguo"),
+        ("quantidade", "1_000", "não é um número inteiro"),
+        ("quantidade", "1e9999", "não é um número inteiro"),
+        ("quantidade", Decimal("1e9999"), "grande demais"),
+        ("quantidade", True, "não é um número inteiro"),
+        ("quantidade", "\u0662", "não é um número inteiro"),
+        ("quantidade", "1\u00a0000", "não é um número inteiro"),
+        ("quantidade", 10**9, "é grande demais: confira a quantidade e o valor"),
+        ("id_omie", "1.000", "ambíguo"),
+        ("id_omie", "2310000001\x00", "não é um número inteiro"),
+        ("dia_vencimento", "1.0000", "não é um número inteiro"),
+        ("valor_mensal_2", float("nan"), "não é um valor em reais"),
+        ("valor_mensal_2", Decimal("1e9999"), "grande demais"),
+        ("inicio_vigencia", "0026-12-01", "não é uma data"),
+        ("inicio_vigencia", "\u0662\u0660\u0662\u0666-12-01", "não é uma data"),
+        ("descricao_nf_1", "Plano \ud83d", "tem um caractere que não pode ser lido"),
+        ("name", "Pão\x00", "tem um caractere que não pode ser lido"),
+        ("status_1", "x" * 5000, "não está em jestor.contracts.status_labels"),
+    ],
+)
+def test_a_value_that_could_be_two_or_none_is_one_clear_line(field, value, expected):
+    (line,) = problems(row(**{field: value}))
+    assert line.startswith(f"{field}: ")
+    assert expected in line
+    assert len(line) < 200
+    line.encode()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "expected"),
+    [
+        ("quantidade", "1.000,00", "quantity", 1000),
+        ("quantidade", "2.0", "quantity", 2),
+        ("id_omie", "2.310.000.001", "omie_id", 2310000001),
+        ("id_omie", Decimal(2310000001), "omie_id", 2310000001),
+        ("descricao_nf_1", "P&amp;D mensal", "description", "P&D mensal"),
+        ("descricao_nf_1", "linha 1\r\nlinha 2\x0blinha 3", "description", "linha 1\nlinha 2\nlinha 3"),
+        ("status_1", "Ativo\u00a0", "status", ContractStatus.ACTIVE),
+        ("empresa_faturadora", "ACME\u00a0Tecnologia\u200b Ltda", "company", "acme"),
+        ("modo_mudanca", "PROPORCIONAL ", "prorate", True),
+        ("inicio_vigencia", "9999-12-31", "start", date(9999, 12, 31)),
+        ("fim_vigencia", "9999-12-31", "end", date(9999, 12, 31)),
+    ],
+)
+def test_a_value_with_one_meaning_is_read(field, value, attribute, expected):
+    assert getattr(read(row(**{field: value})), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["11.222.333/0001\u201381", "11\u00a0222\u00a0333 0001 81", "\u200b11222333000181", Decimal(11222333000181)],
+)
+def test_a_document_is_the_same_however_it_was_copied(document):
+    assert read(row({"cnpj_cpf": document})).customer.document == "11222333000181"
+    assert contact(row({"cnpj_cpf": document}), TABLE.fields).document == "11222333000181"
+
+
+def test_a_row_that_makes_the_reading_fail_is_an_unreadable_row_of_its_company(monkeypatch, caplog):
+    monkeypatch.setattr("billing.jestor.field_map._customer", lambda *_: {}["Padaria"])
+    bad = read(row())
+    assert isinstance(bad, BadRow)
+    assert (bad.code, bad.company, bad.unreadable) == ("JST-12", "acme", True)
+    assert bad.problems[0].startswith("não foi possível ler o contrato JST-12 (KeyError): confira no Jestor")
+    assert "Padaria" not in caplog.text
+    lost = read(row(empresa_faturadora=[1, 2]))
+    assert (lost.company, lost.unreadable) == (None, True)
+
+
+@given(row_fields)
+def test_whatever_a_row_holds_it_is_read_or_refused_field_by_field(fields):
+    """The net under the reading is never needed: each reader refuses what it cannot read."""
+    given_row = Spoiled(fields=fields).put_into(row())
+    read_row = read(given_row)
+    assert isinstance(read_row, Contract) or not read_row.unreadable
+    json.dumps(asdict(read_row), default=str, ensure_ascii=False).encode()
+    contact(given_row, TABLE.fields)
+    if isinstance(read_row, BadRow):
+        assert all("\n" not in line and line.encode() for line in read_row.problems)
+
+
+@given(st.dictionaries(st.sampled_from([path for _, path in SETTINGS.jestor.receivables.fields if path]), anything))
+def test_whatever_a_row_of_the_receivables_holds_it_is_read(fields):
+    table = SETTINGS.jestor.receivables
+    found = to_row({id_field(table.table): 7} | fields, table, {}, world.CONTRACT_ID)
+    assert found.jestor_id == 7

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.domain.month import SAO_PAULO, BillingMonth, MonthError, may_send
+from billing.domain.month import SAO_PAULO, BillingMonth, MonthError, first_charge, may_send
 
 months = st.builds(BillingMonth, st.integers(2000, 9997), st.integers(1, 12))
 moments = st.datetimes(datetime(2001, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -80,3 +80,26 @@ def test_whatever_may_be_sent_still_lies_in_its_month_after_the_margin(now, marg
     assert allowed == (BillingMonth.of(now - margin) == month == BillingMonth.of(now + margin))
     assert not may_send(month.next(), now, margin)
     assert not may_send(month.previous(), now, margin)
+
+
+def test_the_calendars_last_month_is_a_month_and_has_no_next():
+    last = BillingMonth.containing(date(9999, 12, 31))
+    assert str(last) == "9999-12"
+    assert last.previous().next() == last
+    with pytest.raises(MonthError):
+        last.next()
+
+
+@pytest.mark.parametrize(
+    ("day", "billing_day", "first"),
+    [
+        (date(2026, 12, 1), 1, date(2026, 12, 1)),
+        (date(2026, 12, 2), 1, date(2027, 1, 1)),
+        (date(2026, 2, 20), 31, date(2026, 2, 28)),
+        (date(9999, 12, 1), 1, date(9999, 12, 1)),
+        (date(9999, 12, 31), 1, date(9999, 12, 1)),
+        (date(9999, 12, 31), 31, date(9999, 12, 31)),
+    ],
+)
+def test_the_first_billing_day_on_or_after_a_day(day, billing_day, first):
+    assert first_charge(day, billing_day) == first

@@ -26,10 +26,10 @@ from billing.omie.mapping import (
     live_order,
     own_items_to_remove,
     register_warnings,
-    split_phone,
     total,
     with_additions,
 )
+from billing.omie.replies import IncompleteRead
 from billing.settings import LateFeeSettings, load_settings
 from simulators.world import COMPANIES, make_world
 
@@ -273,22 +273,6 @@ def test_a_customer_is_cut_to_omies_lengths_and_says_nothing_it_does_not_know():
         "cidade": "SAO PAULO (SP)",
         "estado": "SP",
     }
-
-
-@pytest.mark.parametrize(
-    ("phone", "parts"),
-    [
-        ("(11) 98888-7777", ("11", "988887777")),
-        ("+55 11 3333-4444", ("11", "33334444")),
-        ("5511988887777", ("11", "988887777")),
-        ("55 99999-8888", ("55", "999998888")),
-        ("011 3333 4444", ("11", "33334444")),
-        ("ramal 12", ("", "")),
-        ("", ("", "")),
-    ],
-)
-def test_a_phone_in_any_form_becomes_area_code_and_number(phone, parts):
-    assert split_phone(phone) == parts
 
 
 def test_the_os_of_a_billing_names_contract_order_and_amount():
@@ -554,3 +538,56 @@ def test_an_email_or_a_state_that_is_none_does_not_go_to_omie():
     cadastro = cliente_cadastro(Customer("11222333000181", "A", email="a@b.example; c", estado="Sampa"))
     assert cadastro["email"] == "a@b.example"
     assert "estado" not in cadastro
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"itensContrato": [7]},
+        {"itensContrato": [{"itemCabecalho": {"quant": "muitos", "codIntItem": "JST-1"}}]},
+        {"itensContrato": [{"itemCabecalho": {"quant": 1e300, "valorUnit": 1e300}}]},
+        {"itensContrato": [{"itemCabecalho": {"quant": float("nan"), "valorUnit": 1}}]},
+        {"vencTextos": [1]},
+        {"vencTextos": {"nDiaFixo": "dia dez"}},
+        {"despesasReembolsaveis": {"despesaReembolsavel": [None]}},
+    ],
+    ids=str,
+)
+def test_a_contract_that_cannot_be_read_keeps_its_numbers_and_is_never_altered(spoilt):
+    cabecalho = {"nCodCtr": 7, "cCodIntCtr": "JST-7", "cNumCtr": "1", "cCodSit": "90", "nCodCli": 3, "nDiaFat": 1}
+    cadastro = {"cabecalho": cabecalho, "itensContrato": []} | spoilt
+    found = compact(cadastro)
+    assert (found.nCodCtr, found.cCodIntCtr, found.cCodSit, found.nCodCli) == (7, "JST-7", "90", 3)
+    assert found.unreadable
+    with pytest.raises((ValueError, TypeError, ArithmeticError, AttributeError)):
+        differs(cadastro, desired())
+
+
+def test_a_contract_without_number_code_or_customer_makes_the_list_incomplete():
+    """Nobody could tell whose it is: what Omie does not seem to have would be created again."""
+    with pytest.raises(IncompleteRead):
+        compact({"cabecalho": {"nCodCtr": "x"}})
+    with pytest.raises(IncompleteRead):
+        compact([])
+    assert compact({"cabecalho": {"nCodCtr": "x", "nCodCli": 3}}).cCodSit == "10"
+
+
+def test_an_ampersand_of_somebodys_text_goes_back_as_it_came():
+    existing = {
+        "cabecalho": {"nCodCtr": 7},
+        "itensContrato": [item("X-1", unit=1.0) | {"itemDescrServ": {"descrCompleta": "C&amp;centro e C&centro"}}],
+    }
+    sent = with_additions(existing, [], COMPANY, on=date(2026, 12, 1))
+    assert sent["itensContrato"][0]["itemDescrServ"]["descrCompleta"] == "C&centro e C&centro"
+
+
+@pytest.mark.parametrize("amount", ["muito", float("nan"), [1], 1e300])
+def test_an_order_whose_amount_cannot_be_read_is_still_the_proof_of_a_billing(amount):
+    os = {"Cabecalho": {"nCodCtr": 7, "nCodOS": 99, "nValorTotal": amount}}
+    assert billed_order(os) == BilledOrder(7, 99, 0)
+
+
+@pytest.mark.parametrize("os", [7, None, {"Cabecalho": 5}, {"Cabecalho": {"nCodCtr": [1], "nCodOS": 9}}])
+def test_an_order_that_does_not_say_whose_it_is_is_never_taken_for_none(os):
+    with pytest.raises(IncompleteRead):
+        billed_order(os)

@@ -1,8 +1,10 @@
 """Where a message may go: the phone as people type it, and what is too doubtful to write to."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from billing.phone import Phone, mark, read_phone, shared_marks
+from billing.phone import Phone, area_and_number, mark, read_phone, shared_marks
 from simulators.brazil import party
 
 GOOD = "+5511988887771"
@@ -85,3 +87,45 @@ def test_most_customers_of_the_simulated_world_can_be_written_to():
     assert 0.75 < len(reached) / len(found) < 0.9
     assert all(phone.number == f"+55{who.ddd}{who.number}" for phone, who in reached)
     assert all(phone.problem for phone, _ in found if not phone.number)
+
+
+@pytest.mark.parametrize(
+    ("typed", "parts"),
+    [
+        ("(11) 98888-7771", ("11", "988887771")),
+        ("+55 11 3333-4445", ("11", "33334445")),
+        ("5511988887771", ("11", "988887771")),
+        ("55 99999-8881", ("55", "999998881")),
+        ("011 3333 4445", ("11", "33334445")),
+        ("+55 (011) 98888-7776", ("11", "988887776")),
+        ("(11) 98888-7771 / (11) 3333-4445 (Ana)", ("11", "988887771")),
+        ("ramal 12", ("", "")),
+        ("", ("", "")),
+        (None, ("", "")),
+        ("+1 415 555 2671", ("", "")),
+        ("+351 912 345 670", ("", "")),
+        ("0800 123 4567", ("", "")),
+        ("(11) 00000-0000", ("", "")),
+        ("(11) 99999-9999", ("", "")),
+        ("(10) 98888-7776", ("", "")),
+        ("(20) 98888-7771", ("", "")),
+        ("(11) 98888-77712", ("", "")),
+        ("11 8888-7771", ("", "")),
+        ("\ud800\x00", ("", "")),
+        ("(" * 3000, ("", "")),
+        ("9" * 3000, ("", "")),
+    ],
+)
+def test_omie_gets_area_code_and_number_of_a_brazilian_phone_and_of_no_other(typed, parts):
+    assert area_and_number(typed) == parts
+
+
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=40) | st.text("0123456789+-() x;=/\u0661\uff11", max_size=40)
+)
+def test_whatever_is_typed_is_a_number_or_a_reason(typed):
+    phone = read_phone(typed)
+    assert bool(phone.number) != bool(phone.problem)
+    ddd, number = area_and_number(typed)
+    assert (len(ddd), len(number)) in {(0, 0), (2, 8), (2, 9)}
+    assert (ddd + number).isascii()

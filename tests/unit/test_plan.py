@@ -239,7 +239,7 @@ billable = situations.map(
             "month": max(case["month"], DECEMBER),
             "policy": replace(case["policy"], create_unknown=True, alter_differences=True),
             "omie": case["omie"]
-            and case["omie"]._replace(cCodSit="10", cCodIntCtr="JST-12", own_items=1, cTipoFat="01"),
+            and case["omie"]._replace(unreadable="", cCodSit="10", cCodIntCtr="JST-12", own_items=1, cTipoFat="01"),
             "lookalikes": (),
             "billed": False,
             "registers": (),
@@ -1433,3 +1433,57 @@ def test_what_was_billed_as_it_stood_in_omie_is_not_multiplied():
 )  # fmt: skip
 def test_a_composition_is_said_as_a_sum(made, said):
     assert made.text == said
+
+
+@pytest.mark.parametrize("label", ["plataforma", "PLATAFORMA", " Plataforma\u00a0", "Plataforma\u200b"])
+def test_a_service_is_the_same_in_other_capitals_and_blanks(label):
+    line = plan(replace(CONTRACT, service=label))
+    assert (line.action, line.work) == (Action.BILL, "none")
+    assert line.desired["service"] == "Plataforma"  # the settings' own word, by which its taxes are found
+
+
+def test_two_services_that_differ_stay_two():
+    assert plan(replace(CONTRACT, service="Plataformas")).reason_code == Reason.UNKNOWN_SERVICE
+
+
+@pytest.mark.parametrize("ours", ["P&D mensal", "P&amp;D mensal", "P&amp;amp;D  mensal", "P&D\r\nmensal"])
+@pytest.mark.parametrize("theirs", ["P&D mensal", "P&amp;D mensal", "P&amp;amp;D mensal", "P&D\u00a0mensal"])
+def test_a_description_agrees_whoever_escaped_it(ours, theirs):
+    line = plan(replace(CONTRACT, description=ours), OMIE._replace(fingerprint=seen(description=theirs)))
+    assert (line.action, line.work) == (Action.BILL, "none")
+
+
+def test_addresses_agree_in_any_order_and_case():
+    customer = replace(CUSTOMER, email="Fin@Example.com; b@example.com")
+    there = OMIE._replace(fingerprint=seen(email="b@example.com,FIN@example.com"))
+    assert plan(replace(CONTRACT, customer=customer), there).work == "none"
+
+
+@pytest.mark.parametrize("start", [date(9999, 12, 1), date(9999, 12, 31)])
+def test_a_start_at_the_end_of_the_calendar_waits(start):
+    line = plan(replace(CONTRACT, start=start))
+    assert (line.action, line.reason_code) == (Action.SKIP, Reason.NOT_STARTED)
+    assert "31/12/9999" in line.reason or "01/12/9999" in line.reason
+
+
+def test_a_change_from_the_end_of_the_calendar_waits():
+    line = plan(replace(CONTRACT, unit_amount=1, change_from=date(9999, 12, 31)))
+    assert (line.action, line.amount) == (Action.BILL, 100000)
+    assert any("Mudança marcada para 31/12/9999" in warning for warning in line.warnings)
+
+
+def test_a_contract_of_omie_that_cannot_be_read_is_neither_billed_nor_created_anew():
+    line = plan(omie=OMIE._replace(unreadable="ValueError", own_total=0, fingerprint="..."))
+    assert (line.action, line.reason_code, line.nCodCtr) == (Action.PARK, Reason.UNREADABLE_IN_OMIE, 500)
+    assert "Não foi possível ler o contrato nº 2025/00012 (código 500) do Omie (ValueError)" in line.reason
+
+
+def test_an_unreadable_row_that_was_billed_is_billed():
+    bad = BadRow.unread(12, "acme", "Contrato 12", "KeyError")
+    assert plan(bad).reason_code == Reason.UNREADABLE_ROW
+    assert plan(bad, ledger=LedgerView(State.BILLED, 7)).reason_code == Reason.ALREADY_BILLED
+    assert plan(bad, billed=True).reason_code == Reason.BILLED_IN_OMIE
+
+
+def test_a_fingerprint_is_made_of_any_text():
+    assert seen(description="\ud800").count(".") == 3

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.domain.late_fee import Payment
@@ -78,6 +78,7 @@ def test_the_stage_is_the_furthest_that_was_reached(late, stage):
     assert DUNNING.of(late) == stage
 
 
+@settings(deadline=None)  # the first question loads the holidays
 @given(due=DAYS, days=st.integers(0, 400))
 def test_a_day_more_is_never_less_late_and_never_an_earlier_stage(due, days):
     today = due + timedelta(days=days)
@@ -233,3 +234,22 @@ def test_a_mark_that_nobody_knows_counts_as_in_dispute(written, mark):
     options = {RECEIVABLE_FIELDS["exception"]: dict(EXCEPTIONS)}
     row = to_row({RECEIVABLE_ID: 3, RECEIVABLE_FIELDS["exception"]: written}, TABLE, options, "id_contratos")
     assert row.mark is mark
+
+
+def test_a_label_in_other_capitals_is_no_difference():
+    row = {"status": "ATRASADO\u00a0", "stage": "d+5", "document": "rps 1"}
+    assert changes({"status": "Atrasado", "stage": "D+5", "document": "RPS 1"}, row) == {"document": "RPS 1"}
+
+
+@pytest.mark.parametrize("amount", ["1e9999", "nan", True, [1], {"a": 1}, 10**400, "1.234,56"])
+def test_an_amount_that_is_none_is_no_title(amount):
+    told = []
+    assert (
+        list(titles([{"detalhes": {"nCodTitulo": 5, "dDtVenc": "01/12/2026", "nValorTitulo": amount}}], told.append))
+        == []
+    )
+    assert [error.nCodTitulo for error in told] == [5]
+
+
+def test_a_title_due_on_the_calendars_last_day_is_not_late():
+    assert days_late(date(9999, 12, 31), date(2026, 12, 1), lambda _: True) == 0

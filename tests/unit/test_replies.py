@@ -323,10 +323,13 @@ def test_every_success_of_http_and_no_other_may_be_done():
         assert verdict(body, write=False, status=status).rule == "unknown"
 
 
-def test_a_number_that_is_none_makes_a_reply_unreadable():
-    body = b'{"cCodStatus":"0","nValor":NaN}'
+@pytest.mark.parametrize("number", [b"NaN", b"1e99999999999999999999", b"9" * 5000, b"[" * 2000 + b"]" * 2000])
+def test_a_number_that_is_none_leaves_a_write_in_doubt_and_a_list_its_other_rows(number):
+    body = b'{"cCodStatus":"0","movimentos":[{"nValor":' + number + b'},{"nValor":2.50}]}'
     assert type(verdict(body, write=True, status=200)) is InDoubt
-    assert type(verdict(body, write=False, status=200)) is NotExecuted
+    rows = read_reply("ListarMovimentos", write=False, status=200, body=body)["movimentos"]
+    assert rows[1] == {"nValor": Decimal("2.50")}
+    assert rows[0]["nValor"] != 2.5
 
 
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 403, 404, 500, 502, 503, 504])

@@ -137,6 +137,7 @@ def test_an_invented_setting_lists_the_real_ones():
         ('Encerrado = "other"', '"ativo " = "other"', "this name cannot be used, it has blanks at an end"),
         ('Ativo = "active"', 'Ativo = "other"', 'no label that means "active"'),
         ('Ativo = "active"', 'Ativo = "active"\nATIVO = "other"', 'the label "Ativo" and "ATIVO" more than'),
+        ('Ativo = "active"', 'Ativo = "active"\n"Ativo\u200b" = "other"', "more than once"),
         ('discount = "desconto"', 'discount = "valor_mensal"', "valor_mensal is given to unit_amount, disc"),
     ],
 )
@@ -298,3 +299,17 @@ def test_late_fees_that_cannot_be_right_are_refused_in_one_line(text, why):
 def test_days_are_days():
     found = late("due_from = 2027-01-01\nlocal_holidays = [2026-07-09]\nleast = 0.50")
     assert (found.due_from, found.local_holidays, found.least) == (date(2027, 1, 1), (date(2026, 7, 9),), 50)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_file_as_windows_saves_it_is_the_same_file(encoding):
+    text = EXAMPLE.replace("\n", "\r\n")
+    assert load_settings(text.encode(encoding)) == load_settings(EXAMPLE)
+    assert load_settings("\ufeff" + text) == load_settings(EXAMPLE)
+
+
+def test_a_file_in_another_encoding_is_named_in_one_line():
+    with pytest.raises(SettingsError) as refused:
+        load_settings("name = 'Praça'".encode("cp1252"))
+    (line,) = refused.value.problems
+    assert line.startswith("não está em UTF-8 (linha 1, byte 0xE7;")

@@ -77,3 +77,8 @@ def test_times_are_written_in_utc_with_microseconds_so_that_text_sorts_like_time
     at = datetime(2026, 12, 1, 6, 0, tzinfo=ZoneInfo("America/Sao_Paulo"))
     assert stamp(at) == "2026-12-01T09:00:00.000000+00:00"
     assert company_month("acme", "2026-12") == "acme#2026-12"
+
+
+def test_a_lone_surrogate_is_replaced_where_it_would_be_refused():
+    assert dynamo.encode("Pão \ud83d") == {"S": "Pão \ufffd"}
+    assert dynamo.encode({"a": ["\udfff"]}) == {"M": {"a": {"L": [{"S": "\ufffd"}]}}}

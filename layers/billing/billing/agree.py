@@ -34,6 +34,7 @@ from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, 
 from billing.domain.contract import BadRow, Contract, ContractStatus, contract_code
 from billing.domain.fiscal_limits import ABROAD
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.number import whole
 from billing.domain.plan import OmieContract
 from billing.domain.prorate import Cycle, pending
 from billing.domain.register import FIELDS, Change, Told, change_of, differing, names
@@ -49,6 +50,7 @@ from billing.store.contracts import Place, Remembered
 from billing.store.ledger import Claimed, Held
 from billing.store.ports import Charges, Contracts, Lanes, Messages, Runs
 from billing.store.runs import run_name
+from billing.unreadable import DATA_ERRORS, note
 
 ORDERS_PER_MINUTE: Final = 40
 """An order makes up to half a dozen calls; Omie counts 240 a minute of each method, and 960 of all."""
@@ -102,11 +104,14 @@ def take(body: str, deps: AgreeDeps) -> dict[str, Any]:
         return facts | {"outcome": "unknown company"}
     if message.get("kind") == "boleto":
         return facts | {"outcome": _make_boleto(int(message["nCodTitulo"]), order.company, deps)}
+    at_work = _Order(order, deps)
     try:
-        return facts | {"outcome": _Order(order, deps).carry_out()}
+        return facts | {"outcome": at_work.carry_out()}
     except Later as later:
         put_off(order, later.until, deps.queues, deps.urls.changes)
         return facts | {"outcome": later.why, "later": True}
+    except DATA_ERRORS as error:  # back in the queue it would keep the whole company waiting, five times over
+        return facts | {"outcome": at_work.give_up(note(f"order for {order.contract}", error))}
 
 
 def _make_boleto(nCodTitulo: int, company: str, deps: AgreeDeps) -> str:
@@ -305,6 +310,16 @@ class _Order:
         since = doubted.claimed_at or now
         raise Later(max((since + wait).timestamp(), self.now() + 1), "an alteration may still be under way")
 
+    def give_up(self, kind: str) -> str:
+        """What is said of a contract of which something could not be computed; the sweep looks at it again daily."""
+        text = (
+            f"{self.today():%d/%m/%Y}: não foi possível conferir este contrato com o Omie ({kind}). Confira os campos "
+            "dele aqui e os itens e datas no Omie; se nada estiver errado, avise quem cuida do sistema."
+        )
+        if self.deps.settings.jestor.contracts.write_back.omie_note:
+            self._write_back({"omie_note": text})
+        return f"unreadable: {kind}"
+
     def _do(
         self, row: Contract | BadRow | None, found: OmieContract, cadastro: dict[str, Any], decision: Decision,
         around: Circumstances,
@@ -478,7 +493,7 @@ class _Order:
         today = self.today()
         try:
             open_titles = {
-                int(title["detalhes"]["nCodTitulo"])
+                whole(title["detalhes"]["nCodTitulo"])
                 for title in self.omie.iter_movimentos(
                     today - BOLETOS_SINCE, today + BOLETOS_UNTIL, nCodCliente=found.nCodCli, cTpLancamento="CR"
                 )
@@ -722,7 +737,11 @@ def place_after(
 
 def _owed(title: Mapping[str, Any], found: OmieContract) -> bool:
     """Whether a movimento is an unpaid title of the contract; some name it by its number alone, forecasts are none."""
-    details, summary = title.get("detalhes") or {}, title.get("resumo") or {}
+    try:
+        details, summary = dict(title.get("detalhes") or {}), dict(title.get("resumo") or {})
+        whole(details.get("nCodTitulo"))
+    except DATA_ERRORS:
+        return False  # no title that could be named to Omie
     number = str(details.get("cNumCtr") or "").strip()
     its_own = details.get("nCodCtr") == found.nCodCtr or (number != "" and number == found.cNumCtr)
     dead = summary.get("cLiquidado") == "S" or str(details.get("cStatus", "")) in {"CANCELADO", "PREVISAO"}

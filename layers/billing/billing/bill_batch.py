@@ -74,6 +74,7 @@ from billing.settings import CompanySettings, Settings
 from billing.store.ledger import Claim, Claimed, Held
 from billing.store.objects import ObjectMissing, look_key
 from billing.store.ports import Charges, Lanes, Messages, Objects, Runs, Tasks
+from billing.unreadable import DATA_ERRORS, note
 
 SEND_WINDOW = timedelta(seconds=5)
 """A claim older than this is given up unsent: someone may already have doubted it."""
@@ -81,6 +82,8 @@ STOP_BEFORE_TIMEOUT = 60.0
 """Seconds of the function's time kept back: longer than any one call may take."""
 MAX_RECEIVES = 5
 """After so many receives the queue gives a message up (template.yaml)."""
+UNREADABLE = "unreadable_contract"
+"""The reason code of what could not be computed while it was billed."""
 CREATION = "cadastro"
 """The ledger's kind for creating the contract in Omie: as much "exactly once" as the charge."""
 ALTERATION = "alteracao"
@@ -200,17 +203,35 @@ class Batch:
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> "Batch":
-        return cls(
+        """A line that cannot be read is left to Settle, which reads the plan; it does not take the others with it.
+
+        Raises:
+            ValueError, TypeError, LookupError, AttributeError: no batch, or one of which no line can be read.
+        """
+        lines = [line for line in map(_readable, message["lines"]) if line is not None]
+        if message["lines"] and not lines:
+            PlanLine.from_dict(message["lines"][0])  # raises what is wrong with it
+        batch = cls(
             company=message["company"],
             month=BillingMonth.parse(message["month"]),
             run=message["run"],
             plan_hash=message["plan_hash"],
-            lines=[PlanLine.from_dict(line) for line in message["lines"]],
+            lines=lines,
             per_minute=message["contracts_per_minute"],
             who=f"bill_batch {message['execution']}",
             plan_key=message.get("plan_key", ""),
             round=message.get("round", 0),
         )
+        batch.counts["left"] += len(message["lines"]) - len(lines)
+        return batch
+
+
+def _readable(line: Any) -> PlanLine | None:
+    try:
+        return PlanLine.from_dict(line)
+    except DATA_ERRORS as error:
+        note("a line of a batch", error)
+        return None
 
 
 def take(
@@ -410,7 +431,10 @@ class _Lane:
                 if self.deps.clock.now().timestamp() > self.deadline - STOP_BEFORE_TIMEOUT:
                     raise LaneStopped(self.deps.clock.now().timestamp())
                 self._heed_errors()
-                self._bill(line, existing)
+                try:
+                    self._bill(line, existing)
+                except DATA_ERRORS as error:
+                    self._failed(line, error)
                 self.left -= 1
         finally:
             if self.left or self.unread:  # else nothing was read and not used
@@ -576,6 +600,23 @@ class _Lane:
         self.unread = True
         if self.batch.round:
             self.again_at.append(until)
+
+    def _failed(self, line: PlanLine, error: BaseException) -> None:
+        """What is computed of this contract failed; the next one's turn comes all the same.
+
+        A charge whose call may be out stays as the ledger has it, for Settle to find out.
+        """
+        kind = note(f"billing {line.contract}", error)
+        key = ChargeKey(line.contract, self.batch.month)
+        charge = self.deps.ledger.get(key)
+        if charge is not None and charge.state is not State.READY:
+            self.batch.counts["left"] += 1
+            return
+        reason = (
+            f"Não foi possível ler o contrato no Omie ou no plano ({kind}): confira os itens e as datas dele no Omie; "
+            "se nada estiver errado, avise quem cuida do sistema."
+        )
+        self._park(line, key, UNREADABLE, reason)
 
     def _bring(self, line: PlanLine, found: _Found) -> _Ready | None:
         """The Omie contract once it shows the planned amount; None: it was written just now, or may not be, or a write

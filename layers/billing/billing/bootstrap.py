@@ -220,7 +220,7 @@ def _settings(env: BaseEnv) -> Settings:
             [f"{where}: {error.response['Error']['Code']}; put it there: billing-ops settings push FILE"]
         ) from None
     try:
-        return load_settings(answer["Body"].read().decode())
+        return load_settings(answer["Body"].read())
     except SettingsError as error:
         raise SettingsError(f"{where}: {problem}" for problem in error.problems) from None
 

@@ -25,6 +25,7 @@ from billing.settings import Settings
 from billing.store.objects import ObjectMissing, report_key
 from billing.store.ports import Charges, Objects, Runs
 from billing.store.runs import NotTheRunner
+from billing.unreadable import DATA_ERRORS, note
 
 BEYOND = "Faturado nesta competência; não está no plano desta execução."
 DOUBTFUL = " (não se sabe se foi cobrado: confira a OS no Omie)"
@@ -170,10 +171,17 @@ class _Book:
 
     def lines(self) -> Iterator[ContractLine]:
         for line, charge in self._charges():
-            yield self._line(line, charge)
+            yield self._told(line, charge)
         for charge in self.beyond:
             line = self._planned_by(charge) or PlanLine.of_charge(charge)
-            yield self._line(as_charged(replace(line, reason=BEYOND, warnings=()), charge), charge)
+            yield self._told(as_charged(replace(line, reason=BEYOND, warnings=()), charge), charge)
+
+    def _told(self, line: PlanLine, charge: Charge | None) -> ContractLine:
+        """The line of the report; of one of which something cannot be read, what the books need of it."""
+        try:
+            return self._line(line, charge)
+        except DATA_ERRORS as error:
+            return self._bare(line, charge, note(f"reporting {line.contract}", error))
 
     def vanished(self, in_plans: Container[str], *, everywhere: bool) -> list[Difference]:
         """Billed last month and not even mentioned in Jestor any more: a deleted record must not go unseen.
@@ -282,6 +290,21 @@ class _Book:
                     if found.additions or found.contract in beyond
                 }
         return self._lines_of[plan].get(charge.key.contract)
+
+    def _bare(self, line: PlanLine, charge: Charge | None, kind: str) -> ContractLine:
+        """Situation and amount, by which the books balance, and a warning that nothing else could be read."""
+        situation, amount, code, reason = self._what_became(line, charge)
+        return ContractLine(
+            company=self.key,
+            contract=line.contract,
+            customer=line.name,
+            situation=situation,
+            amount=amount,
+            reason_code=code,
+            reason=reason,
+            nCodCtr=line.nCodCtr,
+            warnings=(f"Os detalhes deste contrato não puderam ser lidos ({kind}): avise quem cuida do sistema.",),
+        )
 
     def _what_became(self, line: PlanLine, charge: Charge | None) -> tuple[Situation, int, str, str]:
         if charge is not None:

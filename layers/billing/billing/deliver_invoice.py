@@ -43,6 +43,7 @@ from billing.domain.invoice import (
 )
 from billing.domain.money import parse_money
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.number import whole
 from billing.jestor.client import JestorRefused
 from billing.jestor.field_map import contact
 from billing.omie.mapping import parse_date
@@ -51,6 +52,7 @@ from billing.phone import read_phone
 from billing.settings import FUNCTION_TIMEOUT_SECONDS, CompanySettings, Settings
 from billing.store.documents import Document, document_key
 from billing.store.objects import ObjectMissing
+from billing.unreadable import DATA_ERRORS
 from billing.update_jestor import bring, drafts_too
 
 if TYPE_CHECKING:
@@ -287,9 +289,7 @@ class _Delivery:
         titles = self.omie.iter_contas_receber(since, max(today, since), filtrar_cliente=nCodCli)
         slips = []
         for title in titles:
-            order = int(title.get("nCodOS") or 0)
-            ours = order == self.nCodOS or (not order and number != "" and padded(title.get("numero_pedido")) == number)
-            if not ours or title.get("status_titulo") == "CANCELADO":
+            if not self._is_ours(title, number) or title.get("status_titulo") == "CANCELADO":
                 continue
             slip = slip_of(title)
             boleto = self.omie.obter_boleto(slip.nCodTitulo) if self.company.invoice.boleto == "expected" else None
@@ -298,6 +298,14 @@ class _Delivery:
                 slip = replace(slip, link=link, barcode=barcode)
             slips.append(slip)
         return slips
+
+    def _is_ours(self, title: Mapping[str, Any], number: str) -> bool:
+        """Whether the title is this order's; one of another order need not even be readable."""
+        try:
+            order = whole(title.get("nCodOS") or 0)
+            return order == self.nCodOS or (not order and number != "" and padded(title.get("numero_pedido")) == number)
+        except DATA_ERRORS:
+            return False
 
     def _boleto_expected(self, document: Document) -> bool:
         """Not for ever: an invoice without its boleto is worth more to the customer than none."""

@@ -29,9 +29,11 @@ from billing.domain.late_fee import LateFee, LateFeeRefused, Mode, Payment, Term
 from billing.domain.late_fee import Title as Owed
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
-from billing.domain.receivable import Title, titles
+from billing.domain.receivable import Title, centavos_of, titles
+from billing.domain.text import of
 from billing.omie.client import omie_date
 from billing.omie.mapping import parse_date
+from billing.unreadable import DATA_ERRORS, note
 
 if TYPE_CHECKING:
     from billing.omie.client import OmieClient
@@ -297,7 +299,12 @@ class LateTitles:
         additions: list[Addition] = []
         warnings: list[str] = []
         for title in late:
-            addition, warning = self._one(title, terms, charges)
+            try:
+                addition, warning = self._one(title, terms, charges)
+            except DATA_ERRORS as error:
+                kind = note(f"late charges of title {title.nCodTitulo}", error)
+                text = f"encargos não cobrados; não foi possível calculá-los ({kind}): confira o título no Omie."
+                addition, warning = None, f"Título {title.nCodTitulo}: {text}"
             warnings += [warning] if warning else []
             if addition is not None:
                 additions.append(addition)
@@ -420,16 +427,22 @@ def _titles(movements: Iterable[Mapping[str, Any]]) -> Iterator[Title]:
 
 
 def _paid_late(row: Mapping[str, Any]) -> bool:
-    details = row.get("detalhes") or {}
-    paid, due = (parse_date(str(details.get(name) or "").strip()) for name in ("dDtPagamento", "dDtVenc"))
+    details = row.get("detalhes") if isinstance(row, dict) else None
+    if not isinstance(details, dict):
+        return False
+    paid, due = (parse_date(of(details.get(name) or "").strip()) for name in ("dDtPagamento", "dDtVenc"))
     return paid is not None and due is not None and paid > due
 
 
-def _principal_of(row: Mapping[str, Any]) -> int:
+def _principal_of(row: Mapping[str, Any]) -> int | None:
+    """Centavos of the principal that this receipt paid; None when it does not say so in numbers."""
     details = row["detalhes"]
-    paid, fine, interest, discount = (
-        round(Decimal(str(details.get(name) or 0)) * 100) for name in ("nValorMovCC", "nMulta", "nJuros", "nDesconto")
-    )
+    try:
+        paid, fine, interest, discount = (
+            centavos_of(details.get(name)) for name in ("nValorMovCC", "nMulta", "nJuros", "nDesconto")
+        )
+    except ValueError:
+        return None
     return paid - fine - interest + discount
 
 
@@ -471,9 +484,9 @@ def collected_twice(settings: CompanySettings, accounts: Iterable[Mapping[str, A
     if settings.late_fee is None or settings.late_fee.mode != "next_invoice":
         return ""
     for account in accounts:
-        if int(account.get("nCodCC") or 0) != settings.omie.nCodCC:
+        if of(account.get("nCodCC")).strip() != str(settings.omie.nCodCC):
             continue
-        fine, interest = (Decimal(str(account.get(name) or 0)) for name in ("per_multa", "per_juros"))
+        fine, interest = (Decimal(of(account.get(name) or 0)) for name in ("per_multa", "per_juros"))
         if fine or interest:
             said = f"multa de {_percent(fine)} e juros de {_percent(interest)} ao mês"
             return (

@@ -4,6 +4,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from billing.domain.sizes import shortened
+from billing.domain.text import writable
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -19,7 +20,7 @@ class Notifier:
         self._topic = topic
 
     def send(self, subject: str, text: str) -> None:
-        message = shortened(text, TEXT_LENGTH)
+        message = shortened(writable(text), TEXT_LENGTH)
         self._sns.publish(TopicArn=self._topic, Subject=_ascii(subject)[:SUBJECT_LENGTH], Message=message)
 
 

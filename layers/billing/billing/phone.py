@@ -1,5 +1,7 @@
 """A phone as people typed it becomes the E.164 number a WhatsApp message may go to, or the reason why none may.
 
+The same reading gives the area code and number that Omie's register of customers takes.
+
 A wrong number sends one customer's invoice to another person: what is doubtful is said and not used. Reasons are
 Portuguese, for the contract's record, and never repeat the number.
 """
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 COUNTRY: Final = "BR"
+COUNTRY_CODE: Final = 55
+_MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
+_WITH_AREA: Final = _MOBILE | {PhoneNumberType.FIXED_LINE}
 SHARED_BY: Final = 3
 """So many different customers with one number: it is somebody's own, or a filler."""
 _COUNTING: Final = ("0123456789", "9876543210")
@@ -49,12 +54,29 @@ def read_phone(text: str | None, shared: Collection[str] = ()) -> Phone:
     if not phonenumbers.is_valid_number(number):
         return Phone("", "o telefone do cliente não existe assim: confira o DDD e o nono dígito.")
     kind = phonenumbers.number_type(number)
-    if kind not in {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}:
+    if kind not in _MOBILE:
         return Phone("", "o telefone do cliente não é de celular; informe o do WhatsApp.")
     found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
     if mark(found) in shared:
         return Phone("", f"o mesmo telefone está em {SHARED_BY} ou mais clientes; confira de quem é.")
     return Phone(found)
+
+
+def area_and_number(text: str | None) -> tuple[str, str]:
+    """(area code, number) of a Brazilian phone, of a mobile or not, as Omie keeps it.
+
+    Both are empty for everything else: a number of another country, a toll-free or a filler one, one that does not
+    exist. The city would refuse the NFS-e for it.
+    """
+    try:
+        number = phonenumbers.parse(_first_number(text or ""), COUNTRY)
+    except NumberParseException:
+        return "", ""
+    kind = phonenumbers.number_type(number)
+    national = str(number.national_number)
+    if number.country_code != COUNTRY_CODE or kind not in _WITH_AREA or _filler(national):
+        return "", ""
+    return national[:2], national[2:]
 
 
 def mark(number: str) -> str:

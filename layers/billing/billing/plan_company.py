@@ -14,7 +14,7 @@ import pickle
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import IO, Any, NamedTuple
@@ -26,6 +26,7 @@ from billing.domain.calendar import HolidayCheck
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
 from billing.domain.contract import BadRow, Contract, ContractStatus, normalise_document
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.number import whole
 from billing.domain.plan import (
     Action,
     LedgerView,
@@ -56,11 +57,12 @@ from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.omie.governor import is_pause
 from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
-from billing.settings import Settings
+from billing.settings import CompanySettings, Settings
 from billing.store.contracts import Remembered
 from billing.store.objects import batches_key, plan_key
 from billing.store.ports import Charges, Contracts, Objects, Runs
 from billing.store.secrets import SecretError
+from billing.unreadable import DATA_ERRORS, note
 
 CHUNK = 100
 """Rows planned at a time: one consistent read of the ledger each."""
@@ -124,8 +126,8 @@ class OmieIndex:
                 index.by_code[found.cCodIntCtr] = found
                 if found.nCodCtr in named:
                     index.code_of[found.nCodCtr] = found.cCodIntCtr
-            else:
-                index.by_id[found.nCodCtr] = found
+            else:  # one without a number cannot be read: it is kept for the sake of its customer
+                index.by_id[found.nCodCtr or -1 - len(index.by_id)] = found
         return index
 
     def find(self, row: Contract | BadRow) -> OmieContract | None:
@@ -202,6 +204,9 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         generation = event["generation"] or f"preview-{event['execution'].rsplit(':', 1)[-1]}"
         key = plan_key(month, generation, company, deps.new_planning())
         summary = PlanSummary(settings.guardrail.limits())
+        sides = _Sides(
+            company, settings, month, today, index, billed, customers, lookalikes, rivals, late, prices, rules, lacking
+        )
         still_here = unfinished = 0
         with deps.objects.plan_writer(key) as plan:
             for chunk in chunks(rows, CHUNK):
@@ -213,37 +218,9 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                 held = deps.ledger.held_many(codes)
                 shares = prorated.shares(_remembered(deps, codes), month, deps.ledger)
                 charged = late.charges(deps.ledger, ((row.code, index.number(row)) for row in chunk)) if late else {}
+                around = _Around(this_month, last_month, held, shares, charged)
                 for row in chunk:
-                    found = index.find(row)
-                    extras = (
-                        _fees(late, row, index.number(row), charged, this_month.get(row.code)),
-                        shares.get(row.code, NOTHING),
-                    )
-                    registers = customers.get(_document(row), ()) if found is None else ()
-                    active = [each.nCodCli for each in registers if each.active] or [each.nCodCli for each in registers]
-                    line = plan_contract(
-                        row,
-                        month=month,
-                        today=today,
-                        policy=settings.policy(company),
-                        omie=found,
-                        lookalikes=[one for each in registers for one in lookalikes.get(each.nCodCli, ())],
-                        registers=active,
-                        billed=found is not None and found.nCodCtr in billed,
-                        ledger=_ledger_view(this_month.get(row.code)),
-                        previous=_previous(last_month.get(row.code)),
-                        held=row.code in held,
-                        rivals=[c for c in rivals.get(found.nCodCtr, ()) if c != row.code] if found else (),
-                        additions=[addition for extra in extras for addition in extra.additions],
-                        warnings=[
-                            *_readjustment(row, month.day(settings.billing_day), prices, rules),
-                            *_refused_by_the_city(row, found, lacking),
-                            *(warning for extra in extras for warning in extra.warnings),
-                        ],
-                    )
-                    if line.customer is not None and active:
-                        line = replace(line, customer=line.customer | {"nCodCli": active[0]})
-                    line = _as_told(line, this_month.get(row.code))
+                    line = sides.line(row, around)
                     summary.add(line)
                     plan.write(line.to_json())
             vanished = _vanished(deps.ledger, company, month.previous(), still_here)
@@ -287,6 +264,100 @@ def _billed(books: Books) -> Container[int]:
         if books.none_billed():
             return ()
     return books.orders()
+
+
+class _Register(NamedTuple):
+    """One of the customers that Omie has under a document; `active`: not marked as no longer used."""
+
+    nCodCli: int
+    active: bool
+
+
+class _Around(NamedTuple):
+    """What the ledger and the memory of living contracts say of a chunk of rows, by the contracts' codes."""
+
+    this_month: dict[str, Charge]
+    last_month: dict[str, Charge]
+    held: Container[str]
+    shares: Mapping[str, Reckoned]
+    charged: dict[str, list[Charge]]
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What was read of both sides before the first row is planned."""
+
+    company: str
+    settings: CompanySettings
+    month: BillingMonth
+    today: date
+    index: OmieIndex
+    billed: Container[int]
+    customers: Mapping[str, Sequence[_Register]]
+    lookalikes: Mapping[int, Sequence[OmieContract]]
+    rivals: Mapping[int, Sequence[str]]
+    late: LateTitles | None
+    prices: IndexTable
+    rules: Rules
+    lacking: Mapping[int, list[str]]
+
+    def line(self, row: Contract | BadRow, around: _Around) -> PlanLine:
+        """The row's line; of one whose planning fails, a line that parks it and says so. No other row is touched."""
+        try:
+            line = self._planned(row, around)
+            line.to_json().encode()
+        except DATA_ERRORS as error:
+            line = self._unread(row, around, note(f"planning {row.code}", error))
+        return _as_told(line, around.this_month.get(row.code))
+
+    def _planned(self, row: Contract | BadRow, around: _Around) -> PlanLine:
+        code, index = row.code, self.index
+        found = index.find(row)
+        extras = (
+            _fees(self.late, row, index.number(row), around.charged, around.this_month.get(code)),
+            around.shares.get(code, NOTHING),
+        )
+        registers = self.customers.get(_document(row), ()) if found is None else ()
+        active = [each.nCodCli for each in registers if each.active] or [each.nCodCli for each in registers]
+        due = self.month.day(self.settings.billing_day)
+        line = plan_contract(
+            row,
+            month=self.month,
+            today=self.today,
+            policy=self.settings.policy(self.company),
+            omie=found,
+            lookalikes=[one for each in registers for one in self.lookalikes.get(each.nCodCli, ())],
+            registers=active,
+            billed=found is not None and found.nCodCtr in self.billed,
+            ledger=_ledger_view(around.this_month.get(code)),
+            previous=_previous(around.last_month.get(code)),
+            held=code in around.held,
+            rivals=[c for c in self.rivals.get(found.nCodCtr, ()) if c != code] if found else (),
+            additions=[addition for extra in extras for addition in extra.additions],
+            warnings=[
+                *_readjustment(row, due, self.prices, self.rules),
+                *_refused_by_the_city(row, found, self.lacking),
+                *(warning for extra in extras for warning in extra.warnings),
+            ],
+        )
+        if line.customer is not None and active:
+            line = replace(line, customer=line.customer | {"nCodCli": active[0]})
+        return line
+
+    def _unread(self, row: Contract | BadRow, around: _Around, kind: str) -> PlanLine:
+        """Planned as a row that cannot be read: what the ledger and Omie say of its month still comes first."""
+        bad = BadRow.unread(row.jestor_id, row.company or None, f"Contrato {row.jestor_id}", kind)
+        found = self.index.find(row)
+        return plan_contract(
+            bad,
+            month=self.month,
+            today=self.today,
+            policy=self.settings.policy(self.company),
+            omie=found,
+            billed=found is not None and found.nCodCtr in self.billed,
+            ledger=_ledger_view(around.this_month.get(row.code)),
+            previous=_previous(around.last_month.get(row.code)),
+        )
 
 
 def _late_titles(
@@ -424,13 +495,6 @@ def _document(row: Contract | BadRow) -> str:
     return row.customer.document if isinstance(row, Contract) else ""
 
 
-class _Register(NamedTuple):
-    """One of the customers that Omie has under a document; `active`: not marked as no longer used."""
-
-    nCodCli: int
-    active: bool
-
-
 def _refused_by_the_city(
     row: Contract | BadRow, found: OmieContract | None, lacking: Mapping[int, list[str]]
 ) -> list[str]:
@@ -451,14 +515,15 @@ def _customers(
     found: dict[str, list[_Register]] = {}
     if wanted:
         for cliente in omie.iter_clientes():
-            if wrong := mapping.register_warnings(cliente):
-                lacking[int(cliente["codigo_cliente_omie"])] = wrong
             try:
+                if wrong := mapping.register_warnings(cliente):
+                    lacking[whole(cliente.get("codigo_cliente_omie"))] = wrong
                 document = normalise_document(str(cliente.get("cnpj_cpf") or ""))
-            except ValueError:
+                number = whole(cliente.get("codigo_cliente_omie")) if document in wanted else 0
+            except DATA_ERRORS:
                 continue
-            if document in wanted:
-                register = _Register(int(cliente["codigo_cliente_omie"]), str(cliente.get("inativo") or "N") != "S")
+            if number:
+                register = _Register(number, str(cliente.get("inativo") or "N") != "S")
                 found.setdefault(document, []).append(register)
     return found, lacking
 

@@ -399,6 +399,10 @@ ADVICE: Mapping[str, Advice] = {
     "held": Advice("Retido por cancelamento (churn)"),
     # parked by the plan
     "bad_row": Advice("Cadastro incompleto", f"Corrija os campos do contrato. {_AGAIN}"),
+    "unreadable_row": Advice("Contrato que não pôde ser lido", f"Confira os campos do contrato. {_AGAIN}"),
+    "unreadable_in_omie": Advice(
+        "Contrato do Omie que não pôde ser lido", f"Confira os itens do contrato no Omie. {_AGAIN}", Where.OMIE
+    ),
     "parked_before": Advice("Parado numa tentativa anterior", f"Resolva o motivo. {_RELEASE}", Where.COMMAND),
     "no_amount": Advice("Sem valor a cobrar", f"Preencha o valor do contrato, ou encerre-o. {_AGAIN}"),
     "unknown_service": Advice(
@@ -453,6 +457,9 @@ ADVICE: Mapping[str, Advice] = {
     "omie_rejected": Advice("O Omie recusou", f"Corrija o que o Omie aponta. {_RELEASE}", Where.OMIE),
     "amount_not_planned": Advice(
         "Valor diferente do planejado", f"Confira os itens do contrato no Omie. {_RELEASE}", Where.OMIE
+    ),
+    "unreadable_contract": Advice(
+        "Contrato que não pôde ser lido", f"Confira os itens do contrato no Omie. {_RELEASE}", Where.OMIE
     ),
     "created_elsewhere": Advice(
         "Criado em outra empresa", f"Crie o contrato no Omie da empresa nova e vincule. {_RELEASE}", Where.OMIE

@@ -42,6 +42,7 @@ from billing.domain.late_fee import (
 from billing.domain.money import parse_money, reais
 from billing.domain.plan import CompanyPolicy, Guardrail, Service, service_key
 from billing.domain.reajuste import Rules
+from billing.domain.text import UnreadableText, decoded, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,10 +83,6 @@ def _positive_money(value: object) -> int:
     if centavos <= 0:
         raise PydanticCustomError("money", "must be more than zero")
     return centavos
-
-
-def _label(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_no_blank_edges)]
@@ -621,8 +618,8 @@ class GuardrailSettings(_Model):
 
 
 def _once(labels: Iterable[str], setting: str) -> None:
-    times = Counter(map(_label, labels))
-    twice = [label for label in labels if times[_label(label)] > 1]
+    times = Counter(map(fold, labels))
+    twice = [label for label in labels if times[fold(label)] > 1]
     if twice:
         raise PydanticCustomError(
             "twice",
@@ -769,7 +766,7 @@ class Settings(_Model):
     def _companies_once(self) -> Self:
         owner: dict[str, str] = {}
         for key, company in self.companies.items():
-            other = owner.setdefault(_label(company.jestor_label), key)
+            other = owner.setdefault(fold(company.jestor_label), key)
             if other != key:
                 raise PydanticCustomError(
                     "twice",
@@ -784,11 +781,16 @@ class Settings(_Model):
         return {company.jestor_label: key for key, company in self.companies.items()}
 
 
-def load_settings(text: str, *, function_timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS) -> Settings:
+def load_settings(text: str | bytes, *, function_timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS) -> Settings:
     """Check a whole settings file. Raises SettingsError naming every problem, not only the first.
 
+    `text`: also as the file has it, in UTF-8 or, with a byte order mark, UTF-16; that mark is no part of it.
     `function_timeout_seconds`: the billing function's time-out, which the in-doubt wait must outlast.
     """
+    try:
+        text = decoded(text) if isinstance(text, bytes) else text.removeprefix("\ufeff")
+    except UnreadableText as error:
+        raise SettingsError([str(error)]) from None
     try:
         # Decimal, not float: 1234.10 reais must stay what was written.
         content = tomllib.loads(text, parse_float=Decimal)

@@ -10,7 +10,7 @@ What was found is remembered by a digest of both sides, so a day without changes
 It changes nothing itself: orders and hints look again before they act.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ from billing.store.objects import report_key
 from billing.store.ports import Charges, Contracts, Messages, Objects, Runs
 from billing.store.runs import run_name
 from billing.store.secrets import SecretError
+from billing.unreadable import DATA_ERRORS, note
 
 CHUNK: Final = 100
 SHOWN: Final = 50
@@ -193,29 +194,55 @@ class _Sweep:
         held = self.deps.ledger.held_many(codes)
         memories |= self._settled(memories)
         for row, shown in chunk:
-            omie = shown
             memory = memories.get(row.code) or Remembered(row.code)
             mine = [charges.get(ChargeKey(row.code, self.month, kind)) for kind in kinds]
             self.found.contracts += 1
-            if self._hold(row, mine[0], held=row.code in held) or memory.doubt_until > self.now.timestamp():
-                continue
-            billed = mine[0] is not None and mine[0].state in FINAL
-            undecided = any(charge is not None and charge.state in UNDECIDED for charge in mine)
-            place = memory.place(self.company)
-            if omie is None and isinstance(row, BadRow) and place is not None:
-                omie = index.by_id.get(place.nCodCtr)  # the number it names cannot be read either
-            decision = decide(
-                row,
-                omie,
-                policy=self.policy,
-                today=self.today,
-                churn=self.churn,
-                billed=billed,
-                busy=undecided or (run_open and not billed),
-                ours=place is not None and place.stopped,
-                rivals=tuple(code for code in rivals.get(omie.nCodCtr, ()) if code != row.code) if omie else (),
-            )
-            self._judge(row, omie, decision, memory)
+            try:
+                if self._hold(row, mine[0], held=row.code in held) or memory.doubt_until > self.now.timestamp():
+                    continue
+                omie = self._seen(row, shown, memory, index)
+                others = rivals.get(omie.nCodCtr, ()) if omie else ()
+                decision = self._decide(row, omie, memory, mine, others, run_open=run_open)
+                self._judge(row, omie, decision, memory)
+            except DATA_ERRORS as error:
+                self._unread(row, shown, error)
+
+    def _seen(self, row: Row, shown: OmieContract | None, memory: Remembered, index: OmieIndex) -> OmieContract | None:
+        place = memory.place(self.company)
+        if shown is None and isinstance(row, BadRow) and place is not None:
+            return index.by_id.get(place.nCodCtr)  # the number it names cannot be read either
+        return shown
+
+    def _decide(
+        self,
+        row: Row,
+        omie: OmieContract | None,
+        memory: Remembered,
+        charges: Sequence[Charge | None],
+        others: Iterable[str],
+        *,
+        run_open: bool,
+    ) -> Decision:
+        """`charges`: this month's, the monthly one first. `others`: the codes of all rows that name the contract."""
+        billed = charges[0] is not None and charges[0].state in FINAL
+        undecided = any(charge is not None and charge.state in UNDECIDED for charge in charges)
+        place = memory.place(self.company)
+        return decide(
+            row,
+            omie,
+            policy=self.policy,
+            today=self.today,
+            churn=self.churn,
+            billed=billed,
+            busy=undecided or (run_open and not billed),
+            ours=place is not None and place.stopped,
+            rivals=tuple(code for code in others if code != row.code),
+        )
+
+    def _unread(self, row: Row, omie: OmieContract | None, error: BaseException) -> None:
+        """Said of this row alone; the sweep goes on with the next."""
+        why = "; ".join(BadRow.unread(row.jestor_id, row.company, "", note(f"sweeping {row.code}", error)).problems)
+        self.found.problems.append(_entry(row, omie, str(Step.TELL), f"{why[:1].upper()}{why[1:]}."))
 
     def _settled(self, memories: Mapping[str, Remembered]) -> dict[str, Remembered]:
         """What bills have carried meanwhile is crossed out. The plan asks the ledger: this keeps the item small."""

@@ -20,12 +20,15 @@ from billing.deliver_invoice import SHARED_PHONES, nfse_of, padded
 from billing.domain.charge import State
 from billing.domain.invoice import TO_SEND, InvoiceState, Nfse, NfseStatus, valid_nfse
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.number import whole
 from billing.jestor.client import JestorError
 from billing.jestor.field_map import contact
+from billing.omie.mapping import parse_date
 from billing.omie.replies import OmieError
 from billing.phone import shared_marks
 from billing.store.documents import Document, document_key
 from billing.store.objects import ObjectMissing
+from billing.unreadable import DATA_ERRORS, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 MOST_HINTS: Final = 5000
 """Of one sweep and company: sending them takes about a minute. The next sweep asks for the rest."""
+_FIRST_YEAR: Final = 2000
 LOOK_AGAIN_AFTER: Final = timedelta(days=1)
 """At a note still refused: the city may give another reason by now."""
 
@@ -142,7 +146,12 @@ def _sweep(company: str, deps: InvoiceSweepDeps, problems: dict[str, dict[str, s
         counts["told"] += bool(document.told)
         if document.problem and document.told_state != InvoiceState.CANCELLED:
             problems[str(charge.key.month)][charge.key.contract] = document.problem
-        if not needs_a_look(books.nfse(order), document, books, order, now, boleto_expected=boleto_expected):
+        try:
+            needed = needs_a_look(books.nfse(order), document, books, order, now, boleto_expected=boleto_expected)
+        except DATA_ERRORS as error:
+            note(f"invoice of {charge.key.contract}", error)
+            needed = True  # what is wrong with it shows when it is looked at by itself
+        if not needed:
             continue
         if counts["hints"] == MOST_HINTS:
             counts["left"] += 1
@@ -194,13 +203,20 @@ class _Books:
         self._of_contract: dict[tuple[int, BillingMonth], set[int]] = {}
         self._numbered: dict[str, int] = {}
         for row in omie.listar_nfses(since, until):
-            of = row.get("OrdemServico") or {}
-            order, contract = int(of.get("nCodigoOS") or 0), int(of.get("nCodigoContrato") or 0)
-            self._nfses.setdefault(order, []).append(nfse_of(row))
-            if number := padded(of.get("nNumeroOS")):
-                self._numbered[number] = order
-            if contract and (month := _month_of(row)):
-                self._of_contract.setdefault((contract, month), set()).add(order)
+            try:
+                self._keep(row)
+            except DATA_ERRORS as error:
+                note("a note of ListarNFSEs", error)
+
+    def _keep(self, row: Mapping[str, Any]) -> None:
+        of = row.get("OrdemServico") or {}
+        order, contract = whole(of.get("nCodigoOS") or 0), whole(of.get("nCodigoContrato") or 0)
+        nfse, month = nfse_of(row), _month_of(row)
+        self._nfses.setdefault(order, []).append(nfse)
+        if number := padded(of.get("nNumeroOS")):
+            self._numbered[number] = order
+        if contract and month:
+            self._of_contract.setdefault((contract, month), set()).add(order)
 
     def nfse(self, order: int) -> Nfse:
         return valid_nfse(self._nfses.get(order, ()))
@@ -215,24 +231,27 @@ class _Books:
     @property
     def titles(self) -> Titles:
         if self._titles is None:
-            rows = [
-                (
-                    int(row.get("nCodOS") or 0) or self._numbered.get(padded(row.get("numero_pedido")), 0),
-                    (row.get("boleto") or {}).get("cGerado") == "S",
-                )
-                for row in self._omie.iter_contas_receber(*self._days)
-                if row.get("status_titulo") != "CANCELADO"
-            ]
+            rows = [found for row in self._omie.iter_contas_receber(*self._days) if (found := self._slip(row))]
             slips = frozenset(order for order, boleto in rows if boleto)
             self._titles = Titles(frozenset(order for order, _ in rows), slips)
         return self._titles
 
+    def _slip(self, row: Mapping[str, Any]) -> tuple[int, bool] | None:
+        """(its order or 0, whether it has a boleto) of a title; None of one that is cancelled or cannot be read."""
+        try:
+            if row.get("status_titulo") == "CANCELADO":
+                return None
+            order = whole(row.get("nCodOS") or 0) or self._numbered.get(padded(row.get("numero_pedido")), 0)
+            return order, (row.get("boleto") or {}).get("cGerado") == "S"
+        except DATA_ERRORS as error:
+            note("a title of ListarContasReceber", error)
+            return None
+
 
 def _month_of(row: Mapping[str, Any]) -> BillingMonth | None:
-    """Of the RPS, which is made when the contract is billed."""
-    day, _, rest = str((row.get("RPS") or {}).get("cDataRPS") or "").partition("/")
-    month, _, year = rest.partition("/")
-    return BillingMonth(int(year), int(month)) if day and month.isdecimal() and year.isdecimal() else None
+    """Of the RPS, which is made when the contract is billed; None when it names no day."""
+    day = parse_date(str((row.get("RPS") or {}).get("cDataRPS") or "").strip())
+    return BillingMonth.containing(day) if day is not None and day.year >= _FIRST_YEAR else None
 
 
 def _note_shared_phones(deps: InvoiceSweepDeps) -> None:

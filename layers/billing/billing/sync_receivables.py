@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from billing.domain.charge import Charge, ChargeKey
 from billing.domain.contract import ITEM_PREFIX, Contract, contract_code
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.number import whole
 from billing.domain.receivable import (
     RESOLVED,
     Dunning,
@@ -35,10 +36,12 @@ from billing.domain.receivable import (
     row_values,
     titles,
 )
+from billing.domain.text import fold, writable
 from billing.jestor.client import BadAnswer, JestorError, JestorRefused, JestorUnavailable, equals, with_drafts
 from billing.jestor.field_map import option_labels, to_contract
 from billing.jestor.receivables import ReceivableRow, read_rows, to_fields
 from billing.late_charges import Quote, charged_before
+from billing.unreadable import DATA_ERRORS, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -225,9 +228,9 @@ class _Run:
 
     def _look_up_what_no_list_has(self) -> None:
         """Late ones that were paid long after their due date, and titles that were deleted in Omie."""
-        labels = {self.table.label[status] for status in RESOLVED}
+        labels = {fold(self.table.label[status]) for status in RESOLVED}
         missing = [row for row in self.rows.values() if row.title not in self.titles.keys() | self.unread]
-        open_ones = [row for row in missing if row.company and row.values.get("status") not in labels]
+        open_ones = [row for row in missing if row.company and fold(str(row.values.get("status"))) not in labels]
         first = self.today.toordinal() * MAX_LOOKUPS % max(1, len(open_ones))  # more than fit take turns by the day
         for row in (open_ones[first:] + open_ones[:first])[:MAX_LOOKUPS]:
             if len(self.gone) == MAX_GONE:
@@ -259,14 +262,10 @@ class _Run:
         new = [title for title in self._wanted() if links.find(title) is None and self._contract_of(title) is None]
         if any(title.nCodCtr for title in new):
             for cadastro in self.omie.iter_contratos():
-                code = str(cadastro["cabecalho"].get("cCodIntCtr") or "").strip()
-                if code.startswith(ITEM_PREFIX) and code.removeprefix(ITEM_PREFIX).isdecimal():
-                    links.by_contract[int(cadastro["cabecalho"]["nCodCtr"])] = int(code.removeprefix(ITEM_PREFIX))
+                links.by_contract |= _linked_by_code(cadastro)
         if any(links.find(title) is None for title in new):
-            self.names = {
-                int(cliente["codigo_cliente_omie"]): str(cliente.get("razao_social") or "").strip()
-                for cliente in self.omie.iter_clientes()
-            }
+            for cliente in self.omie.iter_clientes():
+                self.names |= _named(cliente)
 
     def _read_ledger(self) -> None:
         """What was billed says of an order, and of an Omie contract, whose it is."""
@@ -315,9 +314,13 @@ class _Run:
         return self.today - timedelta(days=self.table.look_back_days)
 
     def seen(self) -> Iterator[Seen]:
-        for title in self._wanted():
-            standing, row = self._standing(title), self.rows.get(title.nCodTitulo)
-            values = self._values(title, standing, row)
+        for title, standing in self._work():
+            row = self.rows.get(title.nCodTitulo)
+            try:
+                values = self._values(title, standing, row)
+            except DATA_ERRORS as error:
+                self._left_out(title, error)
+                continue
             yield Seen(
                 title=title,
                 standing=standing,
@@ -332,7 +335,7 @@ class _Run:
     # ---- what is to be written
 
     def write(self) -> None:
-        work = [(title, self._standing(title)) for title in self._wanted()]
+        work = list(self._work())
         self.result.overdue = sum(standing.status is Status.LATE for _, standing in work)
         self.result.unmatched = sum(
             self.links.find(title) is None and self._contract_of(title) is None for title, _ in work
@@ -340,7 +343,11 @@ class _Run:
         work.sort(key=lambda pair: (pair[1].status is not Status.LATE, pair[0].nCodTitulo))
         for title, standing in work:
             row = self.rows.get(title.nCodTitulo)
-            wanted = self._values(title, standing, row)
+            try:
+                wanted = self._values(title, standing, row)
+            except DATA_ERRORS as error:
+                self._left_out(title, error)
+                continue
             todo = changes(wanted, row.values if row else {})
             if not self._mapped(todo):
                 continue
@@ -352,6 +359,21 @@ class _Run:
                 self._update(row, todo)
         for row in self.gone:
             self._write_gone(row)
+
+    def _work(self) -> Iterator[tuple[Title, Standing]]:
+        """Each title with how it stands today, of those whose numbers can be reckoned with."""
+        for title in self._wanted():
+            try:
+                standing = self._standing(title)
+            except DATA_ERRORS as error:
+                self._left_out(title, error)
+            else:
+                yield title, standing
+
+    def _left_out(self, title: Title, error: BaseException) -> None:
+        note(f"title {title.nCodTitulo}", error)
+        self.unread.add(title.nCodTitulo)
+        self.result.unreadable = len(self.unread)
 
     def _standing(self, title: Title) -> Standing:
         row = self.rows.get(title.nCodTitulo)
@@ -447,6 +469,24 @@ class _Run:
         self.result.refused += 1
         if self.result.refused > MAX_REFUSED:
             raise error
+
+
+def _linked_by_code(cadastro: dict[str, Any]) -> dict[int, int]:
+    """nCodCtr -> Jestor's id, of a contract that carries our code; nothing of any other, or of one that is not read."""
+    try:
+        head = cadastro["cabecalho"]
+        code = str(head.get("cCodIntCtr") or "").strip()
+        return {whole(head["nCodCtr"]): whole(code.removeprefix(ITEM_PREFIX))} if code.startswith(ITEM_PREFIX) else {}
+    except DATA_ERRORS:
+        return {}
+
+
+def _named(cliente: dict[str, Any]) -> dict[int, str]:
+    """codigo_cliente_omie -> name; nothing of a customer that is not read."""
+    try:
+        return {whole(cliente["codigo_cliente_omie"]): writable(str(cliente.get("razao_social") or "")).strip()}
+    except DATA_ERRORS:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from billing.domain.money import MoneyError, parse_money, reais
+from billing.domain.text import prose
 from billing.jestor.client import BadAnswer, JestorRefused, JestorUnavailable, wait_before, with_drafts
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def bring(
 def says(found: object, value: object) -> bool:
     """Whether a field of a record already holds a value, however Jestor writes it.
 
-    Empty is empty ("" and null); a number may come as text; a day with a time; a connected record as an object.
+    Empty is empty ("" and null); a number may come as text; a day with a time; a connected record as an object; a text
+    with other blanks and line breaks, or with its HTML entities.
     """
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
@@ -141,18 +143,15 @@ def says(found: object, value: object) -> bool:
         return str(found).casefold() in ({"1", "true"} if value else {"0", "false"})
     if isinstance(value, int | float | Decimal):
         return _number(found) == Decimal(str(value))
-    text, wanted = str(found).strip(), str(value).strip()
+    text, wanted = prose(str(found)), prose(str(value))
     return text == wanted or (_is_day(wanted) and text[:10] == wanted and text[10:11] in {" ", "T"})
 
 
 def _number(found: object) -> Decimal | None:
+    """None for what is no number, or could be two ("1.000")."""
     try:
-        return Decimal(str(found))
-    except InvalidOperation:
-        pass
-    try:
-        return reais(parse_money(found))
-    except MoneyError:
+        return reais(parse_money(found)) if isinstance(found, str) else Decimal(str(found))
+    except (MoneyError, InvalidOperation):
         return None
 
 

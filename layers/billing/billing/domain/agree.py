@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus
-from billing.domain.month import BillingMonth
+from billing.domain.month import BillingMonth, first_charge
 from billing.domain.plan import (
     Action,
     CompanyPolicy,
@@ -144,9 +144,10 @@ def decide(
 
 def next_charge(today: date, billing_day: int, *, over: bool) -> date:
     """The day of the next charge: this month's while it is still to come and not over, else next month's."""
-    month = BillingMonth.containing(today)
-    this = month.day(billing_day)
-    return this if today <= this and not over else month.next().day(billing_day)
+    first = first_charge(today, billing_day)
+    if not over or BillingMonth.containing(first) != BillingMonth.containing(today):
+        return first
+    return BillingMonth.containing(today).next().day(billing_day)
 
 
 def _not_in_omie(row: Contract | BadRow | None, policy: CompanyPolicy) -> Decision:

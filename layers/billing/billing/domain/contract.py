@@ -1,5 +1,6 @@
 """A subscription contract as Jestor states it, once it can be trusted."""
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -118,6 +119,18 @@ class BadRow:
     name: str
     problems: tuple[str, ...]
     price: Price | None = None
+    unreadable: bool = False
+    """The row made the reading itself fail, so that no field can be named."""
+
+    @classmethod
+    def unread(cls, jestor_id: int, company: str | None, name: str, kind: str) -> "BadRow":
+        """Of a row that raised an error of this class when it was read or planned."""
+        code = contract_code(jestor_id)
+        problem = (
+            f"não foi possível ler o contrato {code} ({kind}): confira no Jestor se algum campo traz um valor estranho "
+            "e digite-o de novo; se nada estiver errado, avise quem cuida do sistema"
+        )
+        return cls(jestor_id, company, name, (problem,), unreadable=True)
 
     @property
     def amount(self) -> int:
@@ -142,6 +155,14 @@ _CPF_WEIGHTS = tuple(range(11, 1, -1))
 _CNPJ_WEIGHTS = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
+_SEPARATORS = re.compile(r"[\s./\\\u00ad\u2010-\u2015\u2212\u200b-\u200f\u2060\ufeff-]")
+
+
+def plain_document(text: str) -> str:
+    """The document as it is compared: without blanks, points, bars and dashes of any kind, in capitals; unchecked."""
+    return _SEPARATORS.sub("", text).upper()
+
+
 def normalise_document(text: str) -> str:
     """The CPF (11 digits) or CNPJ (14) without punctuation, its check digits verified.
 
@@ -151,7 +172,7 @@ def normalise_document(text: str) -> str:
     Raises:
         DocumentError: wrong length or character, or check digits that do not match.
     """
-    document = "".join(text.split()).translate(str.maketrans("", "", "./-")).upper()
+    document = plain_document(text)
     if not document:
         raise DocumentError("CPF/CNPJ vazio")
     if len(document) not in {11, 14}:

@@ -7,6 +7,8 @@ read goes out through `format_brl`, what Omie's JSON carries through `to_json`.
 import re
 from decimal import Decimal
 
+from billing.domain.text import shown
+
 LIMIT = 10**12
 """Centavos. R$ 10 billion and more is a slip of the keyboard."""
 
@@ -44,12 +46,12 @@ def parse_money(value: object) -> int:
 def _parse_number(value: float | Decimal) -> int:
     exact = Decimal(value) if isinstance(value, int | Decimal) else Decimal(repr(value))
     if not exact.is_finite():
-        raise MoneyError(f"{value} não é um valor em reais")
+        raise MoneyError(f"{shown(value)} não é um valor em reais")
     if abs(exact) >= LIMIT // 100:
-        raise MoneyError(f"valor {value} grande demais: confira se não sobrou um zero")
+        raise MoneyError(f"valor {shown(value)} grande demais: confira se não sobrou um zero")
     if isinstance(value, float):
         exact = round(exact, _FLOAT_NOISE)
-    return _whole_centavos(exact, str(value))
+    return _whole_centavos(exact, shown(value))
 
 
 def _parse_text(value: str) -> int:
@@ -58,24 +60,24 @@ def _parse_text(value: str) -> int:
     negative = "-" in text
     match = _NUMBER.fullmatch(unsigned)
     if match is None:
-        shown = f'"{value.strip()}" não é um valor em reais' if text else "valor vazio"
-        raise MoneyError(f"{shown}: escreva como 1200,50 ou 1.200,50")
+        what = f'"{shown(value)}" não é um valor em reais' if text else "valor vazio"
+        raise MoneyError(f"{what}: escreva como 1200,50 ou 1.200,50")
     thousands, centavos, units, separator, decimals = match.group(
         "thousands", "centavos", "units", "separator", "decimals"
     )
     if (separator and len(decimals) == 3) or (thousands and centavos is None and thousands.count(".") == 1):
         readings = unsigned.replace(",", ".").split(".")
         raise MoneyError(
-            f'"{value.strip()}" é ambíguo: escreva {readings[0]}{readings[1]},00 (sem ponto) '
+            f'"{shown(value)}" é ambíguo: escreva {readings[0]}{readings[1]},00 (sem ponto) '
             f"ou {readings[0]},{readings[1][:2]}"
         )
     if len(unsigned) > 20:
-        raise MoneyError(f"valor {unsigned} grande demais: confira se não sobrou um zero")
+        raise MoneyError(f"valor {shown(unsigned)} grande demais: confira se não sobrou um zero")
     whole = thousands.replace(".", "") if thousands else units
     exact = Decimal(f"{whole}.{(centavos if thousands else decimals) or '0'}")
     if exact >= LIMIT // 100:
         raise MoneyError(f"valor {unsigned} grande demais: confira se não sobrou um zero")
-    return _whole_centavos(-exact if negative else exact, value.strip())
+    return _whole_centavos(-exact if negative else exact, shown(value))
 
 
 def _whole_centavos(exact: Decimal, shown: str) -> int:

@@ -13,6 +13,9 @@ MIDNIGHT_MARGIN = timedelta(minutes=20)
 """At either end of a month nothing is sent for so long: Omie's clock may differ from ours by a quarter of an hour."""
 
 
+_LAST = (9999, 12)
+
+
 class MonthError(ValueError):
     """Not a billing month."""
 
@@ -23,7 +26,7 @@ class BillingMonth:
     month: int
 
     def __post_init__(self) -> None:
-        if not (2000 <= self.year <= 9998 and 1 <= self.month <= 12):
+        if not (2000 <= self.year <= 9999 and 1 <= self.month <= 12):
             raise MonthError(f"not a billing month: year {self.year}, month {self.month}")
 
     @classmethod
@@ -64,10 +67,18 @@ class BillingMonth:
         return date(self.year, self.month, min(number, calendar.monthrange(self.year, self.month)[1]))
 
     def next(self) -> Self:
+        """Raises MonthError after December 9999, the calendar's last month."""
         return type(self)(self.year + self.month // 12, self.month % 12 + 1)
 
     def previous(self) -> Self:
         return type(self)(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
+
+
+def first_charge(day: date, billing_day: int) -> date:
+    """The first billing day on or after `day`; in the calendar's last month, its only one."""
+    month = BillingMonth.containing(day)
+    this = month.day(billing_day)
+    return this if day <= this or (month.year, month.month) == _LAST else month.next().day(billing_day)
 
 
 def may_send(month: BillingMonth, now: datetime, margin: timedelta) -> bool:

@@ -24,7 +24,6 @@ Reasons are Portuguese, for the billing team: what is wrong, where (Jestor or Om
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -42,8 +41,9 @@ from billing.domain.composition import Composition
 from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, Customer, Price
 from billing.domain.fiscal_limits import ABROAD, customer_warnings, description_warnings, missing_address
 from billing.domain.money import format_brl
-from billing.domain.month import BillingMonth
+from billing.domain.month import BillingMonth, first_charge
 from billing.domain.sizes import LINE_BYTES, MESSAGE_BYTES, by_weight, shortened, weight
+from billing.domain.text import addresses, fold, prose, writable
 
 OPEN_ENDED_YEARS = 5
 """Omie wants an end of vigência: a contract without one in Jestor runs to 31 December this many years on."""
@@ -83,6 +83,7 @@ class Reason(StrEnum):
     HELD = "held"
 
     BAD_ROW = "bad_row"
+    UNREADABLE_ROW = "unreadable_row"
     PARKED_BEFORE = "parked_before"
     NO_AMOUNT = "no_amount"
     UNKNOWN_SERVICE = "unknown_service"
@@ -100,6 +101,7 @@ class Reason(StrEnum):
     DIFFERS = "differs"
     NOT_MONTHLY = "not_monthly"
     SEVERAL_REGISTERS = "several_registers"
+    UNREADABLE_IN_OMIE = "unreadable_in_omie"
     MISSED_MONTH = "missed_month"
     TOO_LARGE = "too_large"
 
@@ -129,6 +131,8 @@ class OmieContract(NamedTuple):
     `own_total`, `own_items`: the items whose codIntItem carries `ITEM_PREFIX`; `additions`: what a plan of ours
     brought for one billing, sorted, and no part of either total; `foreign_total`: all others.
     `fingerprint`: from `fingerprint()`, over the first own item and the contract's due rule and e-mail.
+    `unreadable`: the class of the error that reading it raised: then only its numbers and its situation count, so that
+    it is neither billed nor taken for absent.
     """
 
     nCodCtr: int
@@ -145,6 +149,7 @@ class OmieContract(NamedTuple):
     fingerprint: str
     additions: tuple[Brought, ...] = ()
     cTipoFat: str = MONTHLY_BILLING
+    unreadable: str = ""
 
     @property
     def label(self) -> str:
@@ -179,6 +184,13 @@ class CompanyPolicy:
     create_unknown: bool = True
     alter_differences: bool = True
 
+    def service_label(self, label: str) -> str | None:
+        """The settings' own label of a service, however Jestor writes it; None for a service that is not sold."""
+        if label in self.services:
+            return label
+        folded = fold(label)
+        return next((known for known in self.services if fold(known) == folded), None)
+
 
 class Previous(NamedTuple):
     """The contract's last charge: centavos, the month as text ("2026-11"), and how much of it were additions."""
@@ -208,12 +220,11 @@ _PARTS = ("descrição", "serviço", "vencimento", "e-mail")
 def fingerprint(*, description: str, service_key: str, cTpVenc: str, nDiaFixo: int, cProxMes: str, email: str) -> str:
     """Four short hashes, joined by dots, of what we write into a contract beside its amount.
 
-    Spacing, line breaks, the order and case of e-mail addresses, and an empty cProxMes (Omie's "N") make no
-    difference. The e-mail's hash is empty when there is none.
+    Spacing, line breaks, HTML entities, the order and case of e-mail addresses, and an empty cProxMes (Omie's "N") make
+    no difference. The e-mail's hash is empty when there is none.
     """
-    addresses = sorted(filter(None, re.split(r"[,;\s]+", email.lower())))
     due = f"{cTpVenc}/{nDiaFixo}/{cProxMes or 'N'}"
-    parts = (" ".join(description.split()), service_key, due, ",".join(addresses))
+    parts = map(writable, (prose(description), service_key, due, ",".join(addresses(email))))
     return ".".join(hashlib.sha256(part.encode()).hexdigest()[:8] if part else "" for part in parts)
 
 
@@ -311,7 +322,8 @@ class _Case(NamedTuple):
 
 def _desired(contract: Contract, due: date, case: _Case) -> Desired:
     month, today, policy, omie = case[:4]
-    service = policy.services[contract.service]
+    label = policy.service_label(contract.service) or contract.service
+    service = policy.services[label]
     day = max(today, month.first_day)
     started = omie is not None and (omie.dVigInicial is None or omie.dVigInicial <= day)
     lasting = omie is not None and (omie.dVigFinal is None or omie.dVigFinal >= day)
@@ -320,8 +332,8 @@ def _desired(contract: Contract, due: date, case: _Case) -> Desired:
         nDiaFat=policy.billing_day,
         nDiaFixo=due.day,
         cProxMes="N" if BillingMonth.containing(due) == month else "S",
-        description=contract.description or service.description or contract.service,
-        service=contract.service,
+        description=contract.description or service.description or label,
+        service=label,
         service_key=service.key,
         amount=contract.amount,
         quantity=contract.quantity,
@@ -520,7 +532,7 @@ def plan_contract(
     case = _Case(month, today, policy, omie, previous, tuple(additions), tuple(warnings))
     verdict = _already_billed(month, ledger, omie, billed=billed and month <= BillingMonth.containing(today))
     if isinstance(row, BadRow):
-        verdict = verdict or _park(Reason.BAD_ROW, "Corrija no Jestor: " + "; ".join(row.problems))
+        verdict = verdict or _unread(row)
         return _line(row, case, verdict)
     verdict = (
         verdict
@@ -698,6 +710,13 @@ _STATUS = {
 }
 
 
+def _unread(row: BadRow) -> _Verdict:
+    if row.unreadable:
+        reason = "; ".join(row.problems)
+        return _park(Reason.UNREADABLE_ROW, f"{reason[:1].upper()}{reason[1:]}.")
+    return _park(Reason.BAD_ROW, "Corrija no Jestor: " + "; ".join(row.problems))
+
+
 def _already_billed(
     month: BillingMonth, ledger: LedgerView | None, omie: OmieContract | None, *, billed: bool
 ) -> _Verdict | None:
@@ -720,8 +739,7 @@ def _not_to_bill(
         code, reason = _STATUS[contract.status]
         return _skip(code, reason.format(contract.status_label))
     if contract.start and contract.start > billed_on:
-        first = BillingMonth.containing(contract.start)
-        first = first if contract.start <= first.day(policy.billing_day) else first.next()
+        first = BillingMonth.containing(first_charge(contract.start, policy.billing_day))
         return _skip(Reason.NOT_STARTED, f"Começa em {contract.start:%d/%m/%Y}: o primeiro faturamento é o de {first}.")
     if contract.end and contract.end < billed_on:
         return _skip(Reason.ENDED, f"Terminou em {contract.end:%d/%m/%Y} (data de fim no Jestor).")
@@ -747,7 +765,7 @@ def _wrong_data(contract: Contract, policy: CompanyPolicy) -> _Verdict | None:
         problems.append(
             (Reason.NO_AMOUNT, f"O valor mensal dá {shown}: corrija quantidade, valor ou desconto no Jestor.")
         )
-    if contract.service not in policy.services:
+    if policy.service_label(contract.service) is None:
         text = (
             f'O serviço "{contract.service}" não tem dados fiscais na configuração de {policy.company}: '
             "escolha outro serviço no Jestor ou peça que ele seja incluído na configuração."
@@ -785,9 +803,19 @@ def wrong_link(contract: Contract, omie: OmieContract, rivals: Sequence[str] = (
     return None
 
 
+def unreadable_in_omie(omie: OmieContract) -> str:
+    """What a person is told of an Omie contract that could not be read, Portuguese."""
+    return (
+        f"Não foi possível ler o contrato {omie.label} do Omie ({omie.unreadable}): confira lá os itens e as datas; se "
+        "nada estiver errado, avise quem cuida do sistema."
+    )
+
+
 def _wrong_in_omie(contract: Contract, omie: OmieContract, rivals: Sequence[str]) -> _Verdict | None:
     if wrong := wrong_link(contract, omie, rivals):
         return _park(*wrong)
+    if omie.unreadable:
+        return _park(Reason.UNREADABLE_IN_OMIE, unreadable_in_omie(omie))
     if omie.cCodSit == "90":
         return _park(
             Reason.SUSPENDED_IN_OMIE,

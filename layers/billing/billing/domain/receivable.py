@@ -12,12 +12,15 @@ a weekend or bank holiday) has passed: the same day on which `late_fee` begins t
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
 from billing.domain.calendar import HolidayCheck, business_day_on_or_after
 from billing.domain.late_fee import Payment
+from billing.domain.money import LIMIT
+from billing.domain.number import NumberError, whole
+from billing.domain.text import fold, of, writable
 
 Values = dict[str, str | int | None]
 """Our word for a field (`ReceivableFields`) -> centavos, a number, text or an ISO date; None is an empty field."""
@@ -45,10 +48,10 @@ class Mark(StrEnum):
 
 
 class TitleError(ValueError):
-    """Omie's movement cannot be read as a title; `nCodTitulo` says which."""
+    """Omie's movement cannot be read as a title; `nCodTitulo` says which, 0 when not even that can be read."""
 
-    def __init__(self, nCodTitulo: int) -> None:
-        super().__init__(f"title {nCodTitulo}: without a due date or a value")
+    def __init__(self, nCodTitulo: int, what: str = "without a due date or a value") -> None:
+        super().__init__(f"title {nCodTitulo}: {what}")
         self.nCodTitulo = nCodTitulo
 
 
@@ -94,38 +97,69 @@ def titles(
     do not add up to what Omie says was settled, Omie's sum counts, as one payment on the first day money came in.
 
     Raises:
-        TitleError: a title without value or due date; where `unreadable` is given, it is told and the title left out.
+        TitleError: a title without value or due date, or one whose row makes the reading fail; where `unreadable` is
+            given, it is told and the title left out.
     """
+
+    def left_out(error: TitleError) -> None:
+        if unreadable is None:
+            raise error
+        unreadable(error)
+
     found: dict[int, list[Mapping[str, Any]]] = {}
     for movement in movements:
-        details = movement.get("detalhes") or {}
-        number = int(details.get("nCodTitulo") or 0)
-        forecast = "PREVISAO" in f"{details.get('cStatus')} {details.get('cGrupo')}".upper()
-        if number and not forecast and str(details.get("cNatureza") or "R") == "R":
+        try:
+            number = _number_of(movement)
+        except TitleError as error:
+            left_out(error)
+            continue
+        if number:
             found.setdefault(number, []).append(movement)
     for number, rows in found.items():
         try:
-            yield _title(number, rows)
+            title = _title(number, rows)
         except TitleError as error:
-            if unreadable is None:
-                raise
-            unreadable(error)
+            left_out(error)
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+            left_out(TitleError(number, f"cannot be read ({type(error).__name__})"))
+        else:
+            yield title
+
+
+def _number_of(movement: object) -> int:
+    """The number of the title that the row is about; 0 of a forecast, and of what is no title.
+
+    Raises:
+        TitleError: it has another shape than any row of Omie's.
+    """
+    details = movement.get("detalhes") if isinstance(movement, Mapping) else 0
+    if details is None:
+        return 0
+    if not isinstance(details, Mapping):
+        raise TitleError(0, "no row of ListarMovimentos")
+    forecast = "PREVISAO" in f"{of(details.get('cStatus'))} {of(details.get('cGrupo'))}".upper()
+    if forecast or of(details.get("cNatureza") or "R") != "R":
+        return 0
+    try:
+        return whole(details.get("nCodTitulo") or 0)
+    except NumberError:
+        raise TitleError(0, "without a number") from None
 
 
 def _title(number: int, rows: list[Mapping[str, Any]]) -> Title:
     details, summary = rows[0]["detalhes"], rows[0].get("resumo") or {}
-    due, amount = _day(details.get("dDtVenc")), _centavos(details.get("nValorTitulo"))
+    due, amount = _day(details.get("dDtVenc")), centavos_of(details.get("nValorTitulo"))
     if due is None or amount <= 0:
         raise TitleError(number)
     cancelled = str(details.get("cStatus") or "").upper().startswith("CANCEL")
-    fine, interest, paid = (_centavos(summary.get(name)) for name in ("nMulta", "nJuros", "nValPago"))
+    fine, interest, paid = (centavos_of(summary.get(name)) for name in ("nMulta", "nJuros", "nValPago"))
     left = _open(amount, details, summary, cancelled=cancelled)
     return Title(
         nCodTitulo=number,
-        nCodCliente=int(details.get("nCodCliente") or 0),
-        nCodCtr=int(details.get("nCodCtr") or 0),
-        nCodOS=int(details.get("nCodOS") or 0),
-        document=str(details.get("cNumTitulo") or details.get("cNumDocFiscal") or "").strip(),
+        nCodCliente=whole(details.get("nCodCliente") or 0),
+        nCodCtr=whole(details.get("nCodCtr") or 0),
+        nCodOS=whole(details.get("nCodOS") or 0),
+        document=writable(of(details.get("cNumTitulo") or details.get("cNumDocFiscal") or "").strip()),
         amount=amount,
         due=due,
         open=left,
@@ -146,7 +180,7 @@ def _open(amount: int, details: Mapping[str, Any], summary: Mapping[str, Any], *
     if cancelled or settled:
         return 0
     known = summary.get("nValAberto")
-    return amount if known is None else min(amount, max(0, _centavos(known)))
+    return amount if known is None else min(amount, max(0, centavos_of(known)))
 
 
 def _payments(rows: list[Mapping[str, Any]], *, settled: int) -> tuple[Payment, ...]:
@@ -155,8 +189,8 @@ def _payments(rows: list[Mapping[str, Any]], *, settled: int) -> tuple[Payment, 
         details = row["detalhes"]
         number, day = int(details.get("nCodBaixa") or 0), _day(details.get("dDtPagamento"))
         if number and day:
-            extra = sum(_centavos(details.get(name)) for name in ("nJuros", "nMulta"))
-            principal = _centavos(details.get("nValorMovCC")) - extra + _centavos(details.get("nDesconto"))
+            extra = sum(centavos_of(details.get(name)) for name in ("nJuros", "nMulta"))
+            principal = centavos_of(details.get("nValorMovCC")) - extra + centavos_of(details.get("nDesconto"))
             receipts[number] = Payment(day, principal)
     paid = sorted(receipt for receipt in receipts.values() if receipt.amount > 0)
     if settled <= 0 or sum(receipt.amount for receipt in paid) == settled:
@@ -173,8 +207,21 @@ def _day(text: object) -> date | None:
         return None
 
 
-def _centavos(reais: object) -> int:
-    return int((Decimal(str(reais or 0)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+def centavos_of(reais: object) -> int:
+    """Centavos of an amount as Omie's JSON has it: a number, or digits; nothing is 0.
+
+    Raises:
+        ValueError: no such amount, or one beyond all measure.
+    """
+    if isinstance(reais, bool) or not isinstance(reais, int | float | Decimal | str | None):
+        raise ValueError("not an amount")  # noqa: TRY004 - of a value, not of our own code
+    try:
+        exact = Decimal(of(reais or 0))
+    except InvalidOperation:
+        raise ValueError("not an amount") from None
+    if not exact.is_finite() or abs(exact) * 100 >= LIMIT:
+        raise ValueError("an amount beyond all measure")
+    return int((exact * 100).quantize(Decimal(1), ROUND_HALF_UP))
 
 
 # ---- what the row must say
@@ -204,7 +251,7 @@ class Dunning:
 
 def days_late(due: date, on: date, is_holiday: HolidayCheck) -> int:
     """0 through the extended due date, then calendar days from the printed one."""
-    return (on - due).days if on > business_day_on_or_after(due, is_holiday) else 0
+    return (on - due).days if on > due and on > business_day_on_or_after(due, is_holiday) else 0
 
 
 def assess(
@@ -243,6 +290,8 @@ def row_values(title: Title, standing: Standing) -> Values:
 
 WRITTEN_ONCE = frozenset({"name", "company", "contract", "customer"})
 """Filled in where empty; what a person put there stays."""
+LABELS = frozenset({"status", "stage"})
+"""Options, the same in whatever capitals."""
 A_PERSONS = frozenset({"exception"})
 """Never written."""
 
@@ -253,6 +302,8 @@ def changes(wanted: Values, row: Mapping[str, Any]) -> Values:
     for word, value in wanted.items():
         now = row.get(word)
         now = None if now == "" else now
+        if word in LABELS and isinstance(now, str) and isinstance(value, str) and fold(now) == fold(value):
+            continue
         fixed = word in A_PERSONS or (word in WRITTEN_ONCE and (now is not None or value is None))
         if value != now and not fixed:
             found[word] = value

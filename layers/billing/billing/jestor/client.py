@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from billing import json_in
+from billing.domain.text import writable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -283,7 +286,7 @@ class JestorClient:
             "accept": "application/json",
             "content-type": "application/json",
         }
-        content = json.dumps(body, ensure_ascii=False, default=_plain_number).encode()
+        content = writable(json.dumps(body, ensure_ascii=False, default=_plain_number)).encode()
         try:
             response = self._http.post(
                 self._base_url + path,
@@ -309,7 +312,7 @@ def read_answer(response: httpx.Response, *, path: str, table: str) -> Any:
         unavailable.retry_after = _seconds(response.headers.get("retry-after", ""))
         raise unavailable
     try:
-        answer = json.loads(response.content, parse_float=Decimal)
+        answer = json_in.loads(response.content)
     except ValueError:
         answer = None
         if status < 300:

@@ -11,9 +11,9 @@ import difflib
 import re
 from contextlib import suppress
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from billing.domain import text as texts
 from billing.domain.contract import (
     BadRow,
     Contract,
@@ -23,15 +23,19 @@ from billing.domain.contract import (
     LateWishes,
     Price,
     normalise_document,
+    plain_document,
 )
 from billing.domain.fiscal_limits import ABROAD, read_emails, read_estado
-from billing.domain.money import MoneyError, parse_money
+from billing.domain.money import LIMIT, MoneyError, format_brl, parse_money
+from billing.domain.number import NumberError, percent, whole
 from billing.domain.reajuste import Index, Wish
 from billing.domain.sizes import shortened
 from billing.omie.mapping import split_phone
+from billing.unreadable import DATA_ERRORS, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from decimal import Decimal
 
     from billing.settings import FieldMap, TableMap
 
@@ -45,8 +49,9 @@ PRORATE: Final = "proporcional"
 LINE_LENGTH: Final = 400
 _YES: Final = frozenset({"1", "true", "sim", "yes"})
 _NOT_THERE: Final = object()
-_PERCENT: Final = re.compile(r"\d{1,6}(?:[.,]\d{1,12})?")
-_DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:$|[ T])")
+_DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:$|[ T])")
+_OLDEST_YEAR: Final = 1900
+"""A year before it has lost its first digits: "0026-12-01"."""
 
 
 class Contact(NamedTuple):
@@ -74,9 +79,27 @@ def to_contract(
     What a company sells and how it treats a missing due day are its own rules: planning looks at those.
 
     A row that bills nothing (draft, churned, suspended...) is never a BadRow: what cannot be read of it stays
-    empty, `company` too, for nobody needs to repair a contract that ended.
+    empty, `company` too, for nobody needs to repair a contract that ended. A row that raises is an `unreadable`
+    BadRow, of its company when at least that can be read.
     """
-    read = _Reader(row, table_map.fields, options or {})
+    try:
+        return _to_contract(row, table_map, company_by_label, options or {})
+    except DATA_ERRORS as error:
+        row_id = int(row[f"id_{table_map.table}"])
+        kind = note(f"contract row {row_id}", error)
+        company = None
+        with suppress(*DATA_ERRORS):
+            company = _Reader(row, table_map.fields, options or {}).known("company", company_by_label, "")
+        return BadRow.unread(row_id, company, f"Contrato {row_id}", kind)
+
+
+def _to_contract(
+    row: Row,
+    table_map: TableMap,
+    company_by_label: Mapping[str, str],
+    options: Mapping[str, Mapping[str, str]],
+) -> Contract | BadRow:
+    read = _Reader(row, table_map.fields, options)
     row_id = int(row[f"id_{table_map.table}"])
     status_label = read.text("status") or ""
     status = ContractStatus.DRAFT if read.flag("draft") else _status(status_label, table_map, read)
@@ -103,13 +126,16 @@ def to_contract(
         status=status or ContractStatus.OTHER,
         status_label=status_label,
         omie_id=read.whole("omie_id", empty=0) or None,
-        prorate=_plain(read.text("change_mode") or "") == PRORATE,
+        prorate=texts.fold(read.text("change_mode") or "") == PRORATE,
         change_from=read.day("change_from"),
         late=_late(read, table_map),
         readjust=_readjust(read, table_map),
         document_problem=document_problem,
         unread=unread,
     )
+    if contract.quantity * contract.unit_amount >= LIMIT:
+        whole_amount = f"{contract.quantity} × {format_brl(contract.unit_amount)}"
+        read.problem("quantity", f"{whole_amount} é grande demais: confira a quantidade e o valor")
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
         price = Price(quantity, unit_amount, discount) if price_known else None
@@ -128,9 +154,8 @@ def _price(read: _Reader) -> tuple[int, int, int, bool]:
 def contact(row: Row, fields: FieldMap) -> Contact:
     """Whom an invoice is sent to. Nothing of it is a problem of the row: what cannot be read is empty."""
     read = _Reader(row, fields, {})
-    digits = "".join(filter(str.isalnum, read.text("document") or ""))
     name = read.text("customer_name") or read.text("name") or ""
-    return Contact(name, read.text("phone") or "", digits)
+    return Contact(name, read.text("phone") or "", plain_document(read.text("document") or ""))
 
 
 def option_labels(properties: Iterable[Mapping[str, Any]]) -> Options:
@@ -188,7 +213,11 @@ def check_fields(
     ):
         existing = list(options.get(field, {}).values())
         wanted = list(labels)
-        if existing and wanted and not {_plain(label) for label in wanted} & {_plain(label) for label in existing}:
+        if (
+            existing
+            and wanted
+            and not {texts.fold(label) for label in wanted} & {texts.fold(label) for label in existing}
+        ):
             lines.append(
                 f"{setting}: o campo {field} não tem mais a opção {_quoted(wanted)}. "
                 f"No Jestor há {_quoted(existing[:20])}. Use na configuração o texto que o Jestor mostra."
@@ -318,14 +347,24 @@ class _Reader:
         if isinstance(found, dict | list):
             self.problem(word, "é uma lista ou um registro conectado: aponte para um campo simples dele")
             return None
-        return self._options.get(path, {}).get(str(found), found)
+        return self._options.get(path, {}).get(texts.of(found), found)
 
     def text(self, word: str) -> str | None:
+        """The field as text: without HTML entities, line breaks as line feeds, and nothing that XML cannot carry."""
         value = self.value(word)
-        return (str(value).strip() or None) if value is not None else None
+        if value is None:
+            return None
+        text = texts.of(value).strip()
+        if text.isprintable() and "&" not in text:  # nearly all: nothing below would change it
+            return text or None
+        text = texts.with_line_breaks(texts.without_entities(text)).strip()
+        if not texts.can_be_written(text):
+            self.problem(word, "tem um caractere que não pode ser lido; apague o texto e digite-o de novo")
+            text = texts.writable(text)
+        return text or None
 
     def flag(self, word: str) -> bool:
-        return str(self.value(word)).casefold() in _YES
+        return texts.of(self.value(word)).casefold() in _YES
 
     def known(self, word: str, labels: Mapping[str, T], unknown: str) -> T | None:
         """What the field's label stands for; capitals and repeated blanks do not matter."""
@@ -337,9 +376,9 @@ class _Reader:
         if exact is not None:
             return exact
         for known, meaning in labels.items():
-            if _plain(known) == _plain(label):
+            if texts.fold(known) == texts.fold(label):
                 return meaning
-        self.problem(word, f'"{label}" {unknown}')
+        self.problem(word, f'"{texts.shown(label)}" {unknown}')
         return None
 
     def money(self, word: str, *, empty: int | None) -> int:
@@ -360,24 +399,21 @@ class _Reader:
         text = self.text(word)
         if text is None:
             return None
-        number = text.removesuffix("%").strip()
-        if _PERCENT.fullmatch(number):
-            return Decimal(number.replace(",", "."))
-        self.problem(word, f'"{text}" não é um percentual; escreva como 2 ou 2,5')
-        return None
+        try:
+            return percent(text)
+        except NumberError as error:
+            self.problem(word, str(error))
+            return None
 
     def whole(self, word: str, *, empty: int) -> int:
-        text = self.text(word)
-        if text is None:
+        value = self.value(word)
+        if value is None or (isinstance(value, str) and not value.strip()):
             return empty
         try:
-            number = Decimal(text)
-        except InvalidOperation:
-            number = Decimal(-1)
-        if not number.is_finite() or number < 0 or number != number.to_integral_value():
-            self.problem(word, f'"{text}" não é um número inteiro')
+            return whole(value)
+        except NumberError as error:
+            self.problem(word, str(error))
             return empty
-        return int(number)
 
     def due_day(self) -> int | None:
         day = self.whole("due_day", empty=0)
@@ -393,10 +429,8 @@ class _Reader:
         match = _DATE.match(text)
         if match:
             with suppress(ValueError):
-                return date(int(match[1]), int(match[2]), int(match[3]))
-        self.problem(word, f'"{text}" não é uma data; o Jestor escreve 2026-12-01')
+                found = date(int(match[1]), int(match[2]), int(match[3]))
+                if found.year >= _OLDEST_YEAR:
+                    return found
+        self.problem(word, f'"{texts.shown(text)}" não é uma data; o Jestor escreve 2026-12-01')
         return None
-
-
-def _plain(label: str) -> str:
-    return " ".join(label.split()).casefold()

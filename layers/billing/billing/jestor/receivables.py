@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from billing.domain import text as texts
 from billing.domain.money import MoneyError, parse_money, to_json
+from billing.domain.number import NumberError, whole
 from billing.domain.receivable import Mark, Values
 from billing.jestor.client import id_field, with_drafts
 from billing.jestor.field_map import Options, option_labels
@@ -31,7 +32,7 @@ _WHOLE: Final = frozenset({"title", "delay_days"})
 _MARKED: Final = frozenset({"title", "company", "exception"})
 """What is read of a row to know whom a person spared."""
 _DAYS: Final = frozenset({"due_date", "paid_date"})
-_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})(?:$|[ T])")
+_DAY: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:$|[ T])")
 
 
 class TableProblems(ValueError):  # noqa: N818 - it is an answer, in Portuguese
@@ -65,12 +66,12 @@ def read_rows(
     problems = table_problems([str(field["key"]) for field in properties], table, options, words)
     if problems:
         raise TableProblems("\n".join(problems))
-    mine = settings.companies[company].jestor_label
+    mine = texts.fold(settings.companies[company].jestor_label)
     contract_id = id_field(settings.jestor.contracts.table)
     select = sorted({path for word, path in table.fields if path is not None and (words is None or word in words)})
     for raw in jestor.iter_records(table.table, filters=[with_drafts(table.fields.draft)], select=select):
         row = to_row(raw, table, options, contract_id)
-        if row.company in {"", mine}:
+        if texts.fold(row.company) in {"", mine}:
             yield row
 
 
@@ -141,7 +142,7 @@ def table_problems(
         ("stages", table.fields.stage, stages),
     ):
         existing = list(options.get(path or "", {}).values())
-        missing = [label for label in wanted if label not in existing]
+        missing = [label for label in wanted if label not in existing]  # to the letter: these are written
         if existing and missing:
             names = ", ".join(f'"{label}"' for label in missing)
             lines.append(
@@ -160,19 +161,19 @@ def _table(settings: Settings) -> ReceivablesTable:
 def _mark(label: object, table: ReceivablesTable) -> Mark | None:
     if label is None:
         return None
-    plain = {" ".join(known.split()).casefold(): meaning for known, meaning in table.exception_labels.items()}
-    return Mark(plain.get(" ".join(str(label).split()).casefold(), Mark.DISPUTED))
+    plain = {texts.fold(known): meaning for known, meaning in table.exception_labels.items()}
+    return Mark(plain.get(texts.fold(str(label)), Mark.DISPUTED))
 
 
 def _value(word: str, raw: Any, options: Mapping[str, str]) -> Any:
-    text = "" if raw is None else str(raw).strip()
+    text = "" if raw is None else texts.of(raw).strip()
     if not text:
         return None
     text = options.get(text, text)
     if word in _MONEY:
         return _centavos(raw)
     if word in _WHOLE or word == "contract":
-        return _number(text)
+        return _number(raw)
     if word in _DAYS:
         day = _DAY.match(text)
         return day[1] if day else UNREADABLE
@@ -186,12 +187,11 @@ def _plain(raw: Any, contract_id: str) -> Any:
     return raw.get(contract_id, UNREADABLE) if isinstance(raw, dict) else raw
 
 
-def _number(text: str) -> int | str:
+def _number(raw: Any) -> int | str:
     try:
-        number = Decimal(text)
-    except InvalidOperation:
+        return whole(raw)
+    except NumberError:
         return UNREADABLE
-    return int(number) if number.is_finite() and number == number.to_integral_value() else UNREADABLE
 
 
 def _centavos(raw: Any) -> int | str:

@@ -6,8 +6,6 @@ whole contract is sent each time, because Omie does not say whether an alteratio
 audit fields, nulls and empty blocks must not be sent back; calculated fields should not.
 """
 
-import html
-import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -30,7 +28,8 @@ from billing.domain.fiscal_limits import (
     read_emails,
     read_estado,
 )
-from billing.domain.money import format_brl, to_json
+from billing.domain.money import LIMIT, format_brl, to_json
+from billing.domain.number import NumberError, whole
 from billing.domain.plan import (
     MONTHLY_BILLING,
     Brought,
@@ -41,6 +40,9 @@ from billing.domain.plan import (
     fingerprint,
     service_key,
 )
+from billing.domain.text import of, unescaped, writable
+from billing.omie.replies import IncompleteRead
+from billing.unreadable import DATA_ERRORS, note
 
 if TYPE_CHECKING:
     from billing.settings import CompanySettings
@@ -77,7 +79,55 @@ class BilledOrder(NamedTuple):
 
 
 def compact(cadastro: Json, on: date | None = None) -> OmieContract:
-    """What planning needs of a contratoCadastro; `on` as in `total`. Absent codes (60 blanks, live) become ""."""
+    """What planning needs of a contratoCadastro; `on` as in `total`. Absent codes (60 blanks, live) become "".
+
+    One whose content makes reading it fail comes back as `unreadable`.
+
+    Raises:
+        IncompleteRead: it cannot be read, and not even tells its number, its code or its customer.
+    """
+    try:
+        return _compact(cadastro, on)
+    except DATA_ERRORS as error:
+        return _unreadable(cadastro, error)
+
+
+def _unreadable(cadastro: object, error: BaseException) -> OmieContract:
+    """What is known of such a contract. A situation that cannot be read counts as active: it may be somebody's."""
+    head = cadastro.get("cabecalho") if isinstance(cadastro, dict) else None
+    head = head if isinstance(head, dict) else {}
+    number, customer = (_number_in(head, name) for name in ("nCodCtr", "nCodCli"))
+    code, shown, situation = (writable(_text(head, name)) for name in ("cCodIntCtr", "cNumCtr", "cCodSit"))
+    kind = note(f"contract {number} of Omie", error)
+    if not number and not code and not customer:
+        text = "A contract that cannot be read names no number, code or customer."
+        raise IncompleteRead("ListarContratos", text, rule="odd_reply") from error
+    return OmieContract(
+        nCodCtr=number,
+        cCodIntCtr=code,
+        cNumCtr=shown,
+        cCodSit=situation or "10",
+        nCodCli=customer,
+        nDiaFat=0,
+        own_total=0,
+        foreign_total=0,
+        own_items=0,
+        dVigInicial=None,
+        dVigFinal=None,
+        fingerprint="...",
+        unreadable=kind,
+    )
+
+
+def _number_in(block: Mapping[str, Any], name: str) -> int:
+    """0 where there is none, or none that can be read."""
+    try:
+        return whole(block.get(name) or 0)
+    except NumberError:
+        return 0
+
+
+def _compact(cadastro: Json, on: date | None) -> OmieContract:
     cabecalho = cadastro["cabecalho"]
     own, foreign, _ = total(cadastro, on)
     return OmieContract(
@@ -100,7 +150,7 @@ def compact(cadastro: Json, on: date | None = None) -> OmieContract:
 
 def differs(cadastro: Json, desired: Desired, on: date | None = None) -> bool:
     """Whether the contract, but for its additions, must be altered before it is billed; `on` as in `total`."""
-    return bool(differences(desired, compact(cadastro, on)))
+    return bool(differences(desired, _compact(cadastro, on)))
 
 
 def additions_of(cadastro: Json) -> tuple[Brought, ...]:
@@ -310,18 +360,30 @@ def _cut(text: str | None, length: int) -> str:
 
 
 def split_phone(phone: str) -> tuple[str, str]:
-    """(area code, number) of a Brazilian phone in any form, +55 or not; both empty if it is none."""
-    digits = re.sub(r"\D", "", phone).lstrip("0")
-    if len(digits) in {12, 13} and digits.startswith("55"):
-        digits = digits[2:]
-    return (digits[:2], digits[2:]) if len(digits) in {10, 11} else ("", "")
+    """(area code, number) of a Brazilian phone in any form; both empty if it is none (see `phone.area_and_number`)."""
+    from billing.phone import area_and_number  # noqa: PLC0415 - slow to import, and most processes write no customer
+
+    return area_and_number(phone)
 
 
 def billed_order(os: Json, by_number: Callable[[], Mapping[str, int]] = dict) -> BilledOrder | None:
     """What an osCadastro says of a contract's billing; None if it is not of a known contract.
 
-    `by_number`: cNumCtr -> nCodCtr, asked only where an order names the contract by its number alone.
+    `by_number`: cNumCtr -> nCodCtr, asked only where an order names the contract by its number alone. An amount that
+    cannot be read is 0, which differs from every planned one.
+
+    Raises:
+        IncompleteRead: nobody can tell whose order it is. It may be the proof that a contract was billed.
     """
+    try:
+        return _billed_order(os, by_number)
+    except DATA_ERRORS as error:
+        note("an order of ListarOS", error)
+        text = "An order that cannot be read does not say whose it is."
+        raise IncompleteRead("ListarOS", text, rule="odd_reply") from error
+
+
+def _billed_order(os: Json, by_number: Callable[[], Mapping[str, int]]) -> BilledOrder | None:
     cabecalho, info = os.get("Cabecalho") or {}, os.get("InfoCadastro") or {}
     if info.get("cOrigem", "CTR") != "CTR" or not cabecalho.get("nCodOS"):
         return None
@@ -331,14 +393,27 @@ def billed_order(os: Json, by_number: Callable[[], Mapping[str, int]] = dict) ->
     if not nCodCtr:
         return None
     live = info.get("cCancelada", "N") != "S"
-    return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), _centavos(cabecalho.get("nValorTotal")), live)
+    try:
+        amount = _centavos(cabecalho.get("nValorTotal"))
+    except DATA_ERRORS as error:
+        note(f"the amount of order {cabecalho['nCodOS']}", error)
+        amount = 0
+    return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), amount, live)
 
 
 def live_order(os: Json) -> int | None:
-    """The nCodOS of an osCadastro that nobody cancelled."""
-    number = (os.get("Cabecalho") or {}).get("nCodOS")
-    cancelled = (os.get("InfoCadastro") or {}).get("cCancelada", "N") == "S"
-    return int(number) if number and not cancelled else None
+    """The nCodOS of an osCadastro that nobody cancelled.
+
+    Raises:
+        IncompleteRead: it does not say so.
+    """
+    try:
+        number = (os.get("Cabecalho") or {}).get("nCodOS")
+        cancelled = (os.get("InfoCadastro") or {}).get("cCancelada", "N") == "S"
+        return int(number) if number and not cancelled else None
+    except DATA_ERRORS as error:
+        note("an order of ListarOS", error)
+        raise IncompleteRead("ListarOS", "An order that cannot be read.", rule="odd_reply") from error
 
 
 @lru_cache(maxsize=4096)
@@ -390,7 +465,7 @@ def _items_kept(cadastro: Json, additions: Sequence[Addition]) -> dict[str, Json
 
 
 def _text(block: Mapping[str, Any], key: str) -> str:
-    return html.unescape(str(block.get(key) or "")).strip()
+    return unescaped(of(block.get(key) or "")).strip()
 
 
 def _runs_on(item: Json, day: date) -> bool:
@@ -410,7 +485,10 @@ def _item_total(item: Json) -> int:
 
 
 def _decimal(number: Any) -> Decimal:
-    return Decimal(str(number or 0))
+    found = Decimal(of(number or 0))
+    if abs(found) >= LIMIT:  # not a number compares with nothing, and says so itself
+        raise ValueError("an amount or a quantity beyond all measure")
+    return found
 
 
 def _centavos(reais: Any) -> int:
@@ -441,7 +519,7 @@ def _sendable(block: Any) -> Any:
         return {key: value for key, value in kept.items() if value not in (None, {}, [])}
     if isinstance(block, list):
         return [_sendable(value) for value in block]
-    return html.unescape(block) if isinstance(block, str) else block
+    return unescaped(block) if isinstance(block, str) else block
 
 
 def _as_it_is(existing: Json) -> Json:

@@ -34,6 +34,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
+from billing import json_in
+
 TEXT_LIMIT = 500
 """Characters of Omie's text kept in an error."""
 BLOCK_SECONDS = 1800.0
@@ -259,6 +261,8 @@ def read_reply(method: str, *, write: bool, status: int, body: bytes) -> dict[st
         OmieError: every other reply, as the class its outcome asks for. Nothing else is ever raised.
     """
     answer = _parse(body)
+    if answer is None and not write:
+        answer = _parse_leniently(body)
     if answer is None:
         raise _judge(_Refusal(method, write, status, _plain(body)))
     soft = _soft_status(answer)
@@ -357,6 +361,15 @@ def _parse(body: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(_decode(body), parse_float=Decimal, parse_constant=_no_constant)
     except (ValueError, ArithmeticError, RecursionError):  # not JSON; 1e(10^20); [[[[...
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _parse_leniently(body: bytes) -> dict[str, Any] | None:
+    """What a reading may still tell although one value of it is no number, or too big or too deep for Python."""
+    try:
+        answer = json_in.loads(body)
+    except ValueError:
         return None
     return answer if isinstance(answer, dict) else None
 

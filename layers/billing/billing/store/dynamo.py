@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore import exceptions as boto
 
+from billing.domain.text import encodable
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -93,7 +95,7 @@ def encode(value: Any) -> dict[str, Any]:
         case bool():
             return {"BOOL": value}
         case str():
-            return {"S": str(value)}
+            return {"S": encodable(value)}
         case int() | float():
             return {"N": repr(value)}
         case Mapping():

@@ -109,7 +109,7 @@ class FastAws:
         """The answer's JSON. Raises AwsError."""
         spoken = SERVICES[service]
         address = self._environ.get("AWS_ENDPOINT_URL") or f"https://{service}.{self._region}.amazonaws.com"
-        body = json.dumps(request, ensure_ascii=False).encode()
+        body = json.dumps(request, ensure_ascii=False).encode("utf-8", "replace")
         unavailable = ""
         for tries in range(TRIES):
             if tries:

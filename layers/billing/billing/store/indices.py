@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from billing.domain.month import BillingMonth, MonthError
+from billing.domain.number import change
 from billing.domain.reajuste import Index, IndexTable, check_percent
+from billing.domain.text import shown, visible
 from billing.store.objects import ObjectMissing
 
 if TYPE_CHECKING:
@@ -68,16 +70,21 @@ def from_json(text: str) -> dict[Index, dict[BillingMonth, Decimal]]:
 
 
 def from_csv(text: str) -> dict[Index, dict[BillingMonth, Decimal]]:
-    """Lines `índice;mês;variação`: "IPCA;2025-11;0,18". Comma as separator, 11/2025 and a heading are read too.
+    """Lines `índice;mês;variação`: "IPCA;2025-11;0,18". Comma or tab as separator, 11/2025, a heading and Excel's
+    `sep=;` before it are read too.
 
     Raises:
         BadTable: a line that cannot be read, or a month twice with two values.
     """
-    delimiter = ";" if ";" in text else ","
+    delimiter = next((mark for mark in (";", "\t") if mark in text), ",")
     found: dict[Index, dict[BillingMonth, Decimal]] = {}
+    heading_may_come = True
     for number, row in enumerate(csv.reader(io.StringIO(text.lstrip("\ufeff")), delimiter=delimiter), start=1):
-        cells = [cell.strip() for cell in row]
-        if not any(cells) or (number == 1 and _index(cells[0]) is None):
+        cells = [visible(cell) for cell in row]
+        if not any(cells) or (number == 1 and cells[0].casefold().startswith("sep=")):
+            continue
+        heading, heading_may_come = heading_may_come and _index(cells[0]) is None, False
+        if heading:
             continue
         index, month, percent = _line(number, cells)
         if found.setdefault(index, {}).setdefault(month, percent) != percent:
@@ -124,17 +131,17 @@ def _line(number: int, cells: list[str]) -> tuple[Index, BillingMonth, Decimal]:
         raise BadTable(f"linha {number}: esperava índice, mês e variação; {came}")
     index = _index(cells[0])
     if index is None:
-        raise BadTable(f"linha {number}: índice {cells[0]} desconhecido; use IPCA ou IGP-M")
+        raise BadTable(f"linha {number}: índice {shown(cells[0])} desconhecido; use IPCA ou IGP-M")
     brazilian = _BRAZILIAN_MONTH.fullmatch(cells[1])
     try:
         month = BillingMonth.parse(f"{brazilian[2]}-{brazilian[1]}" if brazilian else cells[1])
     except MonthError:
-        raise BadTable(f"linha {number}: mês {cells[1]} inválido; escreva 2025-11 ou 11/2025") from None
+        raise BadTable(f"linha {number}: mês {shown(cells[1])} inválido; escreva 2025-11 ou 11/2025") from None
     try:
-        return index, month, check_percent(Decimal(cells[2].removesuffix("%").strip().replace(",", ".")))
-    except (InvalidOperation, ValueError):
+        return index, month, check_percent(change(cells[2]))
+    except ValueError:
         raise BadTable(
-            f"linha {number}: {cells[2]} não é uma variação em percentual; escreva, por exemplo, 0,18"
+            f"linha {number}: {shown(cells[2])} não é uma variação em percentual; escreva, por exemplo, 0,18"
         ) from None
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
 
+from billing.domain.text import encodable
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -71,7 +73,7 @@ class PlanWriter:
 
     def write(self, line: str) -> None:
         """One line, without its end."""
-        self._file.write(line.encode() + b"\n")
+        self._file.write(encodable(line).encode() + b"\n")
         self.lines += 1
 
     def __enter__(self) -> Self:
@@ -122,7 +124,7 @@ class ObjectStore:
         return json.loads(self.get_text(key))
 
     def put_text(self, key: str, text: str, content_type: str = "text/plain; charset=utf-8") -> None:
-        self._s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType=content_type)
+        self._s3.put_object(Bucket=self.bucket, Key=key, Body=encodable(text).encode(), ContentType=content_type)
 
     def get_text(self, key: str) -> str:
         """The stored text. Raises ObjectMissing."""

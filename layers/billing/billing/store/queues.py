@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from billing.domain.sizes import fitting
+from billing.domain.text import writable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -46,7 +47,7 @@ class Queues:
     def send(self, url: str, message: Mapping[str, Any], group: str, dedup: str) -> None:
         self._sqs.send_message(
             QueueUrl=url,
-            MessageBody=json.dumps(message, ensure_ascii=False, sort_keys=True),
+            MessageBody=writable(json.dumps(message, ensure_ascii=False, sort_keys=True)),
             MessageGroupId=group,
             MessageDeduplicationId=dedup,
         )

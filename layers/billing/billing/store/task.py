@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from billing.domain.text import writable
+
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -21,13 +23,15 @@ class TaskCallbacks:
         self._sfn = sfn
 
     def success(self, token: str, output: Mapping[str, Any]) -> bool:
-        text = json.dumps(output, ensure_ascii=False)
+        text = writable(json.dumps(output, ensure_ascii=False))
         return _told(lambda: self._sfn.send_task_success(taskToken=token, output=text))
 
     def failure(self, token: str, error: str, cause: str) -> bool:
         """`error` is the class a Retry or Catch of the state machine names; `cause` is for people."""
         return _told(
-            lambda: self._sfn.send_task_failure(taskToken=token, error=error[:ERROR_LENGTH], cause=cause[:CAUSE_LENGTH])
+            lambda: self._sfn.send_task_failure(
+                taskToken=token, error=error[:ERROR_LENGTH], cause=writable(cause)[:CAUSE_LENGTH]
+            )
         )
 
     def heartbeat(self, token: str) -> bool:
