@@ -457,9 +457,9 @@ def test_titles_deleted_in_omie_are_looked_up_a_few_a_day(lab):
         before = errors(lab)
         tomorrow(lab)
         sync(lab)
-        assert errors(lab) - before <= 2
+        assert errors(lab) - before <= 1  # a second would stop every reader for ten minutes
         left.append(sum(row["status"] != "Cancelado" for row in rows(lab).values()))
-    assert (left, errors(lab)) == ([3, 1, 0], 5)
+    assert (left, errors(lab)) == ([4, 3, 2], 3)
 
 
 def errors(lab):

@@ -35,7 +35,7 @@ from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_s
 from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
 from billing.omie.governor import blocked
-from billing.omie.replies import Blocked, OmieError
+from billing.omie.replies import OUR_STOPS, Blocked, OmieError
 from billing.parking import SAFE_ACTION, LostBatch, Malformed, Parked, class_of, read, tell
 from billing.settings import Settings
 from billing.store.objects import discarded_key
@@ -454,7 +454,7 @@ class _Work:
         return self._doubts[company, month]
 
     def _cannot_read(self, company: str, error: OmieError) -> str:
-        if isinstance(error, Blocked) and error.retry_after:
+        if isinstance(error, Blocked) and error.retry_after and error.rule not in OUR_STOPS:
             until = self.deps.clock.now().timestamp() + error.retry_after
             self.deps.lanes.block(company, until, error.text)
         self.refused[company] = f"O Omie não respondeu: {error.text}"

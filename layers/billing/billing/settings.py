@@ -586,6 +586,13 @@ class InvoiceSettings(_Model):
     make_missing_boleto: bool = _said(
         "have Omie make the boleto of an issued NFS-e that has none (GerarBoleto)", default=False
     )
+    unknown_documents_per_hour: int = _said(
+        "most documents that Omie's webhooks name and that turn out not to be ours, looked up in an hour; beyond it "
+        "the daily reading of invoices finds what matters",
+        default=60,
+        ge=0,
+        le=1000,
+    )
 
 
 class GuardrailSettings(_Model):

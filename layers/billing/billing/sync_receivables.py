@@ -57,8 +57,9 @@ STOP_BEFORE_TIMEOUT: Final = 90.0
 """Seconds kept back for one last call with its retries."""
 MAX_LOOKUPS: Final = 100
 """Titles asked for one by one in a run: those no list has any more, and links to boletos (twice as many)."""
-MAX_GONE: Final = 2
-"""Titles found to be deleted in a run: Omie answers such a question with an error, and errors count towards a block."""
+MAX_GONE: Final = 1
+"""Titles found to be deleted in a sync, in its first round: Omie answers such a question with an error, and two errors
+of a method stop all readers (billing.omie.governor)."""
 MAX_REFUSED: Final = 20
 """Rows that Jestor refuses before the run gives up: the table, not the rows, is the trouble then."""
 OLDEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)
@@ -127,8 +128,10 @@ def take(body: Mapping[str, Any], deps: ReceivablesDeps, *, seconds_left: float)
     company = str(body["company"])
     if deps.settings.jestor.receivables is None or company not in deps.settings.companies:
         return {"company": company}  # the settings changed since it was asked for
-    result = sync_receivables(company, deps, deadline=deps.clock.now().timestamp() + seconds_left)
-    round_ = int(body.get("round") or 0) + 1
+    before = int(body.get("round") or 0)
+    deadline = deps.clock.now().timestamp() + seconds_left
+    result = sync_receivables(company, deps, deadline=deadline, first_round=before == 0)
+    round_ = before + 1
     progress = result.added + result.updated > 0
     if result.left and round_ < MAX_ROUNDS and (progress or round_ < 3):
         _send(company, round_, deps)
@@ -140,15 +143,17 @@ def _send(company: str, round_: int, deps: ReceivablesDeps) -> None:
     deps.queues.send(deps.queue_url, {"company": company, "round": round_}, company, dedup)
 
 
-def sync_receivables(company: str, deps: ReceivablesDeps, *, deadline: float) -> Result:
+def sync_receivables(company: str, deps: ReceivablesDeps, *, deadline: float, first_round: bool = True) -> Result:
     """Brings the company's rows to what Omie says, as far as time and MAX_WRITES go. `deadline`: epoch seconds.
+
+    `first_round`: whether titles that no list has are looked up one by one; later rounds go on with what is written.
 
     Raises:
         OmieError, JestorError: a list could not be read whole, or Jestor is away: nothing further is written.
         TableProblems: the table does not fit the settings.
     """
     run = _Run(company, deps, deadline)
-    run.read()
+    run.read(look_up=first_round)
     run.write()
     return run.result
 
@@ -208,14 +213,15 @@ class _Run:
 
     # ---- both sides
 
-    def read(self) -> None:
+    def read(self, *, look_up: bool = True) -> None:
         self.titles = read_titles(self.omie, self.table, self.today, self._unreadable)
         for row in read_rows(self.jestor, self.deps.settings, self.company):
             if row.title in self.rows:
                 self.result.duplicates += 1
             elif row.title:
                 self.rows[row.title] = row
-        self._look_up_what_no_list_has()
+        if look_up:
+            self._look_up_what_no_list_has()
         self._read_links()
         self.result.titles, self.result.unreadable = len(self.titles), len(self.unread)
 
@@ -444,5 +450,5 @@ class Seen:
 def look(company: str, deps: ReceivablesDeps) -> list[Seen]:
     """The company's titles as the next sync would show them, the oldest first. Reads both sides, writes nothing."""
     run = _Run(company, deps, deadline=0.0)
-    run.read()
+    run.read(look_up=False)
     return sorted(run.seen(), key=lambda seen: (seen.title.due, seen.title.nCodTitulo))

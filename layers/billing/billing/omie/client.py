@@ -19,9 +19,11 @@ import httpx
 import tenacity
 
 from billing.clock import Clock
-from billing.omie.governor import SAME_QUESTION, BlockedUntil, ReadGate
+from billing.omie.governor import SAME_QUESTION, BlockedUntil, ReaderState, ReadGate, reader_stop
 from billing.omie.replies import (
+    LANE_STOP,
     NOT_SENT,
+    READERS_STOP,
     Blocked,
     EmptyPage,
     IncompleteRead,
@@ -336,11 +338,6 @@ class OmieClient:
         identity = ("codigo_lancamento_omie",)
         return self._pages("ListarContasReceber", _CADASTRO, "conta_receber_cadastro", issued | filters, identity)
 
-    def movimento_do_titulo(self, nCodTitulo: int) -> Json | None:
-        """The title's `detalhes` (with `nCodOS`); None when Omie no longer has it."""
-        found = self._pages("ListarMovimentos", _MOVIMENTO, "movimentos", {"nCodTitulo": nCodTitulo})
-        return next((_part(row, "detalhes", dict, "ListarMovimentos") for row in found), None)
-
     def obter_boleto(self, nCodTitulo: int) -> Json | None:
         """`cLinkBoleto`, `cCodBarras`, `dDtEmBol`...; None while the title has no boleto (Omie: HTTP 200, "103")."""
         try:
@@ -412,6 +409,8 @@ class OmieClient:
 
         def attempt() -> Json:
             nonlocal reached
+            if self._gate is not None:
+                self._gate.may_call(method)
             if question is not None and reached:
                 self._wait_to_ask(method, question)
             try:
@@ -531,10 +530,28 @@ def shared_turns(ask: Callable[[str], float | BlockedUntil], clock: Clock) -> Ca
         if isinstance(answer, float):
             return answer
         raise Blocked(
-            question.partition(" ")[0], answer.reason, rule="lane", retry_after=answer.until - clock.now().timestamp()
+            question.partition(" ")[0],
+            answer.reason,
+            rule=LANE_STOP,
+            retry_after=answer.until - clock.now().timestamp(),
         )
 
     return turn
+
+
+def reader_permit(readers: Callable[[], ReaderState], clock: Clock) -> Callable[[str], None]:
+    """For a reader's ReadGate: the readers' own budget of errors.
+
+    Raises:
+        Blocked: by the gate (rule "readers"), while readers leave the method alone. The lane is not stopped by it.
+    """
+
+    def permit(method: str) -> None:
+        now = clock.now().timestamp()
+        if stop := reader_stop(readers(), method, now):
+            raise Blocked(method, stop.reason, rule=READERS_STOP, retry_after=stop.until - now)
+
+    return permit
 
 
 def omie_date(day: date) -> str:
