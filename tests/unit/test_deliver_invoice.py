@@ -8,9 +8,10 @@ from random import Random
 
 import pytest
 
-from billing.deliver_invoice import ComeAgain, deliver_invoice, expires, links, nfse_of, take
+from billing.deliver_invoice import ComeAgain, deliver_invoice, nfse_of, portal_link, take
 from billing.domain.charge import ChargeKey, Event
 from billing.domain.invoice import NfseStatus
+from billing.domain.links import lasting
 from billing.domain.month import BillingMonth
 from billing.jestor.client import BadAnswer, JestorUnavailable
 from billing.omie.replies import OmieError
@@ -129,7 +130,7 @@ def assert_each_was_told_once(office):
         assert shown["billed_status"] == "Faturado"
         assert shown["billed_amount"] == charge.amount / 100
         assert shown["month"] == "2026-12"
-        assert shown["invoice_link"].endswith(f"/documentos/{charge.nCodOS:x}")
+        assert shown["invoice_link"].endswith(f"/r/{charge.nCodOS:x}")
 
 
 # --- the good day
@@ -151,7 +152,8 @@ def test_every_invoice_is_told_once_and_whole_whatever_webhooks_spoke_of_it():
         title = office.app().titles[office.app().titles_of_order[charge.nCodOS][0]]
         assert shown["invoice_number"] == str(order.nfse)
         assert shown["due_date"] == title.due.isoformat()
-        assert shown["boleto_link"].endswith(f"/boleto/{title.nCodTitulo:x}")
+        assert shown["invoice_link"] == shown["boleto_link"] == f"https://click.omie.com/r/{charge.nCodOS:x}"
+        assert not [value for value in write["data"].values() if isinstance(value, str) and "amazonaws" in value]
         line = "".join(filter(str.isdigit, shown["boleto_barcode"]))
         assert (line[:4], line[-14:]) == (title.boleto.barcode[:4], title.boleto.barcode[5:19])
         for said in (shown["invoice_link"], shown["boleto_link"], shown["boleto_barcode"], "dezembro de 2026"):
@@ -176,11 +178,12 @@ def test_many_webhooks_of_one_invoice_are_one_look():
     assert office.lab.omie.book.breaches == breaches
 
 
-def test_the_second_pdf_link_does_not_expire():
+def test_every_link_field_holds_the_page_that_lasts():
     office = Office()
     office.days_go_by(90.0)
-    assert "prefeitura" in office.shown()["invoice_pdf"]
-    assert not expires(office.shown()["invoice_pdf"])
+    shown = office.shown()
+    assert shown["invoice_link"] == shown["invoice_pdf"] == shown["boleto_link"]
+    assert lasting(shown["invoice_link"])
 
 
 def test_what_came_on_top_of_the_month_is_named_in_the_message():
@@ -952,11 +955,11 @@ def test_a_note_is_refused_by_its_letter_or_by_its_rps():
 @pytest.mark.parametrize(
     ("papers", "found"),
     [
-        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, ("https://p", "https://f")),
-        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f?X-Amz-Expires=9"}, ("https://p", "https://c")),
-        ({"cLinkPortal": "", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f?Expires=9"}, ("https://c", "")),
-        ({"cPdfNFSe": "https://f?Expires=9"}, ("", "")),
+        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, "https://p"),
+        ({"cLinkPortal": "https://p?Expires=9", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, ""),
+        ({"cLinkPortal": "", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, ""),
+        ({"cPdfNFSe": "https://f?Expires=9"}, ""),
     ],
-)  # fmt: skip
-def test_only_links_that_last_are_taken(papers, found):
-    assert links(papers) == found
+)
+def test_only_the_page_that_lasts_is_taken(papers, found):
+    assert portal_link(papers) == found

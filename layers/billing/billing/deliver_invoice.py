@@ -38,9 +38,11 @@ from billing.domain.invoice import (
     Slip,
     assess,
     greeted,
+    page_asks_for,
     record,
     valid_nfse,
 )
+from billing.domain.links import lasting
 from billing.domain.money import parse_money
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.jestor.client import JestorRefused
@@ -301,15 +303,13 @@ class _Delivery:
         if nfse.status is not NfseStatus.ISSUED:
             return assess(nfse)
         papers = self.omie.obter_nfse(nfse.nCodNF)
-        link, pdf = links(papers)
         row = next(row for row in rows if nfse_of(row).nCodNF == nfse.nCodNF)
         customer = int((row.get("Cabecalho") or {}).get("nCodigoCliente") or 0)
         number = padded((row.get("OrdemServico") or {}).get("nNumeroOS"))
         return assess(
             nfse,
             self._slips(customer, number),
-            link=link,
-            pdf=pdf,
+            link=portal_link(papers),
             boleto_expected=self._boleto_expected(document),
             told_nCodNF=document.nCodNF,
         )
@@ -337,8 +337,7 @@ class _Delivery:
             slip = slip_of(title)
             boleto = self.omie.obter_boleto(slip.nCodTitulo) if self.company.invoice.boleto == "expected" else None
             if boleto is not None:
-                link, barcode = str(boleto.get("cLinkBoleto") or ""), str(boleto.get("cCodBarras") or "")
-                slip = replace(slip, link=link, barcode=barcode)
+                slip = replace(slip, has_boleto=True, barcode=str(boleto.get("cCodBarras") or ""))
             slips.append(slip)
         return slips
 
@@ -418,7 +417,8 @@ class _Delivery:
     def _addressee(self, row: Mapping[str, Any]) -> Addressee:
         who = contact(dict(row), self.deps.settings.jestor.contracts.fields)
         phone = read_phone(who.phone, shared_phones(self.deps.objects))
-        return Addressee(self.company.name, greeted(who.name, who.document), phone.number, phone.problem)
+        customer, asked = greeted(who.name, who.document), page_asks_for(who.document)
+        return Addressee(self.company.name, customer, phone.number, phone.problem, asked)
 
     def _park(self, document: Document, reason: str) -> None:
         message = {
@@ -502,18 +502,9 @@ def slip_of(title: Mapping[str, Any]) -> Slip:
     )
 
 
-def links(papers: Mapping[str, Any]) -> tuple[str, str]:
-    """(the durable page, a second durable link or ""): Omie's own PDF addresses expire within hours."""
-    portal, city = str(papers.get("cLinkPortal") or ""), str(papers.get("cUrlNFSe") or "")
-    pdf = str(papers.get("cPdfNFSe") or "")
-    durable = [link for link in (portal, city) if link]
-    second = pdf if pdf and not expires(pdf) else (city if portal else "")
-    return (durable[0] if durable else ""), second
-
-
-def expires(link: str) -> bool:
-    """Whether the address itself says that it ends (signed S3 links)."""
-    return any(f"{word}=" in link.lower() for word in ("expires", "x-amz-expires", "x-amz-signature", "signature"))
+def portal_link(papers: Mapping[str, Any]) -> str:
+    """The customer's page of the invoice; empty while Omie gives none. Omie's other addresses end within a day."""
+    return lasting(str(papers.get("cLinkPortal") or ""))
 
 
 def city_messages(status: Mapping[str, Any]) -> list[CityMessage]:

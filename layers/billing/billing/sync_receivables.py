@@ -20,7 +20,10 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from billing.deliver_invoice import nfse_of, portal_link
 from billing.domain.contract import ITEM_PREFIX, Contract
+from billing.domain.invoice import NfseStatus, valid_nfse
+from billing.domain.links import lasting
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.receivable import (
     RESOLVED,
@@ -56,7 +59,7 @@ PAUSE: Final = 0.2
 STOP_BEFORE_TIMEOUT: Final = 90.0
 """Seconds kept back for one last call with its retries."""
 MAX_LOOKUPS: Final = 100
-"""Titles asked for one by one in a run: those no list has any more, and links to boletos (twice as many)."""
+"""Titles asked for one by one in a run: those no list has any more, and as many for the page of their invoice."""
 MAX_GONE: Final = 1
 """Titles found to be deleted in a sync, in its first round: Omie answers such a question with an error, and two errors
 of a method stop all readers (billing.omie.governor)."""
@@ -209,7 +212,7 @@ class _Run:
         self.gone: list[ReceivableRow] = []
         self.links = _Links()
         self.names: dict[int, str] = {}
-        self.boletos = 0
+        self.pages = 0
 
     # ---- both sides
 
@@ -357,8 +360,7 @@ class _Run:
         values["contract"] = number if number in self.links.known else None
         values["customer"] = customer or None
         values["name"] = " - ".join(filter(None, [title.document or f"Título {title.nCodTitulo}", customer]))
-        if link := self._boleto_link(title, standing, row):
-            values["boleto_link"] = link
+        values["boleto_link"] = self._boleto_link(title, standing, row) or None
         if self.quote is not None:
             mark = str(row.mark or "") if row else ""
             quoted = self.quote(title, contract, mark, self.today) if standing.delay_days else None
@@ -366,12 +368,17 @@ class _Run:
         return values
 
     def _boleto_link(self, title: Title, standing: Standing, row: ReceivableRow | None) -> str:
-        """Asked for once, of a late title: the list does not have it."""
-        known = self.table.fields.boleto_link is None or (row is not None and row.values.get("boleto_link"))
-        if known or standing.status is not Status.LATE or self.boletos >= 2 * MAX_LOOKUPS or not self._may_write():
-            return ""
-        self.boletos += 1
-        return str((self.omie.obter_boleto(title.nCodTitulo) or {}).get("cLinkBoleto") or "")
+        """The page of a late title's invoice, which has its boleto and lasts. Asked for once: no list has it.
+
+        A title that no order made has no such page, and the address of a boleto alone ends after a day.
+        """
+        known = lasting(str((row.values.get("boleto_link") if row is not None else "") or ""))
+        wanted = self.table.fields.boleto_link is not None and standing.status is Status.LATE and title.nCodOS
+        if known or not wanted or self.pages >= MAX_LOOKUPS or not self._may_write():
+            return known
+        self.pages += 1
+        nfse = valid_nfse(map(nfse_of, self.omie.nfses_da_os(nCodOS=title.nCodOS)))
+        return portal_link(self.omie.obter_nfse(nfse.nCodNF)) if nfse.status is NfseStatus.ISSUED else ""
 
     def _mapped(self, values: Values) -> bool:
         return any(getattr(self.table.fields, word) is not None for word in values)
