@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.live import Live
 
+from billing.agree import LOOKED_UP_FOR
 from billing.domain.charge import State
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.jestor.client import JestorClient
-from billing.omie.client import Credentials, OmieClient
 from billing.settings import load_settings
 from billing.store import dynamo
 from ops import render
 from ops.desk import Desk, Tools, desk
 from ops.doctor import doctor
-from ops.doors import parameter
+from ops.doors import jestor_of, omie_of, tell_waiting, turns_at
 from ops.errors import InputError, OperatorError
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
 from ops.invoices import invoices
 from ops.late_fee import late_fee
-from ops.link import check_link, contract_number
+from ops.link import check_link, contract_number, order_link
 from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
 from ops.reajuste import reajuste_app
@@ -42,6 +41,7 @@ from ops.webhooks import put_webhooks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from billing.omie.client import OmieClient
     from billing.settings import Settings
     from ops.follow import View
 
@@ -409,23 +409,28 @@ def link(
 ) -> None:
     """Vincula um contrato do Jestor ao contrato do Omie que já existe, depois de conferir os dois.
 
-    Se o contrato do Omie foi feito à mão e o seu único item vale o mesmo, o item passa a ser deste sistema.
+    Se o contrato do Omie foi feito à mão e o seu único item vale o mesmo, o item passa a ser deste sistema: a mudança
+    é mostrada, você responde, e o pedido segue pela fila da empresa, como tudo que se grava no Omie.
     """
     here = desk(ctx)
     number = contract_number(contract)
-    stack, settings = here.stack, here.stack.settings()
-    http = here.tools.http()
-    (token,) = stack.read_secret(stack.jestor_secret, ("token",))
-    jestor = JestorClient(parameter(here, "JestorBaseUrl"), token, http=http, clock=here.tools.clock)
+    settings = here.stack.settings()
+    jestor = jestor_of(here)
+    asked_at = 0.0
 
-    def omie_of(key: str) -> OmieClient:
-        keys = stack.read_secret(stack.omie_secret(key), ("app_key", "app_secret"))
-        return OmieClient(
-            Credentials(*keys), base_url=parameter(here, "OmieBaseUrl"), http=http, clock=here.tools.clock
-        )
+    def waiting(seconds: float) -> None:
+        tell_waiting(here, seconds)
+
+    def omie_for(key: str) -> OmieClient:
+        return omie_of(here, key, settings.companies[key].same_question_seconds, waiting=waiting)
+
+    def turn(key: str, question: str) -> None:
+        nonlocal asked_at
+        here.tools.clock.sleep(turns_at(here, key, LOOKED_UP_FOR, waiting)(question))
+        asked_at = here.now().timestamp()
 
     today = here.now().astimezone(SAO_PAULO).date()
-    checked = check_link(number, omie, settings, jestor, omie_of, today=today)
+    checked = check_link(number, omie, settings, jestor, omie_for, today=today, turn=turn)
     if checked.warning:
         here.note(checked.warning)
     if checked.already and checked.takeover is None:
@@ -440,8 +445,8 @@ def link(
         if not yes:
             here.need_a_person(" para mudar o Omie, ou com --dry-run")
             here.ask(f"Mudar o contrato {omie} no Omie?", "gravado")
-        omie_of(checked.company).alterar_contrato(checked.takeover.cadastro)
-    if not checked.already:
+        order_link(here, checked, asked_at=asked_at)
+    elif not checked.already:
         jestor.update(settings.jestor.contracts.table, checked.jestor_id, {checked.field: omie})
     here.say(f"Vinculado: {checked.code} ao contrato {omie} do Omie ({checked.company}).")
 

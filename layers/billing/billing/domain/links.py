@@ -11,7 +11,7 @@ _SIGNED: Final = frozenset({
     "expires", "expiry", "expiration", "exp", "signature", "sig", "se", "awsaccesskeyid", "key-pair-id",
     "googleaccessid",
 })  # fmt: skip
-"""Query parameters of signed addresses: S3 and CloudFront, Google, Azure. X-Amz-... and X-Goog-... are found by name."""
+"""Query parameters of signed addresses: S3, CloudFront, Google, Azure. X-Amz-... and X-Goog-... are known as such."""
 _STORES: Final = (
     "amazonaws.com", "amazonaws.com.cn", "cloudfront.net", "storage.googleapis.com", "blob.core.windows.net",
     "r2.cloudflarestorage.com", "digitaloceanspaces.com",

@@ -118,6 +118,7 @@ class OmieClient:
         gate: paces the reads; None paces nothing.
         read_attempts: how often a read is tried in all; 1 for whoever must not wait.
         longest_wait: seconds; a read that would be repeated later than that is not. None: no such bound.
+        repeats_errors: whether a read that Omie answered with an error is tried again; False after no answer only.
         on_error: told of every error reply before it is raised or retried (for the lane's error budget).
 
     Every method raises OmieError and nothing else. No request or key travels with the error.
@@ -134,6 +135,7 @@ class OmieClient:
         on_error: Callable[[str, OmieError], None] | None = None,
         read_attempts: int = READ_ATTEMPTS,
         longest_wait: float | None = None,
+        repeats_errors: bool = True,
     ) -> None:
         self._credentials = credentials
         self._base_url = base_url.rstrip("/") + "/"
@@ -143,6 +145,7 @@ class OmieClient:
         self._on_error = on_error
         self._read_attempts = read_attempts
         self._longest_wait = math.inf if longest_wait is None else longest_wait
+        self._repeats_errors = repeats_errors
         self.errors = 0
         """Error replies and missing answers so far."""
 
@@ -421,6 +424,8 @@ class OmieClient:
 
         def again(error: BaseException) -> bool:
             broken = isinstance(error, OmieError) and error.rule == "broken_response"
+            if isinstance(error, OmieError) and error.counts_toward_block and not self._repeats_errors:
+                return False
             return isinstance(error, NotExecuted) and not (broken and smaller_page)
 
         retrying = tenacity.Retrying(
