@@ -7,6 +7,7 @@ Exit codes: 0 done (a run: balanced), 1 it went wrong or did not balance, 2 what
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -183,6 +184,8 @@ def _follow_to_the_end(here: Desk, started: Execution, companies: Sequence[str],
 
 def _watch(here: Desk, started: Execution, companies: Sequence[str], *, quiet: bool) -> Snapshot:
     stack = here.stack
+    known = stack.settings().companies
+    waits = {key: timedelta(seconds=known[key].in_doubt_wait_seconds) for key in companies if key in known}
 
     def read() -> Snapshot:
         now = stack.execution(started.arn)
@@ -190,7 +193,7 @@ def _watch(here: Desk, started: Execution, companies: Sequence[str], *, quiet: b
         return stack.snapshot(month, companies, here.now(), ended=now.ended)
 
     def look(show: Any) -> Snapshot:
-        return Follower(read, show, here.tools.clock, dynamo.passes).until_ended()
+        return Follower(read, show, here.tools.clock, dynamo.passes, doubt_waits=waits).until_ended()
 
     if quiet:
         return look(lambda _: None)
@@ -256,6 +259,8 @@ def status(
     companies = [known_company(settings, company)] if company else sorted(settings.companies)
     runs = {key: stack.company_run(chosen, key) for key in companies}
     states = {key: stack.count_states(chosen, key) for key in companies}
+    for key in companies:  # what no worker has touched yet has no charge in the ledger
+        states[key][State.READY] = max(states[key][State.READY], runs[key].unsent)
     lanes = {key: stack.lane(key, now) for key in companies}
     waiting = [found.approval for found in runs.values() if found.approval and found.waits]
     parked = stack.parked_messages()

@@ -133,6 +133,12 @@ class CompanyRun:
         asked, opened = self.approval.asked_at, self.opened_at
         return asked is None or opened is None or asked >= opened
 
+    @property
+    def unsent(self) -> int:
+        """Of an open run: planned contracts of which nothing has become yet."""
+        done = sum(self.counts.get(name, 0) for name in ("billed", "parked", "in_doubt"))
+        return max(self.counts.get("planned", 0) - done, 0) if self.status == "open" else 0
+
     def describe(self, now: datetime) -> str:
         """As in "encerrada 01/12 06:40"; a run opened more than once says how often."""
         again = f" ({self.generation}ª vez)" if self.generation > 1 else ""

@@ -593,6 +593,17 @@ def test_there_is_nothing_to_approve_when_nobody_asked(ops):
     )
 
 
+def test_what_no_worker_has_touched_is_still_to_be_sent(ops):
+    ops.put_run("acme", "run", status="open", generation=1, execution="e", opened_at=NOW.isoformat())
+    ops.put_run("acme", "plan#acme", planned=30, plan_hash="h")
+    ops.put_run("acme", "company#acme", billed=7, parked=1)
+    told = json.loads(ops("status", "--json").stdout)["companies"]
+    assert told["acme"]["states"]["READY"] == 22
+    assert told["nimbus"]["states"]["READY"] == 0
+    ops.put_run("acme", "run", status="closed", generation=1, execution="e", opened_at=NOW.isoformat())
+    assert json.loads(ops("status", "--json").stdout)["companies"]["acme"]["states"]["READY"] == 0
+
+
 # ---- link
 
 
