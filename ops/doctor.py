@@ -219,7 +219,7 @@ class Show:
 
     def _progress(self, line: str) -> None:
         if self._status is not None:
-            self._status.update(f"Lendo {line}...")
+            self._status.update(f"Lendo o {line}...")
 
     def failed(self, error: OmieError) -> None:
         """Tells a person of an answer that did not come: the question is put once more."""

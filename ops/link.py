@@ -39,6 +39,9 @@ _WHY_LATER: Final[Mapping[str, str]] = {
     "looked at a moment ago": "o contrato foi consultado há menos de um minuto",
     "a call may still be under way": "uma chamada anterior ainda pode terminar",
     "in doubt": "o Omie não respondeu; depois da espera o contrato é lido de novo",
+    "an alteration may still be under way": "uma alteração anterior ainda pode terminar",
+    "an alteration is under way": "outra alteração deste contrato está em andamento",
+    "on hold": "o contrato está retido",
     "Jestor rests": "o Jestor não responde",
 }
 

@@ -400,7 +400,7 @@ def test_the_progress_line_names_what_is_read_and_nothing_of_the_request():
     client = show.watched(lambda: httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))))()
     client.post("https://omie.test/api/v1/servicos/contrato/", content=json.dumps(body))
     client.post("https://demo.test/object/list", content=b"{}")
-    assert shown == ["Lendo Omie de acme: contratos, página 3...", "Lendo Omie de acme: registros..."]
+    assert shown == ["Lendo o Omie de acme: contratos, página 3...", "Lendo o Omie de acme: registros..."]
 
 
 def test_without_the_webhooks_secret_nothing_comes_before_the_daily_sweep(house):

@@ -75,7 +75,7 @@ def test_a_write_without_an_answer_is_in_doubt_and_never_repeated_before_the_wai
     assert (link["outcome"], link["text"]) == ("later", "in doubt")
     assert desk.order(key="k-2")["outcome"] == "later"
     assert desk.calls("AlterarContrato") == 1
-    desk.lab.clock.advance(400.0)
+    desk.lab.clock.advance(700.0)
     assert desk.order(key="k-3")["outcome"] == "done"
     assert desk.calls("AlterarContrato") == 1
     assert int(desk.omie_id()) == desk.number

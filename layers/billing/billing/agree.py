@@ -714,6 +714,8 @@ class _LinkOrder(_Order):
             raise Later(self.memory.doubt_until, "a call may still be under way")
         row = self._row()
         around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
+        if self._alteration_rests(around):
+            around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
         if problem := self._not_now(row, nCodCtr, around):
             return problem
         assert isinstance(row, Contract)  # noqa: S101 - else there was a problem
@@ -729,7 +731,11 @@ class _LinkOrder(_Order):
         except mapping.NotOurs as reason:
             return f"Os itens não foram assumidos: {reason}."
         if change is not None:
-            self._write(partial(self.omie.alterar_contrato, change.cadastro), alters=True)
+            key, alter = (
+                ChargeKey(self.code, around.month, ALTERATION),
+                partial(self.omie.alterar_contrato, change.cadastro),
+            )
+            self._write_claimed(key, nCodCtr, row.amount, [alter])
         if row.omie_id != nCodCtr:
             self._tell_jestor(nCodCtr)
         return ""

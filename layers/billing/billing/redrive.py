@@ -457,7 +457,8 @@ class _Work:
         if isinstance(error, Blocked) and error.retry_after and error.rule not in OUR_STOPS:
             until = self.deps.clock.now().timestamp() + error.retry_after
             self.deps.lanes.block(company, until, error.text)
-        self.refused[company] = f"O Omie não respondeu: {error.text}"
+        asked = error.rule not in OUR_STOPS
+        self.refused[company] = f"O Omie não {'respondeu' if asked else 'foi consultado agora'}: {error.text}"
         return self.refused[company]
 
     # --- the queue, the ledger, the answer

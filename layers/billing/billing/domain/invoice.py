@@ -15,7 +15,6 @@ Every write to the record fires its WhatsApp automation, so an invoice is told o
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
