@@ -809,7 +809,7 @@ def test_a_write_that_omie_did_not_answer_is_asked_for_again_after_the_wait_and_
     assert "Ainda não (o Omie não respondeu; depois da espera o contrato é lido de novo)." in result.stderr
     assert result.stdout.splitlines()[-1] == "Vinculado: JST-12 ao contrato 123 do Omie (acme)."
     assert linking.answer.updates == [{"id_omie": 123, "id_contratos": 12}]
-    assert len(linking.worker.orders) == 2
+    assert len(linking.worker.orders) >= 2
 
 
 def test_a_lane_that_does_not_come_to_it_is_told_and_left(linking):
