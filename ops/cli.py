@@ -8,6 +8,7 @@ stopped looking. Results on stdout, everything else on stderr. An error is one l
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,25 +16,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.live import Live
 
+from billing.agree import LOOKED_UP_FOR
 from billing.domain.charge import State
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.text import visible
-from billing.jestor.client import JestorClient
-from billing.omie.client import Credentials, OmieClient
 from billing.settings import load_settings
 from billing.store import dynamo
 from billing.store.objects import ObjectMissing
 from ops import render
 from ops.desk import Desk, Tools, desk
 from ops.doctor import doctor
-from ops.doors import parameter
+from ops.doors import jestor_of, omie_of, tell_waiting, turns_at
 from ops.errors import InputError, OperatorError
 from ops.files import read_piped, read_text
 from ops.follow import Follower, PlainShow, Snapshot, hour, thousands
 from ops.invoices import invoices
 from ops.late_fee import late_fee
-from ops.link import check_link, contract_number
+from ops.link import check_link, contract_number, order_link
 from ops.opening import refused
 from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
 from ops.portuguese import App, Group
@@ -48,6 +48,7 @@ from ops.webhooks import put_webhooks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from billing.omie.client import OmieClient
     from billing.settings import Settings
     from ops.follow import View
 
@@ -205,6 +206,8 @@ def _follow_to_the_end(here: Desk, started: Execution, companies: Sequence[str],
 
 def _watch(here: Desk, started: Execution, companies: Sequence[str], *, quiet: bool) -> Snapshot:
     stack = here.stack
+    known = stack.settings().companies
+    waits = {key: timedelta(seconds=known[key].in_doubt_wait_seconds) for key in companies if key in known}
 
     def read() -> Snapshot:
         now = stack.execution(started.arn)
@@ -212,7 +215,7 @@ def _watch(here: Desk, started: Execution, companies: Sequence[str], *, quiet: b
         return stack.snapshot(month, companies, here.now(), ended=now.ended)
 
     def look(show: Any) -> Snapshot:
-        return Follower(read, show, here.tools.clock, dynamo.passes).until_ended()
+        return Follower(read, show, here.tools.clock, dynamo.passes, doubt_waits=waits).until_ended()
 
     if quiet:
         return look(lambda _: None)
@@ -305,6 +308,8 @@ def status(
     companies = [known_company(settings, company)] if company else sorted(settings.companies)
     runs = {key: stack.company_run(chosen, key) for key in companies}
     states = {key: stack.count_states(chosen, key) for key in companies}
+    for key in companies:  # what no worker has touched yet has no charge in the ledger
+        states[key][State.READY] = max(states[key][State.READY], runs[key].unsent)
     lanes = {key: stack.lane(key, now) for key in companies}
     waiting = [found.approval for found in runs.values() if found.approval and found.waits]
     parked = stack.parked_messages()
@@ -458,23 +463,28 @@ def link(
 ) -> None:
     """Vincula um contrato do Jestor ao contrato do Omie que já existe, depois de conferir os dois.
 
-    Se o contrato do Omie foi feito à mão e o seu único item vale o mesmo, o item passa a ser deste sistema.
+    Se o contrato do Omie foi feito à mão e o seu único item vale o mesmo, o item passa a ser deste sistema: a mudança
+    é mostrada, você responde, e o pedido segue pela fila da empresa, como tudo que se grava no Omie.
     """
     here = desk(ctx)
     number = contract_number(contract)
-    stack, settings = here.stack, here.stack.settings()
-    http = here.tools.http()
-    (token,) = stack.read_secret(stack.jestor_secret, ("token",))
-    jestor = JestorClient(parameter(here, "JestorBaseUrl"), token, http=http, clock=here.tools.clock)
+    settings = here.stack.settings()
+    jestor = jestor_of(here)
+    asked_at = 0.0
 
-    def omie_of(key: str) -> OmieClient:
-        keys = stack.read_secret(stack.omie_secret(key), ("app_key", "app_secret"))
-        return OmieClient(
-            Credentials(*keys), base_url=parameter(here, "OmieBaseUrl"), http=http, clock=here.tools.clock
-        )
+    def waiting(seconds: float) -> None:
+        tell_waiting(here, seconds)
+
+    def omie_for(key: str) -> OmieClient:
+        return omie_of(here, key, settings.companies[key].same_question_seconds, waiting=waiting)
+
+    def turn(key: str, question: str) -> None:
+        nonlocal asked_at
+        here.tools.clock.sleep(turns_at(here, key, LOOKED_UP_FOR, waiting)(question))
+        asked_at = here.now().timestamp()
 
     today = here.now().astimezone(SAO_PAULO).date()
-    checked = check_link(number, omie, settings, jestor, omie_of, today=today)
+    checked = check_link(number, omie, settings, jestor, omie_for, today=today, turn=turn)
     if checked.warning:
         here.note(checked.warning)
     if checked.already and checked.takeover is None:
@@ -489,8 +499,8 @@ def link(
         if not yes:
             here.need_a_person(" para mudar o Omie, ou com --dry-run")
             here.ask(f"Mudar o contrato {omie} no Omie?", "gravado")
-        omie_of(checked.company).alterar_contrato(checked.takeover.cadastro)
-    if not checked.already:
+        order_link(here, checked, asked_at=asked_at)
+    elif not checked.already:
         jestor.update(settings.jestor.contracts.table, checked.jestor_id, {checked.field: omie})
     here.say(f"Vinculado: {checked.code} ao contrato {omie} do Omie ({checked.company}).")
 

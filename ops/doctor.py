@@ -8,8 +8,12 @@ neither a second examination nor a run asks Omie the same within a minute, which
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -30,10 +34,30 @@ from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotat
 from ops.stack import known_company
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    import httpx
+    from rich.status import Status
+
+    from billing.omie.replies import OmieError
     from billing.settings import Settings
 
+COMPANY_BOUND: Final = timedelta(minutes=4)
+"""After which no further check of a company is begun."""
+WHAT_IS_READ: Final[Mapping[str, str]] = {
+    "ListarContasCorrentes": "contas correntes",
+    "ListarCategorias": "categorias",
+    "ListarCadastroServico": "serviços",
+    "ListarContratos": "contratos",
+    "ListarLotesContrato": "lotes de faturamento",
+    "ObterContratos": "contratos faturados no mês",
+    "ListarNFSEs": "notas",
+    "ListarOS": "ordens de serviço",
+    "ListarContasReceber": "títulos",
+    "/objectProperties/index": "campos das tabelas",
+    "/object/list": "registros",
+}
+"""Omie's methods and Jestor's paths, as the progress line calls them."""
 MARGIN: Final = 8
 """Columns of the word before each finding."""
 _STYLES: Final = {Level.OK: "green", Level.BY_HAND: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
@@ -54,9 +78,11 @@ def doctor(
     here = desk(ctx)
     findings: list[Finding] = []
     show = Show(here, quiet=quiet or as_json, silent=as_json)
-    for finding in examine(here, company or [], show):
-        findings.append(finding)
-        show.finding(finding)
+    here.tools = replace(here.tools, http=show.watched(here.tools.http))
+    with show.progress():
+        for finding in examine(here, company or [], show):
+            findings.append(finding)
+            show.finding(finding)
     levels = Counter(finding.level for finding in findings)
     if as_json:
         here.say_json(
@@ -133,14 +159,14 @@ def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Sho
             )
             return
         charges = stack.month_charges(key, month)
-        omie = omie_of(here, key, company.same_question_seconds, waiting=show.waiting)
+        omie = omie_of(here, key, company.same_question_seconds, waiting=show.waiting, failed=show.failed)
     except (OperatorError, ClientError) as error:
         yield _not_looked_at(say, error)
         return
     show.reading(f"Omie de {key}")
-    today = now.astimezone(SAO_PAULO).date()
+    today, until = now.astimezone(SAO_PAULO).date(), now + COMPANY_BOUND
     try:
-        yield from examine_omie(Subject(key, company, omie, charges, seen, today, month))
+        yield from examine_omie(Subject(key, company, omie, charges, seen, today, month, lambda: here.now() > until))
     except ClientError as error:  # the turns at Omie are noted in AWS
         yield _not_looked_at(say, error)
 
@@ -159,6 +185,46 @@ class Show:
         self._silent = silent
         self._where = ""
         self._console = render.console()
+        self._reading = ""
+        self._status: Status | None = None
+
+    @contextmanager
+    def progress(self) -> Iterator[None]:
+        """At a terminal, a line below the findings says what is being read; it is gone at the end."""
+        if self._silent or not self._here.tools.at_a_terminal():
+            yield
+            return
+        with self._console.status("") as self._status:
+            yield
+        self._status = None
+
+    def watched(self, http: Callable[[], httpx.Client]) -> Callable[[], httpx.Client]:
+        """The same clients, each request of which moves the progress line. Of a request only its name is shown."""
+
+        def client() -> httpx.Client:
+            made = http()
+            made.event_hooks = {**made.event_hooks, "request": [*made.event_hooks["request"], self._asked]}
+            return made
+
+        return client
+
+    def _asked(self, request: httpx.Request) -> None:
+        name, page = request.url.path, 0
+        if b'"call"' in request.content[:10]:
+            asked = json.loads(request.content)
+            name, param = str(asked["call"]), asked["param"][0]
+            page = int(param.get("pagina") or param.get("nPagina") or 0)
+        what = WHAT_IS_READ.get(name, name)
+        self._progress(f"{self._reading}: {what}{f', página {page}' if page > 1 else ''}")
+
+    def _progress(self, line: str) -> None:
+        if self._status is not None:
+            self._status.update(f"Lendo o {line}...")
+
+    def failed(self, error: OmieError) -> None:
+        """Tells a person of an answer that did not come: the question is put once more."""
+        if self._here.tools.at_a_terminal() and not self._silent and error.http_status is None:
+            self._here.note(f"O Omie não respondeu ({error.method}): pergunto mais uma vez.")
 
     def finding(self, finding: Finding) -> None:
         if self._silent or (self._quiet and finding.level is Level.OK):
@@ -178,6 +244,7 @@ class Show:
             first = Text(" " * MARGIN)
 
     def reading(self, what: str) -> None:
+        self._reading = what
         if self._here.tools.at_a_terminal() and not self._silent:
             self._here.note(f"Lendo o {what}...")
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from billing.domain.charge import MONTHLY, State
 from billing.omie.mapping import compact
-from billing.omie.replies import Blocked, KeyRefused, OmieError
+from billing.omie.replies import OUR_STOPS, Blocked, KeyRefused, OmieError
 from ops.findings import Examiner, Finding, Findings, count, quoted, some
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
     from billing.domain.charge import Charge
@@ -41,7 +41,10 @@ STATES: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One company. `charges`: what the ledger has of `month`; `seen`: None when Jestor could not be read whole."""
+    """One company. `charges`: what the ledger has of `month`; `seen`: None when Jestor could not be read whole.
+
+    `time_is_up`: whether no further check is to be begun.
+    """
 
     key: str
     company: CompanySettings
@@ -50,12 +53,18 @@ class Subject:
     seen: Seen | None
     today: date
     month: BillingMonth
+    time_is_up: Callable[[], bool] = lambda: False
 
 
 def examine_omie(subject: Subject) -> Findings:
+    """One check after another; one that cannot be read keeps no other from being made. Ends soon after `time_is_up`."""
     say = Examiner(f"Omie {subject.key}")
     contracts = _Contracts()
     for check in (_account, _categories, _services, contracts.examine, _lots, _stage_30, _orders, _boletos):
+        if subject.time_is_up():
+            what = "O Omie responde devagar demais: o resto desta empresa não foi examinado."
+            yield say.error("not_examined", what, f"Repita mais tarde: billing-ops doctor --company {subject.key}")
+            return
         try:
             yield from check(say, subject)
         except KeyRefused as error:
@@ -67,6 +76,10 @@ def examine_omie(subject: Subject) -> Findings:
             return
         except Blocked as error:
             minutes = -(-int(error.retry_after or 1800) // 60)
+            if error.rule in OUR_STOPS:
+                what = f"{error.method} não foi consultado agora: {error.text}."
+                yield say.warning(f"omie.{error.method}", what, f"Repita daqui a {minutes} min: billing-ops doctor")
+                continue
             yield say.error(
                 "omie.blocked",
                 f"O Omie bloqueou a chave desta empresa por {minutes} minutos.",
@@ -386,12 +399,17 @@ def _stage_30(say: Examiner, subject: Subject) -> Findings:
 
 
 def _orders(say: Examiner, subject: Subject) -> Findings:
-    """A connector that bills without contracts leaves service orders made by API."""
+    """A connector that bills without contracts leaves service orders made by API.
+
+    Notes are asked for first: their list answers "none" without an error, ListarOS does not.
+    """
     first = subject.month.first_day
+    if next(subject.omie.listar_nfses(first, subject.today), None) is None:
+        return
     known = {charge.nCodOS for charge in subject.charges}
     made = [
         order
-        for order in subject.omie.iter_os(first, subject.today, apenas_importado_api="S")
+        for order in subject.omie.iter_os(first, subject.today)
         if (order.get("InfoCadastro") or {}).get("cOrigem") == "API"
         and int((order.get("Cabecalho") or {}).get("nCodOS") or 0) not in known
     ]

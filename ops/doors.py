@@ -1,22 +1,32 @@
-"""The ways into Jestor and Omie for commands that read or write there themselves, with the stack's own secrets."""
+"""The ways into Jestor and Omie for commands that read there themselves, with the stack's own secrets.
+
+Of Omie they only read, and as readers: a question that anybody asked within the minute waits for its turn, two errors
+of a method in ten minutes stop every reader, and nothing a person types can stop a lane. What a command wants written
+goes into the company's lane as an order.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from billing.jestor.client import JestorClient
-from billing.omie.client import Credentials, OmieClient, shared_turns
+from billing.omie.client import Credentials, OmieClient, reader_permit, shared_turns
 from billing.omie.governor import ReadGate
+from billing.omie.replies import BLOCK_SECONDS, Blocked
 from ops.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from billing.omie.governor import BlockedUntil
+    from billing.omie.replies import OmieError
     from ops.desk import Desk
 
 READS_PER_MINUTE: Final = 200
 """Of one method: room for a run that reads at the same time with the same key."""
+ATTEMPTS: Final = 2
+"""Of a read, for a person who waits: one more after no answer; an error that counts is never repeated."""
 
 
 def jestor_of(here: Desk) -> JestorClient:
@@ -26,20 +36,55 @@ def jestor_of(here: Desk) -> JestorClient:
 
 
 def omie_of(
-    here: Desk, company: str, same_question_seconds: float, *, waiting: Callable[[float], None] | None = None
+    here: Desk,
+    company: str,
+    same_question_seconds: float,
+    *,
+    waiting: Callable[[float], None] | None = None,
+    failed: Callable[[OmieError], None] | None = None,
 ) -> OmieClient:
-    """For bulk reads: paced, and never the question that somebody asked within the last `same_question_seconds`.
+    """A reader: paced, and never the question that somebody asked within the last `same_question_seconds`.
 
-    `waiting`: told how many seconds, before a question waits for its turn.
+    `waiting`: told how many seconds, before a question waits for its turn. `failed`: told of each answer that is an
+    error, and of each that did not come.
     """
     stack, clock = here.stack, here.tools.clock
 
-    def ask(question: str) -> float | BlockedUntil:
-        return stack.ask_omie(company, question, here.now(), same_question_seconds)
+    def count(method: str, error: OmieError) -> None:
+        if error.counts_toward_block:
+            stack.note_omie_error(company, method, here.now())
+        elif isinstance(error, Blocked):
+            until = here.now() + timedelta(seconds=error.retry_after or BLOCK_SECONDS)
+            stack.block_lane(company, until, error.text)
+        if failed is not None:
+            failed(error)
 
     keys = stack.read_secret(stack.omie_secret(company), ("app_key", "app_secret"))
     base_url = parameter(here, "OmieBaseUrl")
-    turn = shared_turns(ask, clock)
+    turn = turns_at(here, company, same_question_seconds, waiting)
+    permit = reader_permit(lambda: stack.readers(company), clock)
+    gate = ReadGate(clock, READS_PER_MINUTE, turn, permit=permit)
+    return OmieClient(
+        Credentials(*keys),
+        base_url=base_url,
+        http=here.tools.http(),
+        clock=clock,
+        gate=gate,
+        on_error=count,
+        read_attempts=ATTEMPTS,
+        repeats_errors=False,
+    )
+
+
+def turns_at(
+    here: Desk, company: str, same_question_seconds: float, waiting: Callable[[float], None] | None = None
+) -> Callable[[str], float]:
+    """Reserves a question's moment in the company's lane; the seconds until then, of which `waiting` is told first."""
+
+    def ask(question: str) -> float | BlockedUntil:
+        return here.stack.ask_omie(company, question, here.now(), same_question_seconds)
+
+    turn = shared_turns(ask, here.tools.clock)
 
     def take_turn(question: str) -> float:
         seconds = turn(question)
@@ -47,8 +92,13 @@ def omie_of(
             waiting(seconds)
         return seconds
 
-    gate = ReadGate(clock, READS_PER_MINUTE, take_turn)
-    return OmieClient(Credentials(*keys), base_url=base_url, http=here.tools.http(), clock=clock, gate=gate)
+    return take_turn
+
+
+def tell_waiting(here: Desk, seconds: float) -> None:
+    """Tells a person why nothing happens for a minute."""
+    if here.tools.at_a_terminal():
+        here.note(f"O Omie não aceita a mesma pergunta duas vezes por minuto: espero {seconds:.0f} s.")
 
 
 def parameter(here: Desk, name: str) -> str:

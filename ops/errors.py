@@ -16,7 +16,7 @@ from botocore import exceptions as boto
 
 from billing.domain.month import MonthError
 from billing.jestor.client import JestorError
-from billing.omie.replies import OmieError
+from billing.omie.replies import OUR_STOPS, OmieError
 from billing.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (boto.CredentialRetrievalError, f"AWS: não consegui obter as credenciais. {_SIGN_IN}"),
     (
         boto.NoRegionError,
-        "AWS: falta a região. Defina AWS_REGION, por exemplo AWS_REGION=sa-east-1, e repita.",
+        "AWS: falta a região. Defina AWS_REGION (AWS_REGION=sa-east-1) ou suba a pilha local com make up, e repita.",
     ),
 )
 
@@ -115,7 +115,11 @@ def _connection(error: Exception) -> str:
 
 def _omie(error: OmieError) -> str:
     fault = f" ({error.faultcode})" if error.faultcode else ""
-    return f"Omie: {error.method} não deu certo{fault}: {' '.join(error.text.split())[:200]}"
+    text = " ".join(error.text.split())[:200]
+    if error.rule in OUR_STOPS:
+        minutes = -(-int(error.retry_after or 0) // 60)
+        return f"Omie: {error.method} não foi consultado agora: {text}. Repita daqui a {minutes} min."
+    return f"Omie: {error.method} não deu certo{fault}: {text}"
 
 
 def _month(error: MonthError) -> str:

@@ -6,15 +6,18 @@ writes them as text. The coloured bar is `ops.render`'s.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from billing.domain.month import SAO_PAULO
+from billing.settings import FUNCTION_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from billing.clock import Clock
 
@@ -23,11 +26,18 @@ PACE_WINDOW: Final = timedelta(minutes=2)
 POLL_SECONDS: Final = 2.0
 PLAIN_EVERY: Final = timedelta(seconds=15)
 """A log gets a line this often, and at once when a company's situation changes."""
+STALLED_AFTER: Final = timedelta(seconds=90)
+"""Without a contract billed, parked or doubted for so long nobody can tell when the company is done."""
+LONGEST_BATCH: Final = timedelta(seconds=FUNCTION_TIMEOUT_SECONDS)
+"""A batch that has told nothing after this was killed."""
+HIDDEN_FOR: Final = timedelta(seconds=6 * FUNCTION_TIMEOUT_SECONDS)
+"""For how long the queue hides a batch whose taker was killed (template.yaml), and with it the company's lane."""
 PATIENCE: Final = timedelta(minutes=5)
 """How long AWS may be out of reach before following gives up. The run itself goes on without us."""
 
 CLOSED: Final = "encerrada"
 CHECKING: Final = "conferindo com o Omie"
+BILLING: Final = "faturando"
 DONE_STEPS: Final = frozenset({CLOSED, CHECKING})
 """A company in one of these has nothing left to send."""
 
@@ -90,10 +100,23 @@ class View:
     warning: str = ""
 
 
-def view(history: Sequence[Snapshot], *, warning: str = "") -> View:
-    """What to show after the snapshots so far, the last of them being now. Needs at least one."""
+def view(
+    history: Sequence[Snapshot],
+    *,
+    warning: str = "",
+    moved: Mapping[str, datetime] = MappingProxyType({}),
+    doubt_waits: Mapping[str, timedelta] = MappingProxyType({}),
+) -> View:
+    """What to show after the snapshots so far, the last of them being now. Needs at least one.
+
+    `moved`: company -> when its counters last changed, where that lies before the snapshots.
+    `doubt_waits`: company -> how long a charge in doubt rests before Omie is asked again.
+    """
     now = history[-1]
-    rows = tuple(_row(progress, history) for progress in now.companies)
+    rows = tuple(
+        _row(one, history, moved.get(one.company) or last_change(history, one.company), doubt_waits.get(one.company))
+        for one in now.companies
+    )
     total = _total(rows) if len(rows) > 1 else None
     return View(now.at, rows, total, warning)
 
@@ -128,7 +151,12 @@ def pace(row: Row) -> list[str]:
 
 def situation(shown: View) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """What makes a plain line worth writing before its time: anything but the moving numbers."""
-    return tuple((row.company, row.step, tuple(note.split(" (")[0] for note in row.notes)) for row in shown.rows)
+    return tuple((row.company, row.step, tuple(map(_kind, row.notes))) for row in shown.rows)
+
+
+def _kind(note: str) -> str:
+    """The note without what changes by the minute: how long is left, how long nothing moved."""
+    return re.sub(r" há [^:]*", "", note.split(" (", maxsplit=1)[0])
 
 
 def duration(span: timedelta) -> str:
@@ -176,7 +204,44 @@ def rate(history: Sequence[Snapshot], company: str) -> float | None:
     return (last - first) / minutes if minutes > 0 and rising else None
 
 
-def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
+def last_change(history: Sequence[Snapshot], company: str) -> datetime:
+    """Since when its counters are what they are now, as far as the snapshots tell."""
+    counters = [(snapshot.at, _counters(snapshot, company)) for snapshot in history]
+    latest = counters[-1][1]
+    since = counters[-1][0]
+    for at, found in reversed(counters):
+        if found != latest:
+            break
+        since = at
+    return since
+
+
+def _counters(snapshot: Snapshot, company: str) -> tuple[int, ...]:
+    return next(
+        ((one.to_bill, one.billed, one.parked, one.in_doubt) for one in snapshot.companies if one.company == company),
+        (),
+    )
+
+
+def _awaited(
+    progress: CompanyProgress, step: str, now: datetime, moved: datetime, doubt_wait: timedelta | None
+) -> list[str]:
+    """What a company that does not move waits for, and until when."""
+    still = now - moved
+    if step == CHECKING and progress.in_doubt and doubt_wait is not None:
+        return [f"espera para ler de novo no Omie o que está em dúvida: por volta das {hour(moved + doubt_wait, now)}"]
+    if step != BILLING or still < STALLED_AFTER:
+        return []
+    line = f"sem avanço há {duration(still)}"
+    if still < LONGEST_BATCH:
+        return [line]
+    if still <= HIDDEN_FOR:
+        back = hour(moved + HIDDEN_FOR, now)
+        return [f"{line}: um lote interrompido volta à fila até {back} e continua sozinho; nada é cobrado duas vezes"]
+    return [f"{line}: veja billing-ops status e billing-ops dlq list"]
+
+
+def _row(progress: CompanyProgress, history: Sequence[Snapshot], moved: datetime, doubt_wait: timedelta | None) -> Row:
     now = history[-1].at
     progress = _bounded(progress)
     left_over = progress.to_bill - progress.billed - progress.parked - progress.in_doubt
@@ -197,10 +262,13 @@ def _row(progress: CompanyProgress, history: Sequence[Snapshot]) -> Row:
         troubles.append(f"{thousands(progress.in_doubt)} em dúvida")
     if troubles:
         notes.append(" · ".join(troubles))
-    speed = None if progress.closed or blocked or left_over <= 0 else rate(history, progress.company)
+    step = _step(progress, blocked=blocked, left_over=left_over)
+    awaited = _awaited(progress, step, now, moved, doubt_wait)
+    notes += awaited
+    speed = None if progress.closed or blocked or awaited or left_over <= 0 else rate(history, progress.company)
     return Row(
         company=progress.company,
-        step=_step(progress, blocked=blocked, left_over=left_over),
+        step=step,
         billed=progress.billed,
         to_bill=progress.to_bill,
         per_minute=None if speed is None else round(speed),
@@ -231,7 +299,7 @@ def _step(progress: CompanyProgress, *, blocked: bool, left_over: int) -> str:
         return "bloqueada"
     if not progress.planned:
         return "planejando"
-    return "faturando" if left_over > 0 or not progress.to_bill else CHECKING
+    return BILLING if left_over > 0 or not progress.to_bill else CHECKING
 
 
 def _total(rows: Sequence[Row]) -> Row:
@@ -272,6 +340,10 @@ class Follower:
     clock: Clock
     passing: Callable[[Exception], bool]
     history: list[Snapshot] = field(default_factory=list)
+    doubt_waits: Mapping[str, timedelta] = field(default_factory=dict)
+    """Company -> how long a charge in doubt rests before Omie is asked again."""
+    moved: dict[str, tuple[tuple[int, ...], datetime]] = field(default_factory=dict)
+    """Company -> its counters, and since when they are so."""
 
     def until_ended(self) -> Snapshot:
         last_answer = self.clock.now()
@@ -287,13 +359,21 @@ class Follower:
                 warning = f"a AWS não responde há {duration(silent)}; a execução continua por lá"
             if snapshot is not None:
                 last_answer = snapshot.at
+                self._note_moves(snapshot)
                 self.history = [old for old in self.history if snapshot.at - old.at <= PACE_WINDOW] + [snapshot]
             if self.history:
-                shown = view(self.history, warning=warning)
+                moved = {company: at for company, (_, at) in self.moved.items()}
+                shown = view(self.history, warning=warning, moved=moved, doubt_waits=self.doubt_waits)
                 self.show(replace(shown, at=self.clock.now()))  # a silent AWS does not stop the clock
             if snapshot is not None and snapshot.ended:
                 return snapshot
             self.clock.sleep(POLL_SECONDS)
+
+    def _note_moves(self, snapshot: Snapshot) -> None:
+        for one in snapshot.companies:
+            counters = _counters(snapshot, one.company)
+            if self.moved.get(one.company, ((), snapshot.at))[0] != counters:
+                self.moved[one.company] = (counters, snapshot.at)
 
 
 @dataclass

@@ -7,11 +7,15 @@ same, becomes ours too: else the plan would park it. No document or name is ever
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
+from billing.agree import LOOKED_UP_FOR
 from billing.domain.contract import BadRow, Contract, DocumentError, normalise_document
+from billing.domain.month import SAO_PAULO
 from billing.domain.text import visible
 from billing.jestor.client import equals, with_drafts
 from billing.jestor.field_map import option_labels, to_contract
@@ -20,12 +24,27 @@ from billing.omie.replies import Rejected
 from ops.errors import InputError, OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from billing.jestor.client import JestorClient
     from billing.omie.client import OmieClient
     from billing.settings import Settings
+    from ops.desk import Desk
+
+PATIENCE: Final = 900.0
+"""Seconds for which an order is followed: longer than a batch that was killed hides the rest of its lane."""
+POLL_SECONDS: Final = 2.0
+_WHY_LATER: Final[Mapping[str, str]] = {
+    "lane blocked": "a fila desta empresa está em pausa",
+    "looked at a moment ago": "o contrato foi consultado há menos de um minuto",
+    "a call may still be under way": "uma chamada anterior ainda pode terminar",
+    "in doubt": "o Omie não respondeu; depois da espera o contrato é lido de novo",
+    "an alteration may still be under way": "uma alteração anterior ainda pode terminar",
+    "an alteration is under way": "outra alteração deste contrato está em andamento",
+    "on hold": "o contrato está retido",
+    "Jestor rests": "o Jestor não responde",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,7 @@ class Link:
     code: str
     company: str
     nCodCtr: int
+    nCodCli: int
     field: str
     already: bool
     takeover: Takeover | None = None
@@ -61,8 +81,12 @@ def check_link(
     omie: Callable[[str], OmieClient],
     *,
     today: date,
+    turn: Callable[[str, str], None],
 ) -> Link:
-    """The link, if nothing speaks against it. Raises OperatorError with the reason."""
+    """The link, if nothing speaks against it. Raises OperatorError with the reason.
+
+    `turn`: waits until the question may be asked in that company's Omie, given (company, question).
+    """
     table = settings.jestor.contracts
     field = table.fields.omie_id
     if field is None:
@@ -95,6 +119,7 @@ def check_link(
             f"O contrato {nCodCtr} do Omie já está vinculado a JST-{other}. "
             f"Um contrato do Omie só pode ter um no Jestor: apague o campo {field} do registro errado."
         )
+    turn(contract.company, shown_once_a_minute(nCodCtr))
     existing = _check_omie(contract, nCodCtr, omie(contract.company))
     change, warning = None, ""
     try:
@@ -105,7 +130,83 @@ def check_link(
             "até lá o plano para o contrato."
         )
     already = contract.omie_id == nCodCtr
-    return Link(jestor_id, contract.code, contract.company, nCodCtr, field, already, change, warning)
+    nCodCli = int(existing["cabecalho"]["nCodCli"])
+    return Link(jestor_id, contract.code, contract.company, nCodCtr, nCodCli, field, already, change, warning)
+
+
+def shown_once_a_minute(nCodCtr: int) -> str:
+    """The question as the lane words it: Omie shows one contract once a minute, whoever asks."""
+    return f"ConsultarContrato {nCodCtr}"
+
+
+def order_link(here: Desk, link: Link, *, asked_at: float) -> None:
+    """Has the lane change the contract in Omie and tie Jestor's row to it, and follows until it is done.
+
+    `asked_at`: when the contract was looked at here (epoch seconds): the lane looks again, a minute after that.
+
+    Raises:
+        OperatorError: it was refused, or nobody answered for `PATIENCE`; in that case the order may still be carried
+            out, and the command may be repeated.
+    """
+    give_up, ready = here.now().timestamp() + PATIENCE, asked_at + LOOKED_UP_FOR
+    while True:
+        if (seconds := ready - here.now().timestamp()) > 0:
+            here.note(f"O Omie mostra um contrato uma vez por minuto: o pedido sai às {_clock(here, ready)}.")
+            here.tools.clock.sleep(seconds)
+        answer = _answer_to(here, _send(here, link), link, give_up)
+        match str(answer["outcome"]):
+            case "done":
+                return
+            case "later" if float(answer["until"]) < give_up:
+                ready = float(answer["until"])
+                here.note(f"Ainda não ({_WHY_LATER.get(str(answer['text']), str(answer['text']))}).")
+            case "later":
+                until = _clock(here, float(answer["until"]))
+                raise OperatorError(f"Não foi possível agora: o Omie de {link.company} só atende depois das {until}.")
+            case _:
+                raise OperatorError(str(answer["text"]))
+
+
+def _send(here: Desk, link: Link) -> str:
+    """The order's key."""
+    key = f"link-{link.code}-{link.nCodCtr}-{here.now():%Y%m%d%H%M%S%f}"
+    order = {
+        "kind": "link",
+        "contract": link.code,
+        "jestor_id": link.jestor_id,
+        "company": link.company,
+        "nCodCtr": link.nCodCtr,
+        "nCodCli": link.nCodCli,
+        "source": "operator",
+        "key": key,
+        "received_at": here.now().isoformat(),
+    }
+    here.stack.send("OmieWritesQueueUrl", json.dumps({"order": order}), group=link.company, dedup=key)
+    return key
+
+
+def _answer_to(here: Desk, key: str, link: Link, give_up: float) -> Mapping[str, Any]:
+    """What the lane remembers of this order, once it does."""
+    told = False
+    while True:
+        kept = here.stack.remembered(link.code).link
+        if kept.get("order") == key:
+            return kept
+        now = here.now().timestamp()
+        if now >= give_up:
+            raise OperatorError(
+                f"O pedido está na fila de {link.company} e ainda não foi atendido (um faturamento em andamento ou uma "
+                "pausa da fila). Ele vale; para ver o resultado, repita este comando mais tarde."
+            )
+        if not told:
+            told = True
+            here.note(f"Pedido na fila de {link.company}, atrás do que já está lá. Acompanhando...")
+        here.tools.clock.sleep(POLL_SECONDS)
+
+
+def _clock(here: Desk, at: float) -> str:
+    moment = datetime.fromtimestamp(at, here.now().tzinfo).astimezone(SAO_PAULO)
+    return f"{moment:%H:%M:%S}"
 
 
 def _check_omie(contract: Contract, nCodCtr: int, omie: OmieClient) -> dict[str, Any]:

@@ -3,7 +3,8 @@
     python -m ops.local up      starts everything, deploys, and leaves it running   (make up)
     python -m ops.local down    ends exactly the processes that `up` started        (make down)
 
-`OMIE_BASE_URL` and `JESTOR_BASE_URL` point it at other servers than our simulators; `SETTINGS` names the settings file
+`OMIE_BASE_URL` and `JESTOR_BASE_URL` point it at other servers than our simulators, which then send no webhooks here
+until they are told to: `up` says how. `SETTINGS` names the settings file
 (default config/demo.toml) and `SECRETS` a JSON file with their keys ({"jestor": {...}, "omie": {"acme": {...}}}, and
 "webhooks" if there are any). `PARAMETERS`: more of the template's, as in `make deploy`.
 """
@@ -295,6 +296,31 @@ def connect_webhooks(state: Mapping[str, Any]) -> None:
         httpx.post(f"{simulators[name]}/_sim/{what}", json=wish, timeout=10).raise_for_status()
 
 
+def unconnected(state: Mapping[str, Any], *, webhooks: bool = True) -> list[str]:
+    """Which systems send no webhooks to this stack, why, and how to have them sent: `up` connects simulators only."""
+    to = state["addresses"]["webhooks"]
+    how = {
+        "jestor": f"its trigger must POST to {to}/jestor/contract and {to}/jestor/churn (docs/jestor-setup.md), signed "
+        f"with the secret {state['outputs']['SecretsPrefix']}/webhooks",
+        "omie": f"add a webhook with the address {to}/omie/TOKEN for each company, TOKEN as in the secret "
+        f"{state['outputs']['SecretsPrefix']}/webhooks",
+    }
+    variable = {"jestor": "JESTOR_BASE_URL", "omie": "OMIE_BASE_URL"}
+    lines = []
+    for name, advice in how.items():
+        if name not in state["simulators"]:
+            server = f"{variable[name]} is another server"
+            lines += [
+                f"No webhooks from {name}: {server}, which was not told to send any.",
+                f"         To have them: {advice}.",
+            ]
+        elif not webhooks:
+            lines.append(f"No webhooks from {name}: started with --no-webhooks.")
+    if lines:
+        lines.append("         Without them: billing-ops sweep finds changes and churns, daily or when you type it.")
+    return lines
+
+
 def client(state: Mapping[str, Any], service: Any) -> Any:
     """A client of the local stack."""
     return _client(state["env"], service)
@@ -382,6 +408,8 @@ def up_command(
     typer.echo(f"AWS      {state['env']['AWS_ENDPOINT_URL']}")
     for name, address in state["addresses"].items():
         typer.echo(f"{name:<8} {address}")
+    for line in unconnected(state, webhooks=webhooks):
+        typer.echo(line)
     typer.echo("Try:     .venv/bin/billing-ops run --preview        End it: make down")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+import textwrap
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,5 +137,9 @@ def _unexpected(error: Exception) -> str:
 
 
 def _fail(line: str, code: int) -> int:
-    print(line, file=sys.stderr)
+    """Says it on stderr, at a terminal broken between words: people copy commands from it."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    for part in line.splitlines() or [""]:
+        kept = [part] if width is None else textwrap.wrap(part, width, break_long_words=False, break_on_hyphens=False)
+        print("\n".join(kept or [""]), file=sys.stderr)
     return code

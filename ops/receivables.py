@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from billing.store.queues import Queues
 from billing.sync_receivables import ReceivablesDeps, look
 from ops import render
 from ops.desk import desk
-from ops.doors import jestor_of, omie_of
+from ops.doors import jestor_of, omie_of, tell_waiting
 from ops.errors import OperatorError
 from ops.findings import count
 from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotations
@@ -89,16 +90,13 @@ def receivables(
 def _deps(here: Desk, settings: Settings) -> ReceivablesDeps:
     stack = here.stack
 
-    def waiting(seconds: float) -> None:
-        """Tells a person why nothing happens for a minute."""
-        if here.tools.at_a_terminal():
-            here.note(f"O Omie não aceita a mesma pergunta duas vezes por minuto: espero {seconds:.0f} s.")
-
     ledger = Ledger(stack.clients.dynamodb, stack.outputs["LedgerTableName"], stack.outputs.get("HoldsTableName", ""))
     return ReceivablesDeps(
         settings=settings,
         jestor=lambda: jestor_of(here),
-        omie=lambda key: omie_of(here, key, settings.companies[key].same_question_seconds, waiting=waiting),
+        omie=lambda key: omie_of(
+            here, key, settings.companies[key].same_question_seconds, waiting=partial(tell_waiting, here)
+        ),
         ledger=ledger,
         queues=Queues(stack.clients.sqs, ""),
         queue_url="",

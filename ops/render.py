@@ -64,7 +64,7 @@ def _bar(row: follow.Row, width: int) -> RenderableType:
 
 
 def _note_style(note: str) -> str:
-    if note.startswith(("bloqueada", "espera")):
+    if note.startswith(("bloqueada", "espera", "sem avanço")):
         return "bold yellow"
     return "yellow"
 

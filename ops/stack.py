@@ -23,6 +23,7 @@ from billing.domain.plan import PlanLine
 from billing.omie import governor
 from billing.settings import Settings, SettingsError, load_settings
 from billing.store import dynamo
+from billing.store.contracts import ContractStore, Remembered
 from billing.store.documents import Document, DocumentStore
 from billing.store.indices import KEY as INDICES_KEY
 from billing.store.indices import read_indices, to_json
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from billing.domain.month import BillingMonth
     from billing.domain.reajuste import IndexTable
-    from billing.omie.governor import BlockedUntil
+    from billing.omie.governor import BlockedUntil, ReaderState
 
 DEFAULT_NAME: Final = "billing-ops"
 LOCAL_FILE: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
@@ -131,6 +132,12 @@ class CompanyRun:
             return False
         asked, opened = self.approval.asked_at, self.opened_at
         return asked is None or opened is None or asked >= opened
+
+    @property
+    def unsent(self) -> int:
+        """Of an open run: planned contracts of which nothing has become yet."""
+        done = sum(self.counts.get(name, 0) for name in ("billed", "parked", "in_doubt"))
+        return max(self.counts.get("planned", 0) - done, 0) if self.status == "open" else 0
 
     def describe(self, now: datetime) -> str:
         """As in "encerrada 01/12 06:40"; a run opened more than once says how often."""
@@ -387,6 +394,24 @@ class Stack:
         """Seconds to wait before this read, so that nobody asks Omie the same twice within `window` seconds."""
         lanes = LaneStore(self.clients.dynamodb, self.outputs["LanesTableName"])
         return lanes.ask(company, question, now.timestamp(), window)
+
+    def readers(self, company: str) -> ReaderState:
+        """What the company's readers have met: their errors stop readers, and no lane."""
+        return LaneStore(self.clients.dynamodb, self.outputs["LanesTableName"]).readers(company)
+
+    def note_omie_error(self, company: str, method: str, now: datetime) -> None:
+        """Count an error that a command met in Omie: in the readers' budget."""
+        LaneStore(self.clients.dynamodb, self.outputs["LanesTableName"]).note_reader_error(
+            company, method, now.timestamp()
+        )
+
+    def block_lane(self, company: str, until: datetime, reason: str) -> None:
+        """Omie has blocked the key: nobody calls before that."""
+        LaneStore(self.clients.dynamodb, self.outputs["LanesTableName"]).block(company, until.timestamp(), reason)
+
+    def remembered(self, contract: str) -> Remembered:
+        """What the lane remembers of a contract."""
+        return ContractStore(self.clients.dynamodb, self._output("ContractsTableName")).get(contract)
 
     def schedule(self) -> tuple[str, str]:
         """The state (ENABLED, DISABLED) and the expression of the monthly schedule."""

@@ -30,8 +30,9 @@ from billing.holidays_br import is_bank_holiday
 from billing.jestor.client import JestorClient
 from billing.jestor.receivables import waivers
 from billing.late_charges import quote_of
-from billing.omie.client import READ_ATTEMPTS, Credentials, OmieClient, shared_turns
+from billing.omie.client import READ_ATTEMPTS, Credentials, OmieClient, reader_permit, shared_turns
 from billing.omie.governor import BlockedUntil, ReadGate
+from billing.omie.replies import BLOCK_SECONDS, Blocked, OmieError
 from billing.open_run import OpenRunDeps, RunRequest, open_run
 from billing.plan_company import PlanDeps, plan_company
 from billing.redrive import RedriveDeps
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
 
     from billing.answers import Answers
     from billing.domain.reajuste import IndexTable
-    from billing.omie.replies import OmieError
     from simulators.omie.switches import Switches
 
     Step = Callable[[str, Callable[[], Any]], Any]
@@ -574,8 +574,9 @@ class Lab:
         repeats: bool = True,
         read_attempts: int = READ_ATTEMPTS,
         longest_wait: float | None = None,
+        reads_only: bool = False,
     ) -> Callable[[str], OmieClient]:
-        """`repeats`: whether its lists could be asked for twice within a minute, as in bootstrap."""
+        """`repeats`, `reads_only`: as in bootstrap."""
         line = cast("httpx.Client", OmieLine(self.omie, self.clock, self.step))
 
         def client(company: str) -> OmieClient:
@@ -590,6 +591,7 @@ class Lab:
                     OMIE_READS_PER_MINUTE,
                     shared_turns(partial(self._ask, company), self.clock) if repeats else None,
                     longest_wait=longest_wait,
+                    permit=reader_permit(partial(self.lanes.readers, company), self.clock) if reads_only else None,
                 ),
                 on_error=(lambda method, error: on_error(company, method, error)) if on_error else None,
                 read_attempts=read_attempts,
@@ -687,7 +689,7 @@ class Lab:
             letters=self.letters,
             queues=self.port("queues", self.queues),
             tasks=self.tasks,
-            omie=self.omie_clients(self._counting(lanes)),
+            omie=self.readers(lanes),
             clock=self.clock,
         )
 
@@ -698,6 +700,20 @@ class Lab:
 
         return count_error
 
+    def readers(
+        self, lanes: Any = None, *, repeats: bool = True, read_attempts: int = READ_ATTEMPTS
+    ) -> Callable[[str], OmieClient]:
+        """The clients of those who read beside the lane, as bootstrap's `_reader` makes them."""
+        lanes = lanes or self.lanes
+
+        def count_error(company: str, method: str, error: OmieError) -> None:
+            if error.counts_toward_block:
+                lanes.note_reader_error(company, method, self.now())
+            elif isinstance(error, Blocked):
+                lanes.block(company, self.now() + (error.retry_after or BLOCK_SECONDS), error.text)
+
+        return self.omie_clients(count_error, repeats=repeats, read_attempts=read_attempts, reads_only=True)
+
     def invoice_deps(self) -> InvoiceDeps:
         lanes = self.port("lanes", self.lanes)
         return InvoiceDeps(
@@ -707,7 +723,7 @@ class Lab:
             lanes=lanes,
             objects=self.port("objects", self.objects),
             queues=self.port("queues", self.queues),
-            omie=self.omie_clients(self._counting(lanes), repeats=False),
+            omie=self.readers(lanes, repeats=False, read_attempts=2),
             jestor=self.jestor_client,
             clock=self.clock,
             omie_writes_url=OMIE_WRITES,
@@ -722,7 +738,7 @@ class Lab:
             documents=self.port("documents", self.documents),
             objects=self.port("objects", self.objects),
             queues=self.port("queues", self.queues),
-            omie=self.omie_clients(self._counting(self.lanes)),
+            omie=self.readers(),
             jestor=self.jestor_client,
             clock=self.clock,
             notifier=cast("Any", self.notes),
@@ -733,7 +749,7 @@ class Lab:
         return ReceivablesDeps(
             settings=self.settings,
             jestor=self.jestor_client,
-            omie=self.omie_clients(),
+            omie=self.readers(),
             ledger=self.port("ledger", self.ledger),
             queues=self.port("queues", self.queues),
             queue_url=RECEIVABLES,

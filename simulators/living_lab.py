@@ -19,7 +19,7 @@ from billing import agree, change_contract, churn_contract, deliver_invoice
 from billing.agree import AgreeDeps
 from billing.jestor.client import JestorClient
 from billing.living import LivingDeps, LivingUrls
-from billing.receive_webhook import Known, ReceiveDeps, Request, receive_webhook
+from billing.receive_webhook import Known, ReceiveDeps, Request, Sender, receive_webhook
 from billing.sweep_contracts import SweepDeps, SweepUrls, sweep_contracts
 from billing.update_jestor import UpdateDeps, update_jestor
 from simulators.jestor.triggers import builder_defined
@@ -54,6 +54,7 @@ Json = dict[str, Any]
 
 CHANGES, CHURNS, INVOICES, JESTOR_WRITES = "changes", "churns", "invoices", "jestor-writes"
 SECRET: Final = "lab-webhook-secret"  # noqa: S105 - obviously fake
+OMIE_TOKEN: Final = "lab-omie-"  # noqa: S105 - likewise; a company's key follows
 INVOICE_DELAY: Final = 75.0
 """Seconds a hint about an invoice rests in its queue (InvoiceDelaySeconds in template.yaml)."""
 STOPPED: Final = ("Churn", "Suspenso")
@@ -144,7 +145,10 @@ class LivingLab(Lab):
         class Senders:
             def known(self, *, fresh: bool = False) -> Known:
                 del fresh
-                return Known(jestor=(SECRET,))
+                apps = lab.omie.apps.items()
+                return Known(
+                    jestor=(SECRET,), omie={key: Sender((OMIE_TOKEN + key,), app.app_key) for key, app in apps}
+                )
 
         return ReceiveDeps(
             senders=Senders(),
@@ -196,7 +200,7 @@ class LivingLab(Lab):
         return SweepDeps(
             settings=self.settings,
             jestor=self.jestor_client,
-            omie=self.omie_clients(self._counting(self.lanes)),
+            omie=self.readers(),
             ledger=self.port("ledger", self.ledger),
             runs=self.port("runs", self.runs),
             contracts=self.port("contracts", self.contracts),
@@ -220,6 +224,10 @@ class LivingLab(Lab):
         stopped = content.get("status") in STOPPED and content["status"] != content.get("status_anterior")
         route: Route = "churn" if stopped and post.table != CUSTOMERS_TABLE else "contract"
         return receive_webhook(Request(route, dict(post.headers), post.body), self.receive_deps())
+
+    def arrive_from_omie(self, company: str, body: bytes) -> Answer:
+        """What is posted to the company's Omie address, by Omie or by anybody who has seen one of its webhooks."""
+        return receive_webhook(Request("omie", {}, body, OMIE_TOKEN + company), self.receive_deps())
 
     def row(self, jestor_id: int) -> Json:
         """The contract as Jestor has it, its customer nested."""

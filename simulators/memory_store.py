@@ -16,7 +16,7 @@ from billing.domain.charge import Charge, ChargeKey, Event, State, TransitionRef
 from billing.domain.composition import Composition
 from billing.omie import governor
 from billing.omie.client import Credentials
-from billing.omie.governor import BlockedUntil, LaneState, Slots
+from billing.omie.governor import BlockedUntil, LaneState, ReaderState, Slots
 from billing.store.contracts import Remembered
 from billing.store.documents import Document, HoldLost, held_by_another, to_document
 from billing.store.lanes import take_slots, take_turn
@@ -193,6 +193,7 @@ class MemoryLedger:
 class MemoryLanes:
     def __init__(self) -> None:
         self._lanes: dict[str, LaneState] = {}
+        self._readers: dict[str, ReaderState] = {}
 
     def get(self, company: str) -> LaneState:
         return self._lanes.get(company, LaneState())
@@ -212,6 +213,17 @@ class MemoryLanes:
     def ask(self, company: str, question: str, now: float, window: float) -> float | BlockedUntil:
         self._lanes[company], answer = take_turn(self.get(company), question, now, window)
         return answer
+
+    def readers(self, company: str) -> ReaderState:
+        return self._readers.get(company, ReaderState())
+
+    def note_reader_error(self, company: str, method: str, now: float) -> ReaderState:
+        self._readers[company] = state = governor.note_reader_error(self.readers(company), method, now)
+        return state
+
+    def note_unknown(self, company: str, now: float) -> ReaderState:
+        self._readers[company] = state = governor.note_unknown(self.readers(company), now)
+        return state
 
 
 class MemoryRuns:

@@ -413,6 +413,9 @@ def _validate(app: App, cadastro: Json) -> None:
             raise required(tag)
     if app.accounts and int(more["nCodCC"]) not in app.accounts:
         raise unknown("Conta Corrente", more["nCodCC"], female=True)
+    mail = cadastro["emailCliente"]
+    if mail.get("cEnviarRecibo") == "S" and mail.get("cEnviarLinkNfse") == "S":
+        raise refused("As tags [cEnviarRecibo] e [cEnviarLinkNfse] não podem ser informadas juntas!")
     _one_of(due, "cTpVenc", {"001": "", "002": ""})
     if due.get("cTpVenc") == "002" and not 1 <= int(due.get("nDiaFixo") or 0) <= 31:
         raise invalid("nDiaFixo", due.get("nDiaFixo", ""), "de 1 a 31")

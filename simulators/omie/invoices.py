@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from simulators.omie import receivables
 from simulators.omie.answers import Json, Rendered, dumps, refused, required, unknown
 from simulators.omie.dates import br, day_of, hour_of, read_br
+from simulators.omie.links import portal_link, signed_link
 from simulators.omie.paging import MODERN, one_page
 from simulators.omie.state import App, Call, Handler, Line, Order, Sim, digits
 
@@ -328,10 +329,6 @@ METHODS: Final[Mapping[str, Handler]] = {"ListarNFSEs": Handler(listar_nfses, wr
 # ------------------------------------------------------------------------------------------------- osdocs
 
 
-def link_portal(order: Order) -> str:
-    return f"{PORTAL}/documentos/{order.nCodOS:x}"
-
-
 def _invoice(call: Call, param: Json) -> Order:
     number = int(param.get("nIdNf") or 0)
     if not number:
@@ -346,15 +343,14 @@ def _document(order: Order, **fields: str) -> Json:
     return {
         "cNumOs": order.cNumOS,
         **fields,
-        "cLinkPortal": link_portal(order),
+        "cLinkPortal": portal_link(order.nCodOS),
         "cCodStatus": "0",
         "cDesStatus": "Documento obtido com sucesso!",
     }
 
 
 def _pdf(call: Call, kind: str, number: int) -> str:
-    """An expiring link, as Omie's S3 links are."""
-    return f"{PORTAL}/pdf/{kind}/{number}.pdf?Expires={int(call.now) + 3600}"
+    return signed_link(kind, number, call.now)
 
 
 def obter_nfse(call: Call, param: Json) -> Json:

@@ -20,6 +20,7 @@ from simulators.omie.answers import (
 )
 from simulators.omie.contracts import centavos
 from simulators.omie.dates import br, day_of, hour_of, read_br
+from simulators.omie.links import signed_link
 from simulators.omie.paging import CLASSIC, LOT, one_page
 from simulators.omie.state import App, Call, Handler, Line, Order
 
@@ -240,7 +241,7 @@ def status_os(call: Call, param: Json) -> Json:
     }
     del status["cOrigem"]
     if order.rps:
-        pdf = f"{invoices.PORTAL}/pdf/nfse/{order.nCodNF}.pdf?Expires={int(call.now) + 3600}"
+        pdf = signed_link("nfse", order.nCodNF, call.now)
         rps: Json = {
             "nLote": order.rps_lot,
             "cStatusLote": invoices.rps_status(order, call.now),

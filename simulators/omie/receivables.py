@@ -19,6 +19,7 @@ from simulators.omie.answers import (
 )
 from simulators.omie.contracts import centavos
 from simulators.omie.dates import br, day_of, hour_of, read_br
+from simulators.omie.links import signed_link
 from simulators.omie.paging import CLASSIC, one_page
 from simulators.omie.state import App, Boleto, Call, Contract, Handler, Order, Receipt, Sim, Title, digits
 
@@ -167,13 +168,20 @@ def make_boleto(sim: Sim, app: App, title: Title, now: float) -> Boleto:
 def _boleto(title: Title, issued: date) -> Boleto:
     number = f"{title.nCodTitulo % 10**10:010}"
     factor = (title.due - date(2022, 5, 29)).days % 9000 + 1000
-    free = f"{title.nCodTitulo % 10**25:025}"
+    before, after = "3419", f"{factor:04}{title.amount:010}{title.nCodTitulo % 10**25:025}"
     return Boleto(
         number=number,
         bank_number=f"00019/{number}-{title.nCodTitulo % 9}",
-        barcode=f"341{9}{title.nCodTitulo % 10}{factor:04}{title.amount:010}{free}",
+        barcode=f"{before}{_check_digit(before + after)}{after}",
         issued=issued,
     )
+
+
+def _check_digit(digits: str) -> int:
+    """FEBRABAN's modulo 11 over the other 43 digits of a barcode."""
+    weights = (2 + place % 8 for place in range(len(digits)))
+    check = 11 - sum(int(digit) * weight for digit, weight in zip(reversed(digits), weights, strict=True)) % 11
+    return check if 1 < check < 10 else 1
 
 
 def announce(sim: Sim, app: App, title: Title, what: str, now: float) -> None:
@@ -637,7 +645,7 @@ def _boleto_percents(app: App, title: Title) -> Json:
 
 def _boleto_reply(call: Call, title: Title, boleto: Boleto) -> Json:
     return {
-        "cLinkBoleto": f"https://portal.omie.example/boleto/{title.nCodTitulo:x}",
+        "cLinkBoleto": signed_link("boleto", title.nCodTitulo, call.now),
         "cCodStatus": "0",
         "cDesStatus": "Boleto gerado com sucesso!",
         "dDtEmBol": br(boleto.issued),

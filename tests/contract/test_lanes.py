@@ -1,6 +1,6 @@
 import pytest
 
-from billing.omie.governor import ERROR_BUDGET, LATENESS, BlockedUntil, LaneState, Slots
+from billing.omie.governor import ERROR_BUDGET, LATENESS, BlockedUntil, LaneState, ReaderState, Slots, reader_stop
 from billing.store.lanes import RACES, LaneStore
 
 NOW = 1_764_590_400.123456  # 2025-12-01 09:00 in São Paulo
@@ -101,3 +101,33 @@ def test_a_question_has_no_turn_while_the_lane_is_stopped(stores):
         NOW + 1800, "425: API bloqueada por consumo indevido"
     )
     assert stores.lanes.ask("acme", "ListarContratos {}", NOW + 1801, 61) == 0.0
+
+
+def test_readers_errors_are_kept_apart_from_the_lane(stores):
+    stores.lanes.reserve("acme", 1, NOW, INTERVAL)
+    before = stores.lanes.get("acme")
+    assert stores.lanes.readers("acme") == ReaderState()
+    stores.lanes.note_reader_error("acme", "ListarNFSEs", NOW)
+    state = stores.lanes.note_reader_error("acme", "ListarNFSEs", NOW + 1)
+    assert stores.lanes.readers("acme") == state == ReaderState(errors={"ListarNFSEs": (NOW, NOW + 1)})
+    assert reader_stop(state, "ListarNFSEs", NOW + 1) is not None
+    for second in range(ERROR_BUDGET):
+        stores.lanes.note_reader_error("acme", "ListarNFSEs", NOW + second)
+    assert stores.lanes.get("acme") == before
+    assert stores.lanes.readers("nimbus") == ReaderState()
+    assert isinstance(stores.lanes.reserve("acme", 1, NOW, INTERVAL), Slots)
+
+
+def test_unknown_documents_are_counted_beside_the_errors(stores):
+    stores.lanes.note_reader_error("acme", "ListarNFSEs", NOW)
+    stores.lanes.note_unknown("acme", NOW)
+    state = stores.lanes.note_unknown("acme", NOW + 5)
+    assert stores.lanes.readers("acme") == state == ReaderState({"ListarNFSEs": (NOW,)}, (NOW, NOW + 5))
+
+
+def test_two_readers_that_count_at_once_are_both_counted(lanes_with):
+    other, _ = lanes_with()
+    lanes, client = lanes_with(update_item=[lambda: other.note_reader_error("acme", "ListarNFSEs", NOW)])
+    state = lanes.note_reader_error("acme", "ListarNFSEs", NOW + 1)
+    assert state.errors == {"ListarNFSEs": (NOW, NOW + 1)}
+    assert client.calls.count("update_item") == 2

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from billing.domain.invoice import typeable_line
+from billing.domain.boleto import typeable_line
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.receive_webhook import HOLD_REASON
 from ops import local

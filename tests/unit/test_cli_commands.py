@@ -7,6 +7,7 @@ an httpx transport. Nothing is patched.
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import boto3
 import httpx
@@ -15,8 +16,11 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from moto import mock_aws
 from typer.testing import CliRunner
 
+from billing import agree
 from billing.domain.charge import ChargeKey, Event
 from billing.domain.month import BillingMonth
+from billing.jestor.client import JestorClient
+from billing.omie.client import Credentials, OmieClient
 from billing.store import dynamo
 from billing.store.lanes import LaneStore
 from billing.store.ledger import Ledger
@@ -24,6 +28,7 @@ from ops.cli import app
 from ops.desk import Tools
 from ops.stack import Clients, Stack, find_stack, run_name
 from simulators.clock import VirtualClock
+from simulators.memory_store import MemoryContracts, MemoryLedger, MemoryQueues, MemoryRuns
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)  # 06:00 in São Paulo
 MACHINE = "arn:aws:states:sa-east-1:123456789012:stateMachine:billing-ops-billing-run"
@@ -135,6 +140,7 @@ class Rig:
     machine: StepFunctions
     clock: VirtualClock
     local_file: object
+    worker: object = None
     terminal: bool = False
     answer: object = None
     opened: list = field(default_factory=list)
@@ -592,6 +598,17 @@ def test_there_is_nothing_to_approve_when_nobody_asked(ops):
     )
 
 
+def test_what_no_worker_has_touched_is_still_to_be_sent(ops):
+    ops.put_run("acme", "run", status="open", generation=1, execution="e", opened_at=NOW.isoformat())
+    ops.put_run("acme", "plan#acme", planned=30, plan_hash="h")
+    ops.put_run("acme", "company#acme", billed=7, parked=1)
+    told = json.loads(ops("status", "--json").stdout)["companies"]
+    assert told["acme"]["states"]["READY"] == 22
+    assert told["nimbus"]["states"]["READY"] == 0
+    ops.put_run("acme", "run", status="closed", generation=1, execution="e", opened_at=NOW.isoformat())
+    assert json.loads(ops("status", "--json").stdout)["companies"]["acme"]["states"]["READY"] == 0
+
+
 # ---- link
 
 
@@ -647,9 +664,54 @@ class Systems:
         return httpx.Response(200, json=pages | {"clientes_cadastro": found})
 
 
+@dataclass(frozen=True)
+class LaneStack(Stack):
+    """The stack with a lane whose function takes each order at once, unless it `sleeps`; its memory is its own."""
+
+    lane_worker: "Worker" = None
+
+    def send(self, queue, body, *, group, dedup):
+        assert (queue, group) == ("OmieWritesQueueUrl", "acme")
+        self.lane_worker.take(body, self)
+
+    def remembered(self, contract):
+        return self.lane_worker.contracts.get(contract)
+
+
+@dataclass
+class Worker:
+    rig: Rig
+    sleeps: bool = False
+    orders: list = field(default_factory=list)
+    contracts: MemoryContracts = field(default_factory=MemoryContracts)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    runs: MemoryRuns = field(default_factory=MemoryRuns)
+
+    def take(self, body, stack):
+        self.orders.append(json.loads(body)["order"])
+        if self.sleeps:
+            return
+        queues, http = MemoryQueues(), httpx.Client(transport=httpx.MockTransport(self.rig.answer))
+        clock, settings = self.rig.clock, stack.settings()
+        omie = OmieClient(
+            Credentials("k", "s"), base_url=PARAMETERS["OmieBaseUrl"], http=http, clock=clock, read_attempts=1
+        )
+        jestor = JestorClient(PARAMETERS["JestorBaseUrl"], "t", http=http, clock=clock, attempts=1)
+        lanes = LaneStore(self.rig.dynamodb(), "lanes")
+        urls = agree.Urls(changes="changes", jestor_writes="jestor-writes")
+        agree.take(body, agree.AgreeDeps(
+            settings, self.ledger, lanes, self.runs, self.contracts, queues, lambda _: omie, lambda: jestor, clock, urls,
+        ))  # fmt: skip
+        for _, write in queues.sent.get("jestor-writes", ()):
+            jestor.update(write["table"], write["jestor_id"], write["data"])
+
+
 @pytest.fixture
 def linking(ops):
     ops.answer = Systems()
+    stack = ops.stack
+    ops.worker = Worker(ops)
+    ops.stack = LaneStack(stack.name, stack.outputs, stack.parameters, stack.clients, ops.worker)
     for name, value in (("omie/acme", {"app_key": "k", "app_secret": "s"}), ("jestor", {"token": "t"})):
         ops.stack.put_secret(f"billing-ops/{name}", value)
     return ops
@@ -701,6 +763,77 @@ def test_taking_an_item_over_is_asked_first(linking):
     assert (cancelled.exit_code, linking.answer.altered, linking.answer.updates) == (1, [], [])
     linking("link", "--contract", "JST-12", "--omie", "123", stdin="s\n")
     assert (len(linking.answer.altered), len(linking.answer.updates)) == (1, 1)
+
+
+def test_the_check_and_the_order_ask_omie_nothing_twice_within_a_minute(linking):
+    linking.answer.items = [hand_made()]
+    began, asked = linking.clock.now(), []
+    answer = linking.answer.omie
+
+    def noted(call, param):
+        asked.append((call, (linking.clock.now() - began).total_seconds()))
+        return answer(call, param)
+
+    linking.answer.omie = noted
+    linking("link", "--contract", "JST-12", "--omie", "123", "--dry-run")
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert result.exit_code == 0
+    for method in ("ConsultarContrato", "ListarClientes"):
+        times = [at for call, at in asked if call == method]
+        assert all(later - earlier >= 60 for earlier, later in pairwise(times)), method
+    assert [call for call, _ in asked].count("ConsultarContrato") == 3
+    assert [order["kind"] for order in linking.worker.orders] == ["link"]
+    assert "O Omie mostra um contrato uma vez por minuto: o pedido sai às 06:02:02." in result.stderr
+
+
+def test_an_order_that_the_lane_refuses_is_said_in_one_line(linking):
+    linking.answer.items = [hand_made()]
+    linking.worker.ledger.put_hold("JST-12", "Churn avisado pelo Jestor.", NOW)
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert (result.exit_code, linking.answer.altered) == (1, [])
+    assert result.stderr.splitlines()[-1] == (
+        "JST-12 está retido: nada é alterado no Omie. Resolva a retenção e repita."
+    )
+
+
+def test_a_write_that_omie_did_not_answer_is_asked_for_again_after_the_wait_and_found_done(linking):
+    linking.answer.items = [hand_made()]
+    answer = linking.answer.omie
+
+    def silent(call, param):
+        if call != "AlterarContrato":
+            return answer(call, param)
+        answer(call, param)  # it happened
+        linking.answer.items = [hand_made(code="JST-1")]
+        linking.answer.code = "JST-12"
+        raise httpx.ReadTimeout("slow")
+
+    linking.answer.omie = silent
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert (result.exit_code, len(linking.answer.altered)) == (0, 1)
+    assert "Ainda não (o Omie não respondeu; depois da espera o contrato é lido de novo)." in result.stderr
+    assert result.stdout.splitlines()[-1] == "Vinculado: JST-12 ao contrato 123 do Omie (acme)."
+    assert linking.answer.updates == [{"id_omie": 123, "id_contratos": 12}]
+    assert len(linking.worker.orders) >= 2
+
+
+def test_a_lane_that_does_not_come_to_it_is_told_and_left(linking):
+    linking.answer.items = [hand_made()]
+    linking.worker.sleeps = True
+    result = linking("link", "--contract", "JST-12", "--omie", "123", "--yes")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("O pedido está na fila de acme e ainda não foi atendido")
+    assert linking.clock.now() - NOW < timedelta(minutes=17)
+
+
+def test_readers_that_have_erred_twice_keep_the_terminal_from_asking(linking):
+    lanes = LaneStore(linking.dynamodb(), "lanes")
+    for _ in range(2):
+        lanes.note_reader_error("acme", "ConsultarContrato", NOW.timestamp())
+    result = linking("link", "--contract", "JST-12", "--omie", "123")
+    assert result.exit_code == 1
+    assert "2 erros de ConsultarContrato em 10 minutos" in result.stderr
+    assert lanes.get("acme").errors == {}
 
 
 def test_a_dry_run_shows_what_would_change_in_omie(linking):

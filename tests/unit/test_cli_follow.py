@@ -18,6 +18,7 @@ from ops.follow import (
     plain_lines,
     rate,
     remaining,
+    situation,
     view,
 )
 from simulators.clock import VirtualClock
@@ -262,3 +263,56 @@ def test_the_parts_of_a_line_are_never_more_than_the_whole(counters, shown):
 )
 def test_what_is_left_agrees_in_number(minutes, said):
     assert remaining(timedelta(minutes=minutes)) == said
+
+
+# --- waiting says what for, and until when
+
+
+def silent(seconds, **more):
+    """Snapshots every two seconds of a company that billed 978 of 1,000 and moves no more."""
+    return [at(s, replace(ACME, billed=978, **more)) for s in range(0, seconds + 1, 2)]
+
+
+def test_a_batch_that_tells_nothing_has_no_time_left_and_says_when_it_comes_back():
+    assert "faltam" not in only_line(*silent(100))
+    assert only_line(*silent(100)).endswith("978/1.000 faturados · sem avanço há 2 min")
+    assert only_line(*silent(180)).endswith(
+        "978/1.000 faturados · sem avanço há 3 min: um lote interrompido volta à fila até 12:12 e continua sozinho; "
+        "nada é cobrado duas vezes"
+    )
+    assert only_line(*silent(800)).endswith("sem avanço há 13 min: veja billing-ops status e billing-ops dlq list")
+
+
+def test_the_follower_remembers_the_last_move_though_old_snapshots_are_gone():
+    lines = []
+    clock = VirtualClock(NOON)
+
+    def read():
+        seconds = (clock.now() - NOON).total_seconds()
+        return Snapshot(clock.now(), (replace(ACME, billed=978),), "2026-12", ended=seconds >= 600)
+
+    Follower(read, PlainShow(lines.append), clock, lambda _: False).until_ended()
+    assert any("sem avanço há 9 min: um lote interrompido volta à fila até 12:12" in line for line in lines)
+    assert not any("faltam" in line for line in lines)
+
+
+def test_what_is_in_doubt_says_when_omie_is_asked_again():
+    history = [at(s, replace(ACME, billed=997, in_doubt=3)) for s in range(0, 61, 2)]
+    row = view(history, doubt_waits={"acme": timedelta(minutes=10)}).rows[0]
+    assert row.notes == (
+        "3 em dúvida",
+        "espera para ler de novo no Omie o que está em dúvida: por volta das 12:10",
+    )
+
+
+def test_a_blocked_a_closed_and_a_planning_company_say_nothing_of_standing_still():
+    blocked = replace(ACME, billed=10, blocked_until=NOON + timedelta(hours=1))
+    for company in (blocked, replace(ACME, billed=10, closed=True), CompanyProgress("acme")):
+        history = [at(s, company) for s in range(0, 400, 2)]
+        assert "sem avanço" not in only_line(*history)
+
+
+def test_how_long_nothing_moved_is_no_reason_for_a_line_of_its_own():
+    early, late = view(silent(200)), view(silent(280))
+    assert early.rows != late.rows
+    assert situation(early) == situation(late)

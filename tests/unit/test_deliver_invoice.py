@@ -8,9 +8,10 @@ from random import Random
 
 import pytest
 
-from billing.deliver_invoice import ComeAgain, deliver_invoice, expires, links, nfse_of, take
+from billing.deliver_invoice import ComeAgain, deliver_invoice, nfse_of, portal_link, take
 from billing.domain.charge import ChargeKey, Event
 from billing.domain.invoice import NfseStatus
+from billing.domain.links import lasting
 from billing.domain.month import BillingMonth
 from billing.jestor.client import BadAnswer, JestorUnavailable
 from billing.omie.replies import OmieError
@@ -129,7 +130,7 @@ def assert_each_was_told_once(office):
         assert shown["billed_status"] == "Faturado"
         assert shown["billed_amount"] == charge.amount / 100
         assert shown["month"] == "2026-12"
-        assert shown["invoice_link"].endswith(f"/documentos/{charge.nCodOS:x}")
+        assert shown["invoice_link"].endswith(f"/r/{charge.nCodOS:x}")
 
 
 # --- the good day
@@ -151,7 +152,8 @@ def test_every_invoice_is_told_once_and_whole_whatever_webhooks_spoke_of_it():
         title = office.app().titles[office.app().titles_of_order[charge.nCodOS][0]]
         assert shown["invoice_number"] == str(order.nfse)
         assert shown["due_date"] == title.due.isoformat()
-        assert shown["boleto_link"].endswith(f"/boleto/{title.nCodTitulo:x}")
+        assert shown["invoice_link"] == shown["boleto_link"] == f"https://click.omie.com/r/{charge.nCodOS:x}"
+        assert not [value for value in write["data"].values() if isinstance(value, str) and "amazonaws" in value]
         line = "".join(filter(str.isdigit, shown["boleto_barcode"]))
         assert (line[:4], line[-14:]) == (title.boleto.barcode[:4], title.boleto.barcode[5:19])
         for said in (shown["invoice_link"], shown["boleto_link"], shown["boleto_barcode"], "dezembro de 2026"):
@@ -176,11 +178,12 @@ def test_many_webhooks_of_one_invoice_are_one_look():
     assert office.lab.omie.book.breaches == breaches
 
 
-def test_the_second_pdf_link_does_not_expire():
+def test_every_link_field_holds_the_page_that_lasts():
     office = Office()
     office.days_go_by(90.0)
-    assert "prefeitura" in office.shown()["invoice_pdf"]
-    assert not expires(office.shown()["invoice_pdf"])
+    shown = office.shown()
+    assert shown["invoice_link"] == shown["invoice_pdf"] == shown["boleto_link"]
+    assert lasting(shown["invoice_link"])
 
 
 def test_what_came_on_top_of_the_month_is_named_in_the_message():
@@ -219,7 +222,7 @@ def test_a_title_that_names_its_order_by_number_only_is_found():
     assert office.shown()["boleto_link"]
 
 
-@pytest.mark.parametrize("name", ["nCodOS", "nIdNf", "nCodTitulo", "numero_pedido"])
+@pytest.mark.parametrize("name", ["nCodOS", "nIdNf", "numero_pedido"])
 def test_a_hint_may_name_the_invoice_by_any_of_its_numbers(name):
     office = Office(2)
     office.lab.clock.advance(90.0)
@@ -228,7 +231,6 @@ def test_a_hint_may_name_the_invoice_by_any_of_its_numbers(name):
     numbers = {
         "nCodOS": order.nCodOS,
         "nIdNf": order.nCodNF,
-        "nCodTitulo": office.app().titles_of_order[order.nCodOS][0],
         "numero_pedido": order.cNumOS.lstrip("0"),
     }
     hint = dict.fromkeys(numbers) | {name: numbers[name], "company": "acme", "received_at": None}
@@ -246,7 +248,6 @@ def test_what_is_not_ours_is_left_alone():
     office.lab.clock.advance(90.0)
     for hint in (
         {"nCodOS": 999},
-        {"nCodTitulo": 999},
         {"nIdNf": 999},
         {"numero_pedido": "999"},
         {},
@@ -254,6 +255,81 @@ def test_what_is_not_ours_is_left_alone():
     ):
         assert deliver_invoice({"company": "acme"} | hint, office.lab.invoice_deps())["outcome"] == "not_ours"
     assert office.writes() == []
+
+
+def test_a_title_alone_is_left_to_the_sweep_and_omie_is_not_asked():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    before = [office.calls(method) for method in ("ListarMovimentos", "ListarNFSEs", "ListarContasReceber")]
+    for number in (999, office.app().titles_of_order.get(office.first.nCodOS, [5])[0]):
+        answer = deliver_invoice({"company": "acme", "nCodTitulo": number}, office.lab.invoice_deps())
+        assert answer["outcome"] == "left to the sweep"
+    assert before == [office.calls(method) for method in ("ListarMovimentos", "ListarNFSEs", "ListarContasReceber")]
+
+
+def test_no_more_unknown_documents_than_the_setting_are_looked_up_in_an_hour():
+    office = Office(2, unknown_documents_per_hour=3)
+    office.lab.clock.advance(90.0)
+    office.lab.omie.advance(office.lab.now())
+    asked = office.calls("ListarNFSEs")
+
+    def outcome(number):
+        hint = {"company": "acme", "numero_pedido": number}
+        return deliver_invoice(hint, office.lab.invoice_deps())["outcome"]
+
+    assert [outcome(str(9000 + n)) for n in range(5)] == ["not_ours"] * 3 + ["left to the sweep"] * 2
+    assert office.calls("ListarNFSEs") == asked + 3
+    assert deliver_invoice(office.hint(office.first), office.lab.invoice_deps())["outcome"] == "authorised"
+    office.lab.clock.advance(3600.0)
+    own = office.order(office.first).cNumOS.lstrip("0")
+    assert outcome(own) == "same"  # one of ours uses nothing up
+    assert [outcome(str(9100 + n)) for n in range(4)] == ["not_ours"] * 3 + ["left to the sweep"]
+
+
+def test_an_order_that_somebody_deleted_waits_and_costs_one_error_a_look():
+    office = Office(2)
+    app, order = office.app(), office.order(office.first)
+    del app.orders[order.nCodOS]
+    app.order_list.remove(order)
+    app.changed()
+    assert office.look()["outcome"] == "waiting"
+    assert office.lab.lanes.get("acme").errors.get("StatusOS") is None
+    assert len(office.lab.lanes.readers("acme").errors["StatusOS"]) == 1
+
+
+def test_two_errors_of_a_method_stop_the_readers_and_never_the_lane():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    office.lab.omie.advance(office.lab.now())
+    lane = office.lab.lanes.get("acme")
+    office.lab.omie.faults.replace([Fault("http_500", methods=frozenset({"ListarNFSEs"}), times=9)])
+    asked = office.calls("ListarNFSEs")
+    record = {"body": json.dumps(office.hint(office.first)), "receiptHandle": "r", "messageId": "m"}
+    queues = Hides(office.lab.queues)
+    deps = replace(office.lab.invoice_deps(), queues=queues)
+    with pytest.raises(OmieError):
+        take(record, deps)
+    office.lab.clock.advance(130.0)  # whoever held the document is gone
+    assert take(record, deps) == {"company": "acme", "outcome": "readers rest", "later": True}
+    assert office.calls("ListarNFSEs") == asked + 2
+    assert office.lab.lanes.get("acme") == lane
+    ((_, _, seconds),) = queues.hidden
+    assert 400 < seconds < 600
+    office.lab.omie.faults.replace([])
+    office.lab.clock.advance(seconds + 120.0)
+    assert take(record, deps)["outcome"] == "authorised"
+
+
+def test_a_hint_that_waits_for_long_is_sent_anew_before_the_queue_gives_it_up():
+    office = Office(2)
+    office.lab.clock.advance(90.0)
+    office.lab.lanes.block("acme", office.lab.now() + 5000, "bloqueada")
+    attributes = {"ApproximateReceiveCount": "3", "MessageGroupId": "acme#7"}
+    hint = office.hint(office.first)
+    record = {"body": json.dumps(hint), "receiptHandle": "r", "messageId": "m", "attributes": attributes}
+    answer = take(record, office.lab.invoice_deps())
+    assert answer == {"company": "acme", "outcome": "lane blocked; asked anew", "later": False}
+    assert office.lab.queues.sent["invoice-events"] == [("acme#7", hint)]
 
 
 def test_a_charge_adopted_without_its_order_is_found_by_its_contract():
@@ -879,11 +955,11 @@ def test_a_note_is_refused_by_its_letter_or_by_its_rps():
 @pytest.mark.parametrize(
     ("papers", "found"),
     [
-        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, ("https://p", "https://f")),
-        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f?X-Amz-Expires=9"}, ("https://p", "https://c")),
-        ({"cLinkPortal": "", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f?Expires=9"}, ("https://c", "")),
-        ({"cPdfNFSe": "https://f?Expires=9"}, ("", "")),
+        ({"cLinkPortal": "https://p", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, "https://p"),
+        ({"cLinkPortal": "https://p?Expires=9", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, ""),
+        ({"cLinkPortal": "", "cUrlNFSe": "https://c", "cPdfNFSe": "https://f"}, ""),
+        ({"cPdfNFSe": "https://f?Expires=9"}, ""),
     ],
-)  # fmt: skip
-def test_only_links_that_last_are_taken(papers, found):
-    assert links(papers) == found
+)
+def test_only_the_page_that_lasts_is_taken(papers, found):
+    assert portal_link(papers) == found

@@ -3,7 +3,7 @@
 import io
 import json
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from billing.domain.charge import ChargeKey, Event
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.omie.governor import ReaderState
 from ops.cli import app
 from ops.desk import Desk, Tools
 from ops.doctor import Show, examine
@@ -66,6 +67,15 @@ class MemoryStack(Stack):
 
     def ask_omie(self, company, question, now, window):
         return self.house.lanes.ask(company, question, now.timestamp(), window)
+
+    def readers(self, company):
+        return self.house.lanes.readers(company)
+
+    def note_omie_error(self, company, method, now):
+        self.house.lanes.note_reader_error(company, method, now.timestamp())
+
+    def block_lane(self, company, until, reason):
+        self.house.lanes.block(company, until.timestamp(), reason)
 
     def lane(self, company, now):
         return self.house.lane
@@ -335,6 +345,62 @@ class Refusing:
 
     def ask(self, *_):
         raise self.error
+
+    def readers(self, _):
+        return ReaderState()
+
+
+def test_a_register_that_answers_in_unknown_words_costs_one_question_and_no_minutes(house):
+    words = {"faultstring": "ERROR: Palavras que ninguém conhece", "faultcode": "SOAP-ENV:Client-99999"}
+    asked, answer = [], house.answer
+
+    def strange(request):
+        if b"ListarCategorias" in request.content:
+            asked.append(house.clock.now())
+            return httpx.Response(500, json=words)
+        return answer(request)
+
+    house.answer = strange
+    began = house.clock.now()
+    findings = house.findings("acme")
+    assert "ListarCategorias não pôde ser lido" in found(findings, "omie.ListarCategorias", "error")[0]
+    assert found(findings, "omie.services", "ok")
+    assert (len(asked), house.clock.now() - began < timedelta(seconds=30)) == (1, True)
+    assert house.lanes.get("acme").errors == {}
+
+
+def test_a_slow_omie_ends_within_a_bound_and_says_what_was_left_out(house):
+    answer = house.answer
+
+    def slow(request):
+        if "omie" in request.url.host:
+            house.clock.advance(100.0)
+        return answer(request)
+
+    house.answer = slow
+    began = house.clock.now()
+    (line,) = found(house.findings("acme"), "not_examined", "error")
+    assert "O Omie responde devagar demais" in line
+    assert house.clock.now() - began < timedelta(minutes=7)
+
+
+def test_four_examinations_in_a_row_spend_no_error_that_they_could_have_spared(house):
+    for _ in range(4):
+        assert house("--json", "--company", "acme").exit_code == 0
+    errors = house.lanes.readers("acme").errors
+    assert set(errors) <= {"ListarLotesContrato"}
+    assert house.lanes.get("acme").errors == {}
+
+
+def test_the_progress_line_names_what_is_read_and_nothing_of_the_request():
+    shown, show = [], Show(Desk(Tools()), quiet=False, silent=False)
+    show._status = type("Status", (), {"update": lambda _, line: shown.append(line)})()
+    show.reading("Omie de acme")
+    body = {"call": "ListarContratos", "app_key": "canary", "app_secret": "canary", "param": [{"pagina": 3}]}
+    client = show.watched(lambda: httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))))()
+    client.post("https://omie.test/api/v1/servicos/contrato/", content=json.dumps(body))
+    client.post("https://demo.test/object/list", content=b"{}")
+    assert shown == ["Lendo o Omie de acme: contratos, página 3...", "Lendo o Omie de acme: registros..."]
 
 
 def test_without_the_webhooks_secret_nothing_comes_before_the_daily_sweep(house):

@@ -13,15 +13,21 @@ from billing.omie.governor import (
     ERROR_WINDOW,
     JITTER,
     LATENESS,
+    READER_BUDGET,
     LaneState,
+    ReaderState,
     ReadGate,
     Slots,
     blocked,
     in_time,
     interval_for,
+    may_look_up,
     may_not_ask,
     note_block,
     note_error,
+    note_reader_error,
+    note_unknown,
+    reader_stop,
     reserve,
     wait_turn,
 )
@@ -213,3 +219,39 @@ def test_the_system_clock_tells_utc_and_returns_at_once_from_a_wait_of_nothing()
     assert clock.now().tzinfo is UTC
     with pytest.raises(ValueError, match="aware"):
         VirtualClock(datetime(2026, 12, 1))  # noqa: DTZ001
+
+
+def test_readers_rest_after_two_errors_of_a_method_until_the_first_leaves_the_window():
+    state = note_reader_error(ReaderState(), "ListarNFSEs", T0)
+    assert reader_stop(state, "ListarNFSEs", T0) is None
+    state = note_reader_error(state, "ListarNFSEs", T0 + 60)
+    assert reader_stop(state, "ListarNFSEs", T0 + 60).until == T0 + ERROR_WINDOW
+    assert reader_stop(state, "ListarContratos", T0 + 60) is None
+    assert reader_stop(state, "ListarNFSEs", T0 + ERROR_WINDOW) is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 400)), max_size=80))
+def test_lane_and_readers_together_stay_below_the_ten_that_block_a_key(steps):
+    lane, readers, now, made = LaneState(), ReaderState(), T0, []
+    for is_reader, gap in steps:
+        now += gap
+        if is_reader and reader_stop(readers, "ListarContratos", now) is None:
+            readers = note_reader_error(readers, "ListarContratos", now)
+            made.append(now)
+        elif not is_reader and not may_not_ask(lane, "ListarContratos", now):
+            lane = note_error(lane, "ListarContratos", now)
+            made.append(now)
+    most = ERROR_BUDGET + READER_BUDGET
+    assert all(sum(start <= at < start + ERROR_WINDOW for at in made) <= most for start in made)
+    assert most < 10
+
+
+def test_documents_that_nobody_knows_are_counted_by_the_hour():
+    state = ReaderState()
+    for minute in range(3):
+        assert may_look_up(state, 3, T0 + 60 * minute)
+        state = note_unknown(state, T0 + 60 * minute)
+    assert not may_look_up(state, 3, T0 + 200)
+    assert may_look_up(state, 3, T0 + 3600)
+    assert note_unknown(state, T0 + 3661).unknown == (T0 + 120, T0 + 3661)
+    assert not may_look_up(ReaderState(), 0, T0)

@@ -6,29 +6,27 @@ from datetime import date
 import pytest
 
 from billing.domain.invoice import (
-    TO_SEND,
     Addressee,
     CityMessage,
-    Invoice,
     InvoiceState,
     Nfse,
     NfseStatus,
     Slip,
     assess,
     greeted,
+    page_asks_for,
     record,
     refusal,
-    typeable_line,
     valid_nfse,
     what_to_fix,
 )
 from billing.domain.month import BillingMonth
 
 DECEMBER = BillingMonth(2026, 12)
-LINK = "https://portal.omie.example/documentos/1a"
-BARCODE = "34199126900001200501790001043510049102015000"
-LINE = "34191.79001 01043.510047 91020.150008 9 12690000120050"
-SLIP = Slip(7, date(2026, 12, 10), 120050, link="https://portal.omie.example/boleto/7", barcode=BARCODE)
+LINK = "https://click.omie.com/r/1a"
+BARCODE = "34195126900001200501790001043510049102015000"
+LINE = "34191.79001 01043.510047 91020.150008 5 12690000120050"
+SLIP = Slip(7, date(2026, 12, 10), 120050, has_boleto=True, barcode=BARCODE)
 TO = Addressee("Acme Tecnologia", "Padaria São João Ltda", "+5511988887771")
 ISSUED = Nfse(NfseStatus.ISSUED, 9, "44")
 
@@ -46,10 +44,10 @@ def issued(*slips, nfse=ISSUED, **more):
         (assess(Nfse(NfseStatus.NOT_YET)), InvoiceState.WAITING, "nfse"),
         (assess(ISSUED, (SLIP,)), InvoiceState.WAITING, "link"),
         (assess(ISSUED, link=LINK), InvoiceState.WAITING, "titulo"),
-        (issued(replace(SLIP, link="", barcode="")), InvoiceState.WAITING, "boleto"),
-        (issued(SLIP, replace(SLIP, nCodTitulo=8, link="", barcode="")), InvoiceState.WAITING, "boleto"),
-        (issued(replace(SLIP, link="", barcode=""), boleto_expected=False), InvoiceState.AUTHORISED, ""),
-        (issued(replace(SLIP, link="", barcode="", paid=True)), InvoiceState.AUTHORISED, ""),
+        (issued(replace(SLIP, has_boleto=False, barcode="")), InvoiceState.WAITING, "boleto"),
+        (issued(SLIP, replace(SLIP, nCodTitulo=8, has_boleto=False, barcode="")), InvoiceState.WAITING, "boleto"),
+        (issued(replace(SLIP, has_boleto=False, barcode=""), boleto_expected=False), InvoiceState.AUTHORISED, ""),
+        (issued(replace(SLIP, has_boleto=False, barcode="", paid=True)), InvoiceState.AUTHORISED, ""),
         (issued(), InvoiceState.AUTHORISED, ""),
         (issued(told_nCodNF=9), InvoiceState.AUTHORISED, ""),
         (issued(told_nCodNF=8), InvoiceState.SUBSTITUTED, ""),
@@ -70,8 +68,7 @@ def test_of_several_nfses_the_issued_one_holds_and_of_those_the_newest():
 
 
 def test_one_document_has_one_identity_whatever_becomes_of_its_links():
-    assert issued().identity == issued(replace(SLIP, link="https://elsewhere")).identity
-    assert issued().identity == replace(issued(), link="https://elsewhere", pdf="x").identity
+    assert issued().identity == replace(issued(), link="https://elsewhere").identity
     assert issued().identity == issued(told_nCodNF=8).identity
     others = [
         issued(nfse=replace(ISSUED, nCodNF=10)),
@@ -92,7 +89,7 @@ def test_nothing_is_told_of_what_still_waits():
 
 
 def test_an_authorised_invoice_is_told_whole():
-    told = record(issued(pdf="https://city.example/9"), DECEMBER, 120050, TO)
+    told = record(issued(), DECEMBER, 120050, TO)
     text = told.pop("whatsapp_text")
     assert told == {
         "month": "2026-12",
@@ -100,8 +97,8 @@ def test_an_authorised_invoice_is_told_whole():
         "billed_amount": 1200.5,
         "invoice_number": "44",
         "invoice_link": LINK,
-        "invoice_pdf": "https://city.example/9",
-        "boleto_link": SLIP.link,
+        "invoice_pdf": LINK,
+        "boleto_link": LINK,
         "boleto_barcode": LINE,
         "due_date": "2026-12-10",
         "whatsapp_phone": "+5511988887771",
@@ -224,9 +221,9 @@ def test_the_message_of_an_ordinary_month():
         "\n"
         "Valor: R$ 1.200,50\n"
         "Vencimento: 10/12/2026\n"
-        f"Nota fiscal nº 44: {LINK}\n"
+        f"Nota fiscal nº 44 e boleto: {LINK}\n"
+        "Ao abrir a página, informe os cinco primeiros dígitos do seu CNPJ ou CPF.\n"
         "\n"
-        "Boleto: https://portal.omie.example/boleto/7\n"
         "Linha digitável:\n"
         f"{LINE}\n"
         "\n"
@@ -264,17 +261,16 @@ def test_a_customer_is_greeted_as_people_do(name, document, shown):
 
 
 def test_the_message_in_instalments_names_each():
-    first, second = SLIP, replace(SLIP, nCodTitulo=8, due=date(2027, 1, 10), link="https://b/8", barcode="")
+    first, second = SLIP, replace(SLIP, nCodTitulo=8, due=date(2027, 1, 10), barcode="")
     assert (
         "Valor: R$ 2.401,00\n"
-        f"Nota fiscal nº 44: {LINK}\n"
+        f"Nota fiscal nº 44 e boleto: {LINK}\n"
+        "Ao abrir a página, informe os cinco primeiros dígitos do seu CNPJ ou CPF.\n"
         "\n"
         "Parcela 1 de 2: R$ 1.200,50, vencimento 10/12/2026\n"
-        "Boleto: https://portal.omie.example/boleto/7\n"
         f"Linha digitável:\n{LINE}\n"
         "\n"
         "Parcela 2 de 2: R$ 1.200,50, vencimento 10/01/2027\n"
-        "Boleto: https://b/8\n"
         "\n"
     ) in text(issued(second, first), amount=240100)
 
@@ -287,7 +283,7 @@ def test_the_message_asks_nothing_of_who_has_paid():
 
 
 def test_the_message_without_a_boleto_speaks_of_none():
-    written = text(issued(replace(SLIP, link="", barcode=""), boleto_expected=False))
+    written = text(issued(replace(SLIP, has_boleto=False, barcode=""), boleto_expected=False))
     assert "oleto" not in written
     assert "\n\n\n" not in written
 
@@ -299,21 +295,25 @@ def test_the_message_of_a_substituted_note_says_which_one_holds():
     )
 
 
-@pytest.mark.parametrize(
-    ("code", "line"),
-    [
-        (BARCODE, LINE),
-        (LINE, LINE),
-        ("".join(filter(str.isdigit, LINE)), LINE),
-        ("84670000001435900240200240500024384221010811", "84670000001435900240200240500024384221010811"),
-        (" 123 ", "123"),
-        ("", ""),
-    ],
-)
-def test_a_barcode_becomes_the_line_that_people_type(code, line):
-    assert typeable_line(code) == line
+@pytest.mark.parametrize(("document", "word"), [("CNPJ", "CNPJ"), ("CPF", "CPF")])
+def test_the_message_says_which_digits_the_page_asks_for(document, word):
+    written = text(issued(), to=replace(TO, document=document))
+    assert f"{LINK}\nAo abrir a página, informe os cinco primeiros dígitos do seu {word}.\n" in written
 
 
-def test_only_what_is_complete_is_sent():
-    assert {InvoiceState.AUTHORISED, InvoiceState.SUBSTITUTED} == TO_SEND
-    assert not Invoice(InvoiceState.AUTHORISED).paid
+def test_the_page_asks_for_what_the_customer_has():
+    assert page_asks_for("12345678000195") == "CNPJ"
+    assert page_asks_for("12345678909") == "CPF"
+    assert page_asks_for("") == "CNPJ ou CPF"
+
+
+def test_a_barcode_that_does_not_agree_is_no_line_and_the_page_has_the_boleto():
+    told = record(issued(replace(SLIP, barcode=BARCODE[:-1] + "1")), DECEMBER, 120050, TO)
+    assert (told["boleto_barcode"], told["boleto_link"]) == ("", LINK)
+    assert "digitável" not in told["whatsapp_text"]
+
+
+@pytest.mark.parametrize("link", ["https://files.s3.amazonaws.com/1.pdf", f"{LINK}?Expires=1", "r/1a", " "])
+def test_an_invoice_whose_page_ends_waits_for_one_that_lasts(link):
+    invoice = assess(ISSUED, (SLIP,), link=link)
+    assert (invoice.state, invoice.awaits, invoice.link) == (InvoiceState.WAITING, "link", "")

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from billing.bill_batch import STAGE_20
-from billing.omie.client import PATHS, Credentials, FaturarReply, LoteReply, OmieClient, shared_turns
-from billing.omie.governor import ReadGate
+from billing.omie.client import PATHS, Credentials, FaturarReply, LoteReply, OmieClient, reader_permit, shared_turns
+from billing.omie.governor import LaneState, ReadGate
 from billing.omie.replies import (
     Blocked,
     EmptyPage,
@@ -577,12 +577,21 @@ def test_making_a_boleto_is_a_write_sent_once(client_of):
     assert omie.asked[0][0] == "/api/v1/financas/contareceberboleto/"
 
 
-def test_a_title_names_its_order_or_is_gone(client_of):
-    row = {"detalhes": {"nCodTitulo": 5, "nCodOS": 9}}
-    page = {"nPagina": 1, "nTotPaginas": 1, "nTotRegistros": 1, "movimentos": [row]}
-    client, _ = client_of([(200, page), EMPTY])
-    assert client.movimento_do_titulo(5)["nCodOS"] == 9
-    assert client.movimento_do_titulo(6) is None
+def test_readers_that_erred_twice_leave_the_method_alone_for_ten_minutes(client_of, clock):
+    lanes = MemoryLanes()
+
+    def count(method, error):
+        if error.counts_toward_block:
+            lanes.note_reader_error("acme", method, clock.now().timestamp())
+
+    gate = ReadGate(clock, permit=reader_permit(lambda: lanes.readers("acme"), clock))
+    client, omie = client_of([BROKEN, BROKEN, (200, {"contratoCadastro": contrato(8)})], gate=gate, on_error=count)
+    with pytest.raises(Blocked, match="2 erros de ConsultarContrato") as stopped:
+        client.consultar_contrato(7)
+    assert (stopped.value.rule, len(omie.asked)) == ("readers", 2)
+    assert lanes.get("acme") == LaneState()
+    clock.sleep(stopped.value.retry_after)
+    assert client.consultar_contrato(8) == contrato(8)
 
 
 UNKNOWN = (

@@ -181,6 +181,23 @@ def test_altering_keeps_what_people_did_and_drops_what_omie_calculates():
     assert not differs(sent, desired())
 
 
+@pytest.mark.parametrize(
+    ("flags", "sent_flags"),
+    [
+        ({"cEnviarRecibo": "S", "cEnviarLinkNfse": "S"}, {"cEnviarRecibo": "N", "cEnviarLinkNfse": "S"}),
+        ({"cEnviarRecibo": "S", "cEnviarLinkNfse": "N"}, {"cEnviarRecibo": "S", "cEnviarLinkNfse": "N"}),
+        ({"cEnviarRecibo": "S"}, {"cEnviarRecibo": "S"}),
+        ({"cEnviarRecibo": "s", "cEnviarLinkNfse": "S "}, {"cEnviarRecibo": "N", "cEnviarLinkNfse": "S "}),
+    ],
+)
+def test_receipt_and_link_are_never_both_sent_whatever_a_contract_of_omie_carries(flags, sent_flags):
+    existing = cadastro(item(OWN_ITEM)) | {"emailCliente": dict(flags)}
+    altered = contrato_cadastro(desired(email=None), code="JST-12", nCodCli=1, company=COMPANY, existing=existing)
+    assert altered["emailCliente"] == sent_flags
+    added = with_additions(existing, (), COMPANY, date(2026, 12, 1))
+    assert added["emailCliente"] == sent_flags
+
+
 def test_without_an_email_in_jestor_omies_own_stays():
     existing = cadastro(item(OWN_ITEM)) | {"emailCliente": {"cUtilizarEmails": "dela@cliente.test"}}
     sent = contrato_cadastro(desired(email=None), code="JST-12", nCodCli=1, company=COMPANY, existing=existing)

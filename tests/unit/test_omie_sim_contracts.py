@@ -376,6 +376,15 @@ def test_the_due_date_follows_the_contracts_terms(terms, due):
     assert caller.ask("servicos/os", "ListarOS", {"pagina": 1}).json["osCadastro"][0]["Parcelas"][0]["dDtVenc"] == due
 
 
+def test_a_contract_with_receipt_and_link_is_refused_and_stays_as_it_was():
+    caller = desk(1)
+    mails = {"cEnviarRecibo": "S", "cEnviarLinkNfse": "S"}
+    reply = caller.ask(CTR, "AlterarContrato", {"cabecalho": {"nCodCtr": 1001}, "emailCliente": mails})
+    assert (reply.status, "[cEnviarRecibo] e [cEnviarLinkNfse]" in reply.text) == (500, True)
+    alone = {"cEnviarRecibo": "S", "cEnviarLinkNfse": "N"}
+    assert caller.ask(CTR, "AlterarContrato", {"cabecalho": {"nCodCtr": 1001}, "emailCliente": alone}).status == 200
+
+
 def test_validating_a_contract_answers_softly():
     caller = desk(2)
     assert caller.ask(FAT, "ValidarContrato", {"nCodCtr": 1001}).json["cCodStatus"] == "0"

@@ -103,3 +103,12 @@ def test_a_text_is_never_more_than_sns_takes():
     text = topic.published[0]["Message"]
     assert len(text.encode()) < 262_144
     assert (text[:6], text[-3:]) == ("começo", "fim")
+
+
+def test_a_mail_holds_no_address_that_ends():
+    topic = Topic()
+    Notifier(topic, "arn:topic").send(
+        "Fatura", "Veja https://x.s3.amazonaws.com/1?Expires=1 e https://click.omie.com/r/1"
+    )
+    (sent,) = topic.published
+    assert sent["Message"] == "Veja  e https://click.omie.com/r/1"

@@ -111,6 +111,21 @@ def test_an_invented_setting_lists_the_real_ones():
     assert line.startswith("companies.matriz.send_email.sms: no such setting; use one of cEnviarRecibo, ")
 
 
+@pytest.mark.parametrize("link", ["cEnviarLinkNfse = true", ""])  # without it the link is true as well
+def test_receipt_and_link_together_are_refused_before_omie_refuses_each_contract(link):
+    text = changed("cEnviarLinkNfse = true", link, changed("cEnviarRecibo = false", "cEnviarRecibo = true"))
+    (line,) = problems(text)
+    assert line.startswith("companies.matriz.send_email: cEnviarRecibo and cEnviarLinkNfse are both true, which Omie r")
+    assert "write cEnviarRecibo = false or cEnviarLinkNfse = false" in line
+    assert load_settings(
+        changed(
+            "cEnviarBoleto = true",
+            "cEnviarBoleto = true\ncEnviarLinkNfse = false",
+            changed("cEnviarLinkNfse = true", "", changed("cEnviarRecibo = false", "cEnviarRecibo = true")),
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

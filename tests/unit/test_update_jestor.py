@@ -149,6 +149,20 @@ def test_a_field_says_what_it_shall_however_jestor_writes_it(found, value, same)
     assert says(found, value) is same
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("https://omie.s3.amazonaws.com/1.pdf?Expires=1", ""),
+        ("Veja https://x.example/1.pdf?X-Amz-Expires=9 hoje", "Veja  hoje"),
+        ("https://click.omie.com/r/1a", "https://click.omie.com/r/1a"),
+    ],
+)
+def test_an_address_that_ends_never_reaches_a_record_whoever_wanted_it_written(lab, record, value, kept):
+    bring(lab.jestor_client(), CONTRACTS_TABLE, record, {NOTE: value}, clock=lab.clock)
+    assert (lab.jestor.tables[CONTRACTS_TABLE].rows[record].get(NOTE) or "") == kept
+    assert bring(lab.jestor_client(), CONTRACTS_TABLE, record, {NOTE: value}, clock=lab.clock) == ()
+
+
 def test_the_clock_waits_as_long_as_jestor_asks(lab, record):
     lab.jestor.faults.replace([{"kind": "rate_limited", "path": "/object/update", "times": 1, "retry_after": 30}])
     before = lab.clock.now()

@@ -102,6 +102,8 @@ def take(body: str, deps: AgreeDeps) -> dict[str, Any]:
     facts = {"contract": order.contract, "company": order.company, "source": order.source, "webhook": order.webhook}
     if order.company not in deps.settings.companies:
         return facts | {"outcome": "unknown company"}
+    if message.get("kind") == "link":
+        return facts | {"outcome": _LinkOrder(order, deps).link(message)}
     if message.get("kind") == "boleto":
         return facts | {"outcome": _make_boleto(int(message["nCodTitulo"]), order.company, deps)}
     at_work = _Order(order, deps)
@@ -693,6 +695,92 @@ class _Order:
             "jestor_id": self.order.jestor_id,
             "data": data,
             "why": "contrato",
+            "key": key,
+        }
+        group = f"{contracts.table}#{self.order.jestor_id}"
+        self.deps.queues.send(self.deps.urls.jestor_writes, message, group, key)
+
+
+class _LinkOrder(_Order):
+    """A person's order to tie the row to a contract that people made in Omie: `billing-ops link` has shown the change.
+
+    Both sides are read again here, and its only item is marked as ours. What became of it is remembered for whoever
+    asked, who orders again when it must come later: an order in the lane waits for nothing.
+    """
+
+    def link(self, message: Mapping[str, Any]) -> str:
+        """One word or two for the log. `message`: {"nCodCtr", "nCodCli", "key"} beside the hint's own."""
+        outcome, text, until = "done", "", 0.0
+        try:
+            text = self._link(int(message["nCodCtr"]), int(message["nCodCli"]))
+            outcome = "refused" if text else "done"
+        except Later as later:
+            outcome, text, until = "later", later.why, later.until
+        except Rejected as refused:
+            outcome, text = "refused", f"O Omie recusou: {refused.text}"
+        kept = {"order": str(message["key"]), "outcome": outcome, "text": text, "until": until}
+        self._remember(lambda memory: replace(memory, link=kept))
+        return f"link: {outcome}"
+
+    def _link(self, nCodCtr: int, nCodCli: int) -> str:
+        """Why it may not be, in Portuguese; empty once it is done. Raises Later, Rejected."""
+        self.slots = self._reserve()
+        if self.memory.doubt_until > self.now():
+            raise Later(self.memory.doubt_until, "a call may still be under way")
+        row = self._row()
+        around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
+        if self._alteration_rests(around):
+            around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
+        if problem := self._not_now(row, nCodCtr, around):
+            return problem
+        assert isinstance(row, Contract)  # noqa: S101 - else there was a problem
+        cadastro = self._cadastro(nCodCtr)
+        if cadastro is None or int(cadastro["cabecalho"].get("nCodCli") or 0) != nCodCli:
+            return f"O contrato {nCodCtr} do Omie mudou desde a conferência: repita o comando."
+        code = str(cadastro["cabecalho"].get("cCodIntCtr") or "").strip()
+        rivals = [one for one in map(contract_code, self._named_by(nCodCtr)) if one != self.code]
+        if rivals or (code.startswith("JST-") and code != self.code):
+            return f"O contrato {nCodCtr} do Omie já está vinculado a {rivals[0] if rivals else code}."
+        try:
+            change = mapping.takeover(cadastro, self.code, row.amount, self.today())
+        except mapping.NotOurs as reason:
+            return f"Os itens não foram assumidos: {reason}."
+        if change is not None:
+            key, alter = (
+                ChargeKey(self.code, around.month, ALTERATION),
+                partial(self.omie.alterar_contrato, change.cadastro),
+            )
+            self._write_claimed(key, nCodCtr, row.amount, [alter])
+        if row.omie_id != nCodCtr:
+            self._tell_jestor(nCodCtr)
+        return ""
+
+    def _not_now(self, row: Contract | BadRow | None, nCodCtr: int, around: Circumstances) -> str:
+        if not isinstance(row, Contract) or row.company != self.order.company:
+            return f"{self.code} mudou no Jestor desde a conferência: repita o comando."
+        if row.omie_id not in (None, nCodCtr):
+            return f"{self.code} já está vinculado ao contrato {row.omie_id} do Omie."
+        if self.deps.ledger.find_hold(self.code) is not None:
+            return f"{self.code} está retido: nada é alterado no Omie. Resolva a retenção e repita."
+        if around.busy:
+            return f"O faturamento de {around.month} tem {self.code} em mãos: repita quando ele terminar."
+        return ""
+
+    def _named_by(self, nCodCtr: int) -> list[int]:
+        try:
+            return list(rows_naming(self.deps.jestor(), self.deps.settings, nCodCtr))
+        except JestorError as error:
+            raise Later(self.now() + pause(self.order.tries), type(error).__name__) from error
+
+    def _tell_jestor(self, nCodCtr: int) -> None:
+        contracts = self.deps.settings.jestor.contracts
+        data = {contracts.fields.omie_id: nCodCtr}
+        key = digest_of(self.code, sorted(map(str, data.items())), self.deps.clock.now())
+        message = {
+            "table": contracts.table,
+            "jestor_id": self.order.jestor_id,
+            "data": data,
+            "why": "vinculo",
             "key": key,
         }
         group = f"{contracts.table}#{self.order.jestor_id}"

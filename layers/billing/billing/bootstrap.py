@@ -234,6 +234,7 @@ def _omie(
     read_attempts: int | None = None,
     longest_wait: float | None = None,
     per_minute: int = OMIE_READS_PER_MINUTE,
+    reads_only: bool = False,
 ) -> Callable[[str], OmieClient]:
     """Company -> its client. The connections and the gate outlive the invocation, the key is read anew.
 
@@ -241,6 +242,7 @@ def _omie(
     `read_attempts`: None for the client's own.
     `longest_wait`: seconds a read may wait for its turn or its repetition; None for as long as Omie asks.
     `per_minute`: reads of one method, of this process.
+    `reads_only`: a reader, which has the readers' budget of errors; see `_reader`.
     """
     from billing.omie.client import READ_ATTEMPTS, OmieClient
 
@@ -258,6 +260,7 @@ def _omie(
                 settings.companies[company].same_question_seconds if repeats else None,
                 per_minute,
                 longest_wait,
+                reads_only=reads_only,
             ),
             on_error=on_error(company) if on_error else None,
             read_attempts=read_attempts or READ_ATTEMPTS,
@@ -265,6 +268,32 @@ def _omie(
         )
 
     return client
+
+
+def _reader(
+    env: OmieEnv,
+    settings: Settings,
+    lanes: LaneStore,
+    *,
+    repeats: bool = True,
+    read_attempts: int | None = None,
+    longest_wait: float | None = None,
+    per_minute: int = OMIE_READS_PER_MINUTE,
+) -> Callable[[str], OmieClient]:
+    """As `_omie`, for those who read beside the lane: webhooks, sweeps, what a person asks for.
+
+    Their errors go to the readers' budget (billing.omie.governor), and Omie's own block to the lane.
+    """
+    return _omie(
+        env,
+        settings,
+        _counting_readers(lanes, SystemClock()),
+        repeats=repeats,
+        read_attempts=read_attempts,
+        longest_wait=longest_wait,
+        per_minute=per_minute,
+        reads_only=True,
+    )
 
 
 def _jestor(env: PlanEnv | BatchEnv | LivingEnv | UpdateEnv, attempts: int | None = None) -> Callable[[], JestorClient]:
@@ -292,23 +321,29 @@ def _http(timeout: float) -> httpx.Client:
 
 @lru_cache
 def _gate(
-    company: str, lanes_table: str, same_question: float | None, per_minute: int, longest_wait: float | None
+    company: str,
+    lanes_table: str,
+    same_question: float | None,
+    per_minute: int,
+    longest_wait: float | None,
+    *,
+    reads_only: bool,
 ) -> ReadGate:
     """`same_question`: None for who asks nothing that somebody else might ask, and heeds the lane by itself."""
-    from billing.omie.client import shared_turns
+    from billing.omie.client import reader_permit, shared_turns
     from billing.omie.governor import ReadGate
     from billing.store.lanes import LaneStore
 
     clock = SystemClock()
-    if same_question is None:
+    if same_question is None and not reads_only:
         return ReadGate(clock, per_minute, longest_wait=longest_wait)
     lanes = LaneStore(_client("dynamodb"), lanes_table)
-    return ReadGate(
-        clock,
-        per_minute,
-        shared_turns(lambda question: lanes.ask(company, question, clock.now().timestamp(), same_question), clock),
-        longest_wait=longest_wait,
-    )
+    ask = None
+    if same_question is not None:
+        seconds = same_question
+        ask = shared_turns(lambda question: lanes.ask(company, question, clock.now().timestamp(), seconds), clock)
+    permit = reader_permit(lambda: lanes.readers(company), clock) if reads_only else None
+    return ReadGate(clock, per_minute, ask, longest_wait=longest_wait, permit=permit)
 
 
 def _secrets(env: OmieEnv | LivingEnv | UpdateEnv) -> SecretStore:
@@ -377,6 +412,23 @@ def _counting(lanes: LaneStore, clock: SystemClock) -> Callable[[str], Callable[
         def count(method: str, error: Any) -> None:
             if error.counts_toward_block:
                 lanes.note_error(company, method, clock.now().timestamp())
+
+        return count
+
+    return of_company
+
+
+def _counting_readers(lanes: LaneStore, clock: SystemClock) -> Callable[[str], Callable[[str, Any], None]]:
+    """A reader's error responses go to the readers' budget. A block of Omie's is everybody's: it stops the lane."""
+    from billing.omie.replies import BLOCK_SECONDS, Blocked
+
+    def of_company(company: str) -> Callable[[str, Any], None]:
+        def count(method: str, error: Any) -> None:
+            now = clock.now().timestamp()
+            if error.counts_toward_block:
+                lanes.note_reader_error(company, method, now)
+            elif isinstance(error, Blocked):
+                lanes.block(company, now + (error.retry_after or BLOCK_SECONDS), error.text)
 
         return count
 
@@ -561,7 +613,7 @@ def sweep_contracts() -> SweepDeps:
     return SweepDeps(
         settings=settings,
         jestor=_jestor(env),
-        omie=_omie(env, settings, _counting(_lanes(env), clock)),
+        omie=_reader(env, settings, _lanes(env)),
         ledger=_ledger(env),
         runs=_runs(env),
         contracts=_contracts(env),
@@ -599,7 +651,7 @@ def sync_receivables() -> ReceivablesDeps:
     return ReceivablesDeps(
         settings=settings,
         jestor=_jestor(env),
-        omie=_omie(env, settings, _counting(_lanes(env), clock)),
+        omie=_reader(env, settings, _lanes(env)),
         ledger=_ledger(env),
         queues=_plain_queues(),
         queue_url=env.receivables_queue_url,
@@ -639,7 +691,7 @@ def redrive() -> RedriveDeps:
         letters=DeadLetters(_client("sqs"), env.parked_queue_url),
         queues=_queues(env),
         tasks=task_callbacks(),
-        omie=_omie(env, settings, _counting(lanes, clock)),
+        omie=_reader(env, settings, lanes),
         clock=clock,
     )
 
@@ -701,10 +753,10 @@ def deliver_invoice() -> InvoiceDeps:
         lanes=lanes,
         objects=_objects(env),
         queues=_queues(env),
-        omie=_omie(
+        omie=_reader(
             env,
             settings,
-            _counting(lanes, clock),
+            lanes,
             repeats=False,
             read_attempts=2,
             longest_wait=LANE_WAIT,
@@ -729,7 +781,7 @@ def sweep_invoices() -> InvoiceSweepDeps:
         documents=_documents(env),
         objects=_objects(env),
         queues=_plain_queues(),
-        omie=_omie(env, settings, _counting(lanes, clock)),
+        omie=_reader(env, settings, lanes),
         jestor=_jestor(env),
         clock=clock,
         notifier=_notifier(env),

@@ -38,16 +38,19 @@ from billing.domain.invoice import (
     Slip,
     assess,
     greeted,
+    page_asks_for,
     record,
     valid_nfse,
 )
+from billing.domain.links import lasting
 from billing.domain.money import parse_money
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.number import whole
 from billing.jestor.client import JestorRefused
 from billing.jestor.field_map import contact
+from billing.omie.governor import may_look_up
 from billing.omie.mapping import parse_date
-from billing.omie.replies import BLOCK_SECONDS, Blocked
+from billing.omie.replies import BLOCK_SECONDS, OUR_STOPS, READERS_STOP, Blocked, Rejected
 from billing.phone import read_phone
 from billing.settings import FUNCTION_TIMEOUT_SECONDS, CompanySettings, Settings
 from billing.store.documents import Document, document_key
@@ -71,8 +74,11 @@ SHARED_PHONES: Final = "phones/shared.json"
 """Where the sweep keeps the marks of the phones that several customers have: {"day", "marks"}."""
 ORDER_DIGITS: Final = 15
 """Omie pads an order's number (cNumOS) with zeros; webhooks leave them out."""
-OTHER_NUMBERS: Final = ("numero_pedido", "nIdNf", "nCodTitulo")
-"""By which a hint may name its order; the last costs an error of Omie's when the title is gone."""
+OTHER_NUMBERS: Final = ("numero_pedido", "nIdNf")
+"""By which a hint may name its order: ListarNFSEs answers both with an empty list, not an error, when there is none."""
+LEFT_TO_SWEEP: Final = "left to the sweep"
+RECEIVES: Final = 3
+"""A hint that was put off so often goes on as a new message: the queue gives up one that was received five times."""
 ASK_FOR_BOLETO_EVERY: Final = timedelta(days=1)
 
 
@@ -107,12 +113,23 @@ def take(record: Mapping[str, Any], deps: InvoiceDeps) -> Json:
         return deliver_invoice(hint, deps) | {"later": False}
     except Blocked as blocked:
         seconds = blocked.retry_after or BLOCK_SECONDS
-        deps.lanes.block(str(hint["company"]), deps.clock.now().timestamp() + seconds, blocked.text)
-        wait = ComeAgain("lane blocked", seconds)
+        if blocked.rule not in OUR_STOPS:  # Omie blocks the whole key
+            deps.lanes.block(str(hint["company"]), deps.clock.now().timestamp() + seconds, blocked.text)
+        wait = ComeAgain("readers rest" if blocked.rule == READERS_STOP else "lane blocked", seconds)
     except ComeAgain as come_again:
         wait = come_again
+    return {"company": str(hint["company"])} | _put_off(record, hint, wait, deps)
+
+
+def _put_off(record: Mapping[str, Any], hint: Mapping[str, Any], wait: ComeAgain, deps: InvoiceDeps) -> Json:
+    """Hide the message until then. The one that was put off RECEIVES times is sent anew: waiting is no failure."""
+    attributes = record.get("attributes", {})
+    if int(attributes.get("ApproximateReceiveCount", 1)) >= RECEIVES:
+        group = str(attributes.get("MessageGroupId") or hint["company"])
+        deps.queues.send(deps.invoice_events_url, hint, group, f"{record['messageId']}.again")
+        return {"outcome": f"{wait}; asked anew", "later": False}
     deps.queues.hide(deps.invoice_events_url, str(record["receiptHandle"]), wait.seconds)
-    return {"company": str(hint["company"]), "outcome": str(wait), "later": True}
+    return {"outcome": str(wait), "later": True}
 
 
 def deliver_invoice(hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
@@ -122,7 +139,8 @@ def deliver_invoice(hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
     "contract" and "month" name the charge when the ledger does not know its order.
 
     Answers {"company", "contract", "month", "outcome"}; outcome: "not_ours", "seen" (looked at since), an
-    `InvoiceState` that Jestor was told, "waiting", "same" (told before) or "parked" (Jestor will not have it).
+    `InvoiceState` that Jestor was told, "waiting", "same" (told before), "parked" (Jestor will not have it) or
+    LEFT_TO_SWEEP (only a title is named, or too many unknown documents were).
 
     Raises:
         ComeAgain: another works on the document, or the company's lane is blocked.
@@ -132,20 +150,41 @@ def deliver_invoice(hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
     answer: Json = {"company": company, "contract": "", "month": "", "outcome": "not_ours"}
     if company not in deps.settings.companies:
         return answer
+    if hint.get("nCodOS"):
+        _heed_the_lane(company, deps)
+        return answer | _deliver(int(hint["nCodOS"]), hint, deps)
+    named = next(((name, hint[name]) for name in OTHER_NUMBERS if hint.get(name)), None)
+    if named is None:  # a title tells nothing of its order, and the question for a deleted one is an error
+        return answer | ({"outcome": LEFT_TO_SWEEP} if hint.get("nCodTitulo") else {})
+    return answer | _look_up(*named, hint, deps)
+
+
+def _look_up(name: str, number: object, hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
+    """A document named by a number that the ledger does not know: Omie is asked for its order.
+
+    Anybody who knows a webhook's address can name documents that do not exist, and a company bills other things than
+    ours: so no more than `unknown_documents_per_hour` of them are looked up, and the sweep finds what is left.
+    """
+    company = str(hint["company"])
+    most = deps.settings.companies[company].invoice.unknown_documents_per_hour
+    if not may_look_up(deps.lanes.readers(company), most, deps.clock.now().timestamp()):
+        return {"outcome": LEFT_TO_SWEEP}
+    _heed_the_lane(company, deps)
+    with _held(document_key(company, f"{name}-{number}"), deps) as held:
+        if _seen_since(held.document, hint):
+            return {"outcome": "seen"}
+        held.document = replace(held.document, looked_at=deps.clock.now().isoformat())
+        nCodOS = _order_of(name, number, deps.omie(company))
+        found = _deliver(nCodOS, hint, deps) if nCodOS else {}
+        if not found:
+            deps.lanes.note_unknown(company, deps.clock.now().timestamp())
+        return found
+
+
+def _heed_the_lane(company: str, deps: InvoiceDeps) -> None:
     blocked = deps.lanes.get(company).blocked_until - deps.clock.now().timestamp()
     if blocked > 0:
         raise ComeAgain("lane blocked", blocked)
-    if hint.get("nCodOS"):
-        return answer | _deliver(int(hint["nCodOS"]), hint, deps)
-    named = next(((name, hint[name]) for name in OTHER_NUMBERS if hint.get(name)), None)
-    if named is None:
-        return answer
-    with _held(document_key(company, "-".join(map(str, named))), deps) as held:
-        if _seen_since(held.document, hint):
-            return answer | {"outcome": "seen"}
-        held.document = replace(held.document, looked_at=deps.clock.now().isoformat())
-        nCodOS = _order_of(*named, deps.omie(company))
-        return answer | _deliver(nCodOS, hint, deps) if nCodOS else answer
 
 
 def _deliver(nCodOS: int, hint: Mapping[str, Any], deps: InvoiceDeps) -> Json:
@@ -183,10 +222,7 @@ def _held(key: str, deps: InvoiceDeps) -> Iterator[_Held]:
 
 
 def _order_of(name: str, number: object, omie: OmieClient) -> int | None:
-    """The order of a title's webhook, which names it by its number or not at all."""
-    if name == "nCodTitulo":
-        movement = omie.movimento_do_titulo(int(str(number)))
-        return int(movement.get("nCodOS") or 0) or None if movement else None
+    """The order that a webhook names by its number or its NFS-e; None: Omie has none, which is no error."""
     by: Json = {"nCodNF": int(str(number))} if name == "nIdNf" else {"cNumOS": padded(number)}
     found = omie.nfses_da_os(**by)
     orders = {int(row.get("OrdemServico", {}).get("nCodigoOS") or 0) for row in found} - {0}
@@ -262,25 +298,32 @@ class _Delivery:
         rows = self.omie.nfses_da_os(nCodOS=self.nCodOS)
         nfse = valid_nfse(map(nfse_of, rows))
         if nfse.status is NfseStatus.REJECTED or not rows:
-            status = self.omie.status_os(self.nCodOS)
+            status = self._status()
             if not rows and status.get("cCancelada") == "S":
                 nfse = Nfse(NfseStatus.CANCELLED)
             return assess(nfse, messages=city_messages(status))
         if nfse.status is not NfseStatus.ISSUED:
             return assess(nfse)
         papers = self.omie.obter_nfse(nfse.nCodNF)
-        link, pdf = links(papers)
         row = next(row for row in rows if nfse_of(row).nCodNF == nfse.nCodNF)
         customer = int((row.get("Cabecalho") or {}).get("nCodigoCliente") or 0)
         number = padded((row.get("OrdemServico") or {}).get("nNumeroOS"))
         return assess(
             nfse,
             self._slips(customer, number),
-            link=link,
-            pdf=pdf,
+            link=portal_link(papers),
             boleto_expected=self._boleto_expected(document),
             told_nCodNF=document.nCodNF,
         )
+
+    def _status(self) -> Json:
+        """StatusOS; empty for an order that Omie does not have any more: somebody deleted it, and waiting is all."""
+        try:
+            return self.omie.status_os(self.nCodOS)
+        except Rejected as refused:
+            if refused.rule != "permanent":
+                raise
+            return {}
 
     def _slips(self, nCodCli: int, number: str) -> list[Slip]:
         """The order's titles. Read from the customer's list: it answers "none" without an error."""
@@ -294,8 +337,7 @@ class _Delivery:
             slip = slip_of(title)
             boleto = self.omie.obter_boleto(slip.nCodTitulo) if self.company.invoice.boleto == "expected" else None
             if boleto is not None:
-                link, barcode = str(boleto.get("cLinkBoleto") or ""), str(boleto.get("cCodBarras") or "")
-                slip = replace(slip, link=link, barcode=barcode)
+                slip = replace(slip, has_boleto=True, barcode=str(boleto.get("cCodBarras") or ""))
             slips.append(slip)
         return slips
 
@@ -383,7 +425,8 @@ class _Delivery:
     def _addressee(self, row: Mapping[str, Any]) -> Addressee:
         who = contact(dict(row), self.deps.settings.jestor.contracts.fields)
         phone = read_phone(who.phone, shared_phones(self.deps.objects))
-        return Addressee(self.company.name, greeted(who.name, who.document), phone.number, phone.problem)
+        customer, asked = greeted(who.name, who.document), page_asks_for(who.document)
+        return Addressee(self.company.name, customer, phone.number, phone.problem, asked)
 
     def _park(self, document: Document, reason: str) -> None:
         message = {
@@ -467,18 +510,9 @@ def slip_of(title: Mapping[str, Any]) -> Slip:
     )
 
 
-def links(papers: Mapping[str, Any]) -> tuple[str, str]:
-    """(the durable page, a second durable link or ""): Omie's own PDF addresses expire within hours."""
-    portal, city = str(papers.get("cLinkPortal") or ""), str(papers.get("cUrlNFSe") or "")
-    pdf = str(papers.get("cPdfNFSe") or "")
-    durable = [link for link in (portal, city) if link]
-    second = pdf if pdf and not expires(pdf) else (city if portal else "")
-    return (durable[0] if durable else ""), second
-
-
-def expires(link: str) -> bool:
-    """Whether the address itself says that it ends (signed S3 links)."""
-    return any(f"{word}=" in link.lower() for word in ("expires", "x-amz-expires", "x-amz-signature", "signature"))
+def portal_link(papers: Mapping[str, Any]) -> str:
+    """The customer's page of the invoice; empty while Omie gives none. Omie's other addresses end within a day."""
+    return lasting(str(papers.get("cLinkPortal") or ""))
 
 
 def city_messages(status: Mapping[str, Any]) -> list[CityMessage]:

@@ -3,6 +3,7 @@
 import unicodedata
 from typing import TYPE_CHECKING
 
+from billing.domain.links import without_ending_links
 from billing.domain.sizes import shortened
 from billing.domain.text import writable
 
@@ -20,7 +21,8 @@ class Notifier:
         self._topic = topic
 
     def send(self, subject: str, text: str) -> None:
-        message = shortened(writable(text), TEXT_LENGTH)
+        """One message; an address that ends is left out: mails are opened whenever people come to it."""
+        message = shortened(without_ending_links(writable(text)), TEXT_LENGTH)
         self._sns.publish(TopicArn=self._topic, Subject=_ascii(subject)[:SUBJECT_LENGTH], Message=message)
 
 

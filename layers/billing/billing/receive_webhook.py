@@ -12,7 +12,7 @@ harm, and one lost after its 202 must not happen. Hence:
     Kept, not queued  Whoever finds its own webhook kept but not yet queued goes on from there.
     Hold after keep   A doubled churn whose first one was acknowledged puts no second hold: nobody would lift it.
 
-Of what Omie sends nothing but ids is believed, because Omie signs nothing.
+Of what Omie sends nothing but ids is believed, because Omie signs nothing; of deletions, nothing at all.
 """
 
 from __future__ import annotations
@@ -319,8 +319,16 @@ def _from_omie(request: Request, known: Known) -> Webhook:
     message = content.get("messageId")
     key = _digest("omie", company, message if isinstance(message, str) and message else request.body)
     known_topic = topic if topic.startswith(TOPICS) and _plain(topic) else ""
-    hints = tuple(_invoice_hints(company, topic, content.get("event"))) if known_topic else ()
+    tells = known_topic and not _is_deletion(known_topic)
+    hints = tuple(_invoice_hints(company, topic, content.get("event"))) if tells else ()
     return Webhook(key, "omie", hints, company=company, topic=known_topic)
+
+
+def _is_deletion(topic: str) -> bool:
+    """Financas.ContaReceber.Excluido, OrdemServico.Excluida...: of what is gone Omie answers every question with an
+    error, and the lists that the sweep reads do not show it any more.
+    """
+    return topic.rpartition(".")[2].casefold().startswith("exclu")
 
 
 def _invoice_hints(company: str, topic: str, event: object) -> Iterator[Hint]:

@@ -36,7 +36,7 @@ from billing.domain.sizes import shortened
 from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict
 from billing.omie.client import OmieClient
 from billing.omie.governor import blocked
-from billing.omie.replies import Blocked, OmieError
+from billing.omie.replies import OUR_STOPS, Blocked, OmieError
 from billing.parking import SAFE_ACTION, LostBatch, Malformed, Parked, class_of, read, tell
 from billing.settings import Settings
 from billing.store.objects import discarded_key
@@ -503,10 +503,11 @@ class _Work:
         return self._doubts[company, month]
 
     def _cannot_read(self, company: str, error: OmieError) -> str:
-        if isinstance(error, Blocked) and error.retry_after:
+        if isinstance(error, Blocked) and error.retry_after and error.rule not in OUR_STOPS:
             until = self.deps.clock.now().timestamp() + error.retry_after
             self.deps.lanes.block(company, until, error.text)
-        self.refused[company] = f"O Omie não respondeu: {error.text}"
+        asked = error.rule not in OUR_STOPS
+        self.refused[company] = f"O Omie não {'respondeu' if asked else 'foi consultado agora'}: {error.text}"
         return self.refused[company]
 
     # --- the queue, the ledger, the answer

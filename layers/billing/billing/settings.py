@@ -207,11 +207,17 @@ class WriteBack(_Model):
     billed_amount: FieldName | None = _said("what was billed, in reais", _API_NAME, default=None)
     invoice_number: FieldName | None = _said("the NFS-e's number", _API_NAME, default=None)
     invoice_link: FieldName | None = _said(
-        "the customer's page with the documents; the WhatsApp automation waits for this field", _API_NAME, default=None
+        "the customer's page with the documents, which lasts; the WhatsApp automation waits for this field",
+        _API_NAME,
+        default=None,
     )
-    invoice_pdf: FieldName | None = _said("a second link to the NFS-e", _API_NAME, default=None)
-    boleto_link: FieldName | None = _said("link to the boleto", _API_NAME, default=None)
-    boleto_barcode: FieldName | None = _said("the boleto's linha digitável", _API_NAME, default=None)
+    invoice_pdf: FieldName | None = _said(
+        "the same page; the address of a PDF ends within a day", _API_NAME, default=None
+    )
+    boleto_link: FieldName | None = _said(
+        "the same page, while a boleto is to be paid; its own address ends within a day", _API_NAME, default=None
+    )
+    boleto_barcode: FieldName | None = _said("the boleto's linha digitável, 47 digits", _API_NAME, default=None)
     due_date: FieldName | None = _said("due date of the invoice", _API_NAME, default=None)
     whatsapp_phone: FieldName | None = _said(
         "where the message goes, as in +5511988887777; empty when the customer's phone is doubtful",
@@ -292,7 +298,7 @@ class ReceivableFields(_Model):
     paid_amount: Path | None = _said("what was paid, fine and interest included, in reais", _API_NAME, default=None)
     collected_fine: Path | None = _said("fine that came with the payments, in reais", _API_NAME, default=None)
     collected_interest: Path | None = _said("interest that came with the payments, in reais", _API_NAME, default=None)
-    boleto_link: Path | None = _said("link to the boleto, of late titles", _API_NAME, default=None)
+    boleto_link: Path | None = _said("the page of a late title's invoice", _API_NAME, default=None)
     exception: Path | None = _said(
         "a person's mark that charges and dunning stop; its labels are `exception_labels` below",
         _API_NAME,
@@ -457,6 +463,16 @@ class EmailSettings(_Model):
     cEnviarBoleto: bool = _said("the boleto", default=True)
     cEnviarPix: bool = _said("the Pix code", default=False)
 
+    @model_validator(mode="after")
+    def _receipt_or_link(self) -> Self:
+        if self.cEnviarRecibo and self.cEnviarLinkNfse:
+            raise PydanticCustomError(
+                "receipt_and_link",
+                "cEnviarRecibo and cEnviarLinkNfse are both true, which Omie refuses (the link is true unless the "
+                "file says otherwise); write cEnviarRecibo = false or cEnviarLinkNfse = false",
+            )
+        return self
+
 
 class ChurnSettings(_Model):
     """What a churn does in Omie, beside stopping the billing at once."""
@@ -587,6 +603,13 @@ class InvoiceSettings(_Model):
     )
     make_missing_boleto: bool = _said(
         "have Omie make the boleto of an issued NFS-e that has none (GerarBoleto)", default=False
+    )
+    unknown_documents_per_hour: int = _said(
+        "most documents that Omie's webhooks name and that turn out not to be ours, looked up in an hour; beyond it "
+        "the daily reading of invoices finds what matters",
+        default=60,
+        ge=0,
+        le=1000,
     )
 
 

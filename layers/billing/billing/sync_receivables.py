@@ -19,8 +19,11 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from billing.deliver_invoice import nfse_of, portal_link
 from billing.domain.charge import Charge, ChargeKey
 from billing.domain.contract import ITEM_PREFIX, Contract, contract_code
+from billing.domain.invoice import NfseStatus, valid_nfse
+from billing.domain.links import lasting
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.number import whole
 from billing.domain.receivable import (
@@ -60,9 +63,10 @@ PAUSE: Final = 0.2
 STOP_BEFORE_TIMEOUT: Final = 90.0
 """Seconds kept back for one last call with its retries."""
 MAX_LOOKUPS: Final = 100
-"""Titles asked for one by one in a run: those no list has any more, and links to boletos (twice as many)."""
-MAX_GONE: Final = 2
-"""Titles found to be deleted in a run: Omie answers such a question with an error, and errors count towards a block."""
+"""Titles asked for one by one in a run: those no list has any more, and as many for the page of their invoice."""
+MAX_GONE: Final = 1
+"""Titles found to be deleted in a sync, in its first round: Omie answers such a question with an error, and two errors
+of a method stop all readers (billing.omie.governor)."""
 MAX_REFUSED: Final = 20
 """Rows that Jestor refuses before the run gives up: the table, not the rows, is the trouble then."""
 OLDEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)
@@ -128,8 +132,10 @@ def take(body: Mapping[str, Any], deps: ReceivablesDeps, *, seconds_left: float)
     company = str(body["company"])
     if deps.settings.jestor.receivables is None or company not in deps.settings.companies:
         return {"company": company}  # the settings changed since it was asked for
-    result = sync_receivables(company, deps, deadline=deps.clock.now().timestamp() + seconds_left)
-    round_ = int(body.get("round") or 0) + 1
+    before = int(body.get("round") or 0)
+    deadline = deps.clock.now().timestamp() + seconds_left
+    result = sync_receivables(company, deps, deadline=deadline, first_round=before == 0)
+    round_ = before + 1
     progress = result.added + result.updated > 0
     if result.left and round_ < MAX_ROUNDS and (progress or round_ < 3):
         _send(company, round_, deps)
@@ -141,15 +147,17 @@ def _send(company: str, round_: int, deps: ReceivablesDeps) -> None:
     deps.queues.send(deps.queue_url, {"company": company, "round": round_}, company, dedup)
 
 
-def sync_receivables(company: str, deps: ReceivablesDeps, *, deadline: float) -> Result:
+def sync_receivables(company: str, deps: ReceivablesDeps, *, deadline: float, first_round: bool = True) -> Result:
     """Brings the company's rows to what Omie says, as far as time and MAX_WRITES go. `deadline`: epoch seconds.
+
+    `first_round`: whether titles that no list has are looked up one by one; later rounds go on with what is written.
 
     Raises:
         OmieError, JestorError: a list could not be read whole, or Jestor is away: nothing further is written.
         TableProblems: the table does not fit the settings.
     """
     run = _Run(company, deps, deadline)
-    run.read()
+    run.read(look_up=first_round)
     run.write()
     return run.result
 
@@ -207,18 +215,19 @@ class _Run:
         self.names: dict[int, str] = {}
         self.charges: dict[int, list[Charge]] = {}
         """Of the contracts with late titles, by Jestor's id: what may have carried late charges."""
-        self.boletos = 0
+        self.pages = 0
 
     # ---- both sides
 
-    def read(self) -> None:
+    def read(self, *, look_up: bool = True) -> None:
         self.titles = read_titles(self.omie, self.table, self.today, self._unreadable)
         for row in read_rows(self.jestor, self.deps.settings, self.company):
             if row.title in self.rows:
                 self.result.duplicates += 1
             elif row.title:
                 self.rows[row.title] = row
-        self._look_up_what_no_list_has()
+        if look_up:
+            self._look_up_what_no_list_has()
         self._read_links()
         self._read_charges()
         self.result.titles, self.result.unreadable = len(self.titles), len(self.unread)
@@ -391,8 +400,7 @@ class _Run:
         values["contract"] = number if number in self.links.known else None
         values["customer"] = customer or None
         values["name"] = " - ".join(filter(None, [title.document or f"Título {title.nCodTitulo}", customer]))
-        if link := self._boleto_link(title, standing, row):
-            values["boleto_link"] = link
+        values["boleto_link"] = self._boleto_link(title, standing, row) or None
         if self.quote is not None:
             mark = str(row.mark or "") if row else ""
             charges = self.charges.get(number or 0, [])
@@ -403,12 +411,17 @@ class _Run:
         return values
 
     def _boleto_link(self, title: Title, standing: Standing, row: ReceivableRow | None) -> str:
-        """Asked for once, of a late title: the list does not have it."""
-        known = self.table.fields.boleto_link is None or (row is not None and row.values.get("boleto_link"))
-        if known or standing.status is not Status.LATE or self.boletos >= 2 * MAX_LOOKUPS or not self._may_write():
-            return ""
-        self.boletos += 1
-        return str((self.omie.obter_boleto(title.nCodTitulo) or {}).get("cLinkBoleto") or "")
+        """The page of a late title's invoice, which has its boleto and lasts. Asked for once: no list has it.
+
+        A title that no order made has no such page, and the address of a boleto alone ends after a day.
+        """
+        known = lasting(str((row.values.get("boleto_link") if row is not None else "") or ""))
+        wanted = self.table.fields.boleto_link is not None and standing.status is Status.LATE and title.nCodOS
+        if known or not wanted or self.pages >= MAX_LOOKUPS or not self._may_write():
+            return known
+        self.pages += 1
+        nfse = valid_nfse(map(nfse_of, self.omie.nfses_da_os(nCodOS=title.nCodOS)))
+        return portal_link(self.omie.obter_nfse(nfse.nCodNF)) if nfse.status is NfseStatus.ISSUED else ""
 
     def _mapped(self, values: Values) -> bool:
         return any(getattr(self.table.fields, word) is not None for word in values)
@@ -509,5 +522,5 @@ class Seen:
 def look(company: str, deps: ReceivablesDeps) -> list[Seen]:
     """The company's titles as the next sync would show them, the oldest first. Reads both sides, writes nothing."""
     run = _Run(company, deps, deadline=0.0)
-    run.read()
+    run.read(look_up=False)
     return sorted(run.seen(), key=lambda seen: (seen.title.due, seen.title.nCodTitulo))

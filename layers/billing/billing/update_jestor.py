@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
+from billing.domain.links import without_ending_links
 from billing.domain.money import MoneyError, parse_money, reais
 from billing.domain.text import prose
 from billing.jestor.client import BadAnswer, JestorRefused, JestorUnavailable, wait_before, with_drafts
@@ -93,7 +94,7 @@ def bring(
         jestor: the client.
         table: API name.
         record_id: of the record.
-        data: field API name -> value.
+        data: field API name -> value. An address that ends is left out of it: a record is read for months.
         clock: to wait between attempts.
         filters: see `drafts_too`.
         whole: write all of `data` when anything differs, for automations that look at what was sent.
@@ -104,6 +105,7 @@ def bring(
         JestorRefused: there is no such record, or Jestor will not have it so.
         JestorUnavailable, BadAnswer: not now.
     """
+    data = {field: without_ending_links(value) if isinstance(value, str) else value for field, value in data.items()}
     for attempt in range(1, ATTEMPTS + 1):
         row = jestor.get(table, record_id, filters=filters)
         if row is None:

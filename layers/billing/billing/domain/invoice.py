@@ -15,7 +15,6 @@ Every write to the record fires its WhatsApp automation, so an invoice is told o
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,7 +23,9 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from billing.domain.addition import Kind
+from billing.domain.boleto import typeable_line
 from billing.domain.city_advice import advice
+from billing.domain.links import lasting
 from billing.domain.money import format_brl, reais
 from billing.domain.month import BillingMonth
 
@@ -72,18 +73,17 @@ class Nfse:
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """One title of the order (conta a receber) and its boleto, in centavos; `barcode` and `link` empty without one."""
+    """One title of the order (conta a receber), in centavos, and whether it has a boleto; `barcode`: as Omie gives it.
+
+    The boleto's own address is not kept: Omie's ends after a day, and the customer's page has the boleto too.
+    """
 
     nCodTitulo: int
     due: date
     amount: int
     paid: bool = False
-    link: str = ""
+    has_boleto: bool = False
     barcode: str = ""
-
-    @property
-    def has_boleto(self) -> bool:
-        return bool(self.link or self.barcode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Invoice:
     state: see the table above.
     awaits: the part that is not there yet, of WAITING.
     nCodNF, number: of the NFS-e that holds.
-    link: the durable page with the documents; `pdf`: a second durable one, or empty.
+    link: the customer's page with all documents, which lasts.
     slips: the titles that are not cancelled, by due date.
     reason, fix: of REJECTED, in Portuguese.
     """
@@ -112,7 +112,6 @@ class Invoice:
     nCodNF: int = 0
     number: str = ""
     link: str = ""
-    pdf: str = ""
     slips: tuple[Slip, ...] = ()
     reason: str = ""
     fix: str = ""
@@ -145,7 +144,6 @@ def assess(
     slips: Sequence[Slip] = (),
     *,
     link: str = "",
-    pdf: str = "",
     messages: Sequence[CityMessage] = (),
     boleto_expected: bool = True,
     told_nCodNF: int = 0,
@@ -155,8 +153,7 @@ def assess(
     Args:
         nfse: the one that holds (`valid_nfse`).
         slips: the order's titles, without the cancelled ones.
-        link: where the customer finds the documents.
-        pdf: a second link.
+        link: where the customer finds the documents; one that ends counts for none.
         messages: the city's words, newest first.
         boleto_expected: whether the customer is to get nothing before the boletos are there.
         told_nCodNF: the NFS-e the customer was sent before; 0 when none was.
@@ -170,6 +167,7 @@ def assess(
             return Invoice(InvoiceState.REJECTED, reason=refusal(messages), fix=what_to_fix(messages))
     ordered = tuple(sorted(slips, key=lambda slip: (slip.due, slip.nCodTitulo)))
     awaits: AwaitedPart = ""
+    link = lasting(link)
     if not link:
         awaits = "link"
     elif not ordered:
@@ -178,7 +176,7 @@ def assess(
         awaits = "boleto"
     another = told_nCodNF not in {0, nfse.nCodNF}
     state = InvoiceState.SUBSTITUTED if another else InvoiceState.AUTHORISED
-    return Invoice(InvoiceState.WAITING if awaits else state, awaits, nfse.nCodNF, nfse.number, link, pdf, ordered)
+    return Invoice(InvoiceState.WAITING if awaits else state, awaits, nfse.nCodNF, nfse.number, link, ordered)
 
 
 # --- refused by the city ---------------------------------------------------------------------------------------------
@@ -210,12 +208,14 @@ class Addressee:
     """Who bills whom, and where the message goes.
 
     phone: E.164, or empty with `phone_problem` saying why (Portuguese, without the number).
+    document: what the customer's page asks for the first five digits of.
     """
 
     company: str
     customer: str
     phone: str = ""
     phone_problem: str = ""
+    document: Literal["CNPJ", "CPF", "CNPJ ou CPF"] = "CNPJ ou CPF"
 
 
 def record(
@@ -223,7 +223,8 @@ def record(
 ) -> dict[str, Any]:
     """Our word for a field (settings `jestor.contracts.write_back`) -> its value. Nothing for WAITING.
 
-    Always all the fields: what an earlier month left there must not stay beside this month's.
+    Always all the fields: what an earlier month left there must not stay beside this month's. Every link is the page,
+    which holds note and boleto and lasts; a field of its own for the PDF or the boleto shows it too.
     """
     if invoice.state is InvoiceState.WAITING:
         return {}
@@ -245,8 +246,8 @@ def record(
         first = next((slip for slip in invoice.slips if not slip.paid), invoice.slips[0])
         told |= {
             "invoice_link": invoice.link,
-            "invoice_pdf": invoice.pdf,
-            "boleto_link": "" if first.paid else first.link,
+            "invoice_pdf": invoice.link,
+            "boleto_link": invoice.link if first.has_boleto and not first.paid else "",
             "boleto_barcode": "" if first.paid else typeable_line(first.barcode),
             "due_date": first.due.isoformat(),
             "whatsapp_phone": to.phone,
@@ -261,6 +262,16 @@ def _problem(invoice: Invoice, to: Addressee) -> str:
     if invoice.state is InvoiceState.CANCELLED:
         return "A NFS-e foi cancelada no Omie: não envie esta fatura ao cliente."
     return f"WhatsApp não enviado: {to.phone_problem}" if to.phone_problem else ""
+
+
+def page_asks_for(document: str) -> Literal["CNPJ", "CPF", "CNPJ ou CPF"]:
+    """What the customer's page asks for the first digits of, by the length of a document that was read already."""
+    match len(document):
+        case 14:
+            return "CNPJ"
+        case 11:
+            return "CPF"
+    return "CNPJ ou CPF"
 
 
 def greeted(name: str, document: str) -> str:
@@ -306,7 +317,12 @@ def whatsapp_text(
             f"Olá, {to.customer}! A nota fiscal da sua fatura de {month_name(month)} da {to.company} foi substituída. "
             "Por favor, desconsidere a anterior: vale esta."
         )
-    blocks = [opening, "\n".join([*_amounts(invoice, amount, added), f"Nota fiscal{_number(invoice)}: {invoice.link}"])]
+    payable = any(slip.has_boleto and not slip.paid for slip in invoice.slips)
+    page = [
+        f"Nota fiscal{_number(invoice)}{' e boleto' * payable}: {invoice.link}",
+        f"Ao abrir a página, informe os cinco primeiros dígitos do seu {to.document}.",
+    ]
+    blocks = [opening, "\n".join([*_amounts(invoice, amount, added), *page])]
     if invoice.paid:
         blocks.append("Já identificamos o pagamento: não há nada a pagar.")
     else:
@@ -336,36 +352,8 @@ def _payments(slips: Sequence[Slip]) -> list[str]:
         if len(slips) > 1:
             due = "paga" if slip.paid else f"vencimento {slip.due:%d/%m/%Y}"
             lines.append(f"Parcela {number} de {len(slips)}: {format_brl(slip.amount)}, {due}")
-        if not slip.paid and slip.link:
-            lines.append(f"Boleto: {slip.link}")
-        if not slip.paid and slip.barcode:
-            lines.append(f"Linha digitável:\n{typeable_line(slip.barcode)}")
+        if not slip.paid and (line := typeable_line(slip.barcode)):
+            lines.append(f"Linha digitável:\n{line}")
         if lines:
             blocks.append("\n".join(lines))
     return blocks
-
-
-def typeable_line(code: str) -> str:
-    """The linha digitável of a boleto's barcode (44 digits, FEBRABAN), or of one that is a line already (47).
-
-    Anything else comes back as it is, without blanks at its ends.
-    """
-    digits = re.sub(r"[ .\-]", "", code)
-    if not digits.isascii() or not digits.isdigit() or len(digits) not in {44, 47} or digits[0] == "8":
-        return code.strip()
-    if len(digits) == 44:
-        free = digits[19:]
-        fields = (digits[:4] + free[:5], free[5:15], free[15:])
-        digits = "".join(field + _mod10(field) for field in fields) + digits[4:19]
-    return (
-        f"{digits[:5]}.{digits[5:10]} {digits[10:15]}.{digits[15:21]} {digits[21:26]}.{digits[26:32]} "
-        f"{digits[32]} {digits[33:]}"
-    )
-
-
-def _mod10(field: str) -> str:
-    total = 0
-    for place, digit in enumerate(reversed(field)):
-        value = int(digit) * (2 - place % 2)
-        total += value - 9 * (value > 9)
-    return str(-total % 10)

@@ -19,9 +19,11 @@ import httpx
 import tenacity
 
 from billing.clock import Clock
-from billing.omie.governor import SAME_QUESTION, BlockedUntil, ReadGate
+from billing.omie.governor import SAME_QUESTION, BlockedUntil, ReaderState, ReadGate, reader_stop
 from billing.omie.replies import (
+    LANE_STOP,
     NOT_SENT,
+    READERS_STOP,
     Blocked,
     EmptyPage,
     IncompleteRead,
@@ -116,6 +118,7 @@ class OmieClient:
         gate: paces the reads; None paces nothing.
         read_attempts: how often a read is tried in all; 1 for whoever must not wait.
         longest_wait: seconds; a read that would be repeated later than that is not. None: no such bound.
+        repeats_errors: whether a read that Omie answered with an error is tried again; False after no answer only.
         on_error: told of every error reply before it is raised or retried (for the lane's error budget).
 
     Every method raises OmieError and nothing else. No request or key travels with the error.
@@ -132,6 +135,7 @@ class OmieClient:
         on_error: Callable[[str, OmieError], None] | None = None,
         read_attempts: int = READ_ATTEMPTS,
         longest_wait: float | None = None,
+        repeats_errors: bool = True,
     ) -> None:
         self._credentials = credentials
         self._base_url = base_url.rstrip("/") + "/"
@@ -141,6 +145,7 @@ class OmieClient:
         self._on_error = on_error
         self._read_attempts = read_attempts
         self._longest_wait = math.inf if longest_wait is None else longest_wait
+        self._repeats_errors = repeats_errors
         self.errors = 0
         """Error replies and missing answers so far."""
 
@@ -336,11 +341,6 @@ class OmieClient:
         identity = ("codigo_lancamento_omie",)
         return self._pages("ListarContasReceber", _CADASTRO, "conta_receber_cadastro", issued | filters, identity)
 
-    def movimento_do_titulo(self, nCodTitulo: int) -> Json | None:
-        """The title's `detalhes` (with `nCodOS`); None when Omie no longer has it."""
-        found = self._pages("ListarMovimentos", _MOVIMENTO, "movimentos", {"nCodTitulo": nCodTitulo})
-        return next((_part(row, "detalhes", dict, "ListarMovimentos") for row in found), None)
-
     def obter_boleto(self, nCodTitulo: int) -> Json | None:
         """`cLinkBoleto`, `cCodBarras`, `dDtEmBol`...; None while the title has no boleto (Omie: HTTP 200, "103")."""
         try:
@@ -412,6 +412,8 @@ class OmieClient:
 
         def attempt() -> Json:
             nonlocal reached
+            if self._gate is not None:
+                self._gate.may_call(method)
             if question is not None and reached:
                 self._wait_to_ask(method, question)
             try:
@@ -422,6 +424,8 @@ class OmieClient:
 
         def again(error: BaseException) -> bool:
             broken = isinstance(error, OmieError) and error.rule == "broken_response"
+            if isinstance(error, OmieError) and error.counts_toward_block and not self._repeats_errors:
+                return False
             return isinstance(error, NotExecuted) and not (broken and smaller_page)
 
         retrying = tenacity.Retrying(
@@ -531,10 +535,28 @@ def shared_turns(ask: Callable[[str], float | BlockedUntil], clock: Clock) -> Ca
         if isinstance(answer, float):
             return answer
         raise Blocked(
-            question.partition(" ")[0], answer.reason, rule="lane", retry_after=answer.until - clock.now().timestamp()
+            question.partition(" ")[0],
+            answer.reason,
+            rule=LANE_STOP,
+            retry_after=answer.until - clock.now().timestamp(),
         )
 
     return turn
+
+
+def reader_permit(readers: Callable[[], ReaderState], clock: Clock) -> Callable[[str], None]:
+    """For a reader's ReadGate: the readers' own budget of errors.
+
+    Raises:
+        Blocked: by the gate (rule "readers"), while readers leave the method alone. The lane is not stopped by it.
+    """
+
+    def permit(method: str) -> None:
+        now = clock.now().timestamp()
+        if stop := reader_stop(readers(), method, now):
+            raise Blocked(method, stop.reason, rule=READERS_STOP, retry_after=stop.until - now)
+
+    return permit
 
 
 def omie_date(day: date) -> str:

@@ -17,6 +17,18 @@ every method.
 
 A reservation starts at max(next_free, now - LATENESS): a lane idle between two batches catches up at most
 LATENESS seconds of slots, which the proof already allows for.
+
+Omie blocks a whole key at ten error responses of one method (help 8112984). Two budgets that share nothing keep below:
+
+    who                                            counted in       stops                            at
+    lane     plan, bill_batch, orders, settle      LaneState        the lane, and its questions      ERROR_BUDGET   5
+    readers  webhooks, sweeps, sync, terminal      ReaderState      readers' calls of that method    READER_BUDGET  2
+
+An error is counted in one of the two, and each stops asking when its own is spent. So ERROR_WINDOW seconds hold at most
+5 + 2 errors of a method, and those of calls that were under way when the last was counted: the lane's next one and the
+two it reads ahead, and one of each other reader, which has one call in flight (ReadGate). Readers of one method at one
+moment are few; three may err together before the tenth. No reader's error appears in LaneState, and `note_reader_error`
+cannot reach `blocked_until`: nothing that arrives from outside, and nothing that a person reads, can stop billing.
 """
 
 import math
@@ -46,6 +58,10 @@ ERROR_BUDGET = 5
 """Error responses of one method after which the lane stops itself; Omie blocks the whole key at 10."""
 ERROR_WINDOW = 600.0
 """Seconds over which they are counted. Omie does not document its own window."""
+READER_BUDGET = 2
+"""Error responses of one method after which all readers together leave it alone; the lane does not notice."""
+UNKNOWN_WINDOW = 3600.0
+"""Seconds over which look-ups of documents that turned out not to be ours are counted."""
 PAUSE = "pausa antes que a Omie bloqueie a chave"
 """How the reason ends of a stop that is our own."""
 
@@ -63,6 +79,17 @@ class LaneState(NamedTuple):
     blocked_reason: str = ""
     errors: dict[str, tuple[float, ...]] = {}  # noqa: RUF012 - never changed in place
     asked: dict[str, float] = {}  # noqa: RUF012 - likewise; question -> when it was last asked
+
+
+class ReaderState(NamedTuple):
+    """What the readers of one company share, apart from its lane. Times are epoch seconds.
+
+    `errors`: of each method, when Omie answered a reader with an error. `unknown`: when a webhook's document was looked
+    up in Omie and turned out not to be ours.
+    """
+
+    errors: dict[str, tuple[float, ...]] = {}  # noqa: RUF012 - never changed in place
+    unknown: tuple[float, ...] = ()
 
 
 class BlockedUntil(NamedTuple):
@@ -160,6 +187,31 @@ def note_error(state: LaneState, method: str, now: float) -> LaneState:
     return note_block(state, until, f"{len(times)} erros de {method} em 10 minutos: {PAUSE}")
 
 
+def note_reader_error(state: ReaderState, method: str, now: float) -> ReaderState:
+    """Count an error response to a reader; those that left the window are forgotten."""
+    errors = {**state.errors, method: (*state.errors.get(method, ()), now)}
+    recent = {name: tuple(at for at in times if at > now - ERROR_WINDOW) for name, times in errors.items()}
+    return state._replace(errors={name: times for name, times in recent.items() if times})
+
+
+def reader_stop(state: ReaderState, method: str, now: float) -> BlockedUntil | None:
+    """Until when readers may not call this method; None: they may."""
+    times = [at for at in state.errors.get(method, ()) if at > now - ERROR_WINDOW]
+    if len(times) < READER_BUDGET:
+        return None
+    return BlockedUntil(times[-READER_BUDGET] + ERROR_WINDOW, f"{len(times)} erros de {method} em 10 minutos: {PAUSE}")
+
+
+def may_look_up(state: ReaderState, most: int, now: float) -> bool:
+    """Whether one more document may be looked up in Omie that nobody knows to be ours."""
+    return sum(at > now - UNKNOWN_WINDOW for at in state.unknown) < most
+
+
+def note_unknown(state: ReaderState, now: float) -> ReaderState:
+    """Count a document that was looked up and is not ours."""
+    return state._replace(unknown=(*(at for at in state.unknown if at > now - UNKNOWN_WINDOW), now))
+
+
 def ask(state: LaneState, question: str, now: float, window: float = SAME_QUESTION) -> tuple[LaneState, float]:
     """Reserve the next moment at which the same question may be asked; answers the seconds to wait for it.
 
@@ -175,6 +227,7 @@ class ReadGate:
 
     `ask`: reserves the moment at which a question may be asked again, across processes; None when nobody else asks.
     `longest_wait`: seconds; a read that would wait longer is refused unsent, because its function may not live so long.
+    `permit`: a reader's; asked with the method before every call, it raises when readers may not make it.
     """
 
     def __init__(
@@ -184,10 +237,12 @@ class ReadGate:
         ask: Callable[[str], float] | None = None,
         *,
         longest_wait: float | None = None,
+        permit: Callable[[str], None] | None = None,
     ) -> None:
         self._clock = clock
         self._longest_wait = math.inf if longest_wait is None else longest_wait
         self._ask = ask
+        self._permit = permit
         self._per_minute = per_minute
         self._sent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._held_until: defaultdict[str, float] = defaultdict(float)
@@ -215,6 +270,11 @@ class ReadGate:
             self._clock.sleep(wait)
             sent.append(self._clock.now().timestamp())
             yield
+
+    def may_call(self, method: str) -> None:
+        """Raises what the permit raises; nothing for a gate without one."""
+        if self._permit is not None:
+            self._permit(method)
 
     def wait_to_ask(self, question: str) -> None:
         """Before a question that could have been asked, word for word, a moment ago: a stage, a list's first page."""

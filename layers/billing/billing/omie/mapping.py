@@ -532,6 +532,11 @@ def _as_it_is(existing: Json) -> Json:
         product["cAcaoItemPU"] = "A"
     if not _expenses(cadastro):
         cadastro.pop("despesasReembolsaveis", None)
+    email = cadastro.get("emailCliente") or {}
+    if all(_text(email, flag).upper() == "S" for flag in ("cEnviarRecibo", "cEnviarLinkNfse")):
+        cadastro["emailCliente"] = email | {
+            "cEnviarRecibo": "N"
+        }  # Omie refuses both; the note holds what a receipt says
     return cadastro
 
 

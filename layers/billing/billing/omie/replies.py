@@ -42,6 +42,9 @@ BLOCK_SECONDS = 1800.0
 """How long a block lasts when Omie does not say (Omie help 8112984: 30 minutes)."""
 NOT_SENT = "not_sent"
 """The rule of a call that never left: Omie has seen nothing of it, so repeating it is not redundant."""
+LANE_STOP, READERS_STOP = "lane", "readers"
+"""The rules of calls that we did not make: the company's lane stands, or its readers have spent their budget."""
+OUR_STOPS = frozenset({LANE_STOP, READERS_STOP})
 WAIT_MARGIN = 1.0
 """Seconds added to every wait that Omie names."""
 

@@ -47,6 +47,7 @@ class Remembered:
     change: the change under way or last made, as {"old", "new", "day", "number", "done"}; the amounts in centavos.
     pending: what changes in mid-cycle left to be charged or given back.
     told: what was last written to the Jestor record.
+    link: what became of a person's last order to link it, as {"order", "outcome", "text", "until"} (agree.LinkOrder).
     """
 
     contract: str
@@ -60,6 +61,7 @@ class Remembered:
     change: Mapping[str, Any] = field(default_factory=dict)
     pending: tuple[Pending, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
+    link: Mapping[str, Any] = field(default_factory=dict)
 
     def place(self, company: str) -> Place | None:
         return self.places.get(company)

@@ -3,6 +3,8 @@
 The rules are the governor's, pure; here they meet the table. Every change is: read, decide, write if the
 version is still the one read; whoever loses the race reads again. A write whose reply was lost and that is
 made again only wastes slots or counts an error twice: slower, never faster.
+
+What readers share is an item of its own, `<company>#readers`: their errors race with no batch, and cannot stop one.
 """
 
 import time
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 
 from billing.omie import governor
-from billing.omie.governor import BlockedUntil, LaneState, Slots
+from billing.omie.governor import BlockedUntil, LaneState, ReaderState, Slots
 from billing.store import dynamo
 from billing.store.dynamo import Item, Sleep, encode_item, patiently
 
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T")
+S = TypeVar("S", LaneState, ReaderState)
 RACES = 20
+READERS = "#readers"
+"""What is appended to a company's name in the key of its readers' item; no company's name holds a "#"."""
 
 
 def take_slots(state: LaneState, n: int, now: float, interval: float) -> tuple[LaneState, Slots | BlockedUntil]:
@@ -47,6 +52,13 @@ def to_state(item: Mapping[str, Any]) -> LaneState:
     )
 
 
+def to_readers(item: Mapping[str, Any]) -> ReaderState:
+    return ReaderState(
+        errors={method: tuple(map(float, times)) for method, times in item["errors"].items()},
+        unknown=tuple(map(float, item["unknown"])),
+    )
+
+
 class LaneStore:
     """Lanes in DynamoDB: hash key `lane`, the company. Times are epoch seconds."""
 
@@ -56,7 +68,7 @@ class LaneStore:
         self._sleep = sleep
 
     def get(self, company: str) -> LaneState:
-        return self._read(company)[0]
+        return self._read(company, to_state, LaneState())[0]
 
     def reserve(self, company: str, n: int, now: float, interval: float) -> Slots | BlockedUntil:
         """`n` slots nobody else gets, for one write; while the lane is blocked, none and no write."""
@@ -82,21 +94,43 @@ class LaneStore:
         """Seconds to wait before this read may be made; the moment is then ours."""
         return self._change(company, lambda state: take_turn(state, question, now, window))
 
+    def readers(self, company: str) -> ReaderState:
+        return self._read(company + READERS, to_readers, ReaderState())[0]
+
+    def note_reader_error(self, company: str, method: str, now: float) -> ReaderState:
+        """Count an error response to a reader. The lane is another item and stays as it is."""
+        return self._change_readers(company, lambda state: governor.note_reader_error(state, method, now))
+
+    def note_unknown(self, company: str, now: float) -> ReaderState:
+        """Count a webhook's document that was looked up in Omie and is not ours."""
+        return self._change_readers(company, lambda state: governor.note_unknown(state, now))
+
     def _change(self, company: str, decide: Callable[[LaneState], tuple[LaneState, T]]) -> T:
+        return self._decide(company, to_state, LaneState(), decide)
+
+    def _change_readers(self, company: str, change: Callable[[ReaderState], ReaderState]) -> ReaderState:
+        def decide(state: ReaderState) -> tuple[ReaderState, ReaderState]:
+            return (new := change(state)), new
+
+        return self._decide(company + READERS, to_readers, ReaderState(), decide)
+
+    def _decide(
+        self, lane: str, parse: Callable[[Mapping[str, Any]], S], empty: S, decide: Callable[[S], tuple[S, T]]
+    ) -> T:
         for races in range(1, RACES + 1):
-            state, version = self._read(company)
+            state, version = self._read(lane, parse, empty)
             new, answer = decide(state)
-            if new == state or self._write(company, new, version):
+            if new == state or self._write(lane, new, version):
                 return answer
             self._sleep(dynamo.delay(min(races, 4)))
-        raise TimeoutError(f"lane {company}: {RACES} others were faster")
+        raise TimeoutError(f"lane {lane}: {RACES} others were faster")
 
-    def _read(self, company: str) -> tuple[LaneState, int]:
-        item = dynamo.get_item(self._dynamodb, self._table, {"lane": company}, self._sleep)
-        return (to_state(item), item["version"]) if item else (LaneState(), 0)
+    def _read(self, lane: str, parse: Callable[[Mapping[str, Any]], S], empty: S) -> tuple[S, int]:
+        item = dynamo.get_item(self._dynamodb, self._table, {"lane": lane}, self._sleep)
+        return (parse(item), item["version"]) if item else (empty, 0)
 
-    def _write(self, company: str, state: LaneState, version: int) -> bool:
-        """Whether the lane was still at `version` (0 = never written) and now is one further."""
+    def _write(self, lane: str, state: LaneState | ReaderState, version: int) -> bool:
+        """Whether the item was still at `version` (0 = never written) and now is one further."""
         still_the_same = "version = :version" if version else "attribute_not_exists(lane)"
         changes: Item = {**state._asdict(), "version": version + 1}
         values = {f":new_{name}": value for name, value in changes.items()}
@@ -106,7 +140,7 @@ class LaneStore:
             patiently(
                 lambda: self._dynamodb.update_item(
                     TableName=self._table,
-                    Key=encode_item({"lane": company}),
+                    Key=encode_item({"lane": lane}),
                     UpdateExpression="SET " + ", ".join(f"#{name} = :new_{name}" for name in changes),
                     ConditionExpression=still_the_same,
                     ExpressionAttributeNames={f"#{name}": name for name in changes},
