@@ -183,7 +183,9 @@ def cancel_order(sim: Sim, app: App, order: Order, now: float, *, nfse: bool) ->
         title = app.titles[number]
         title.cancelled, title.altered = True, now
     contract = app.contracts.get(order.nCodCtr)
-    if contract is not None and order.cOrigem == "CTR":
+    again = [each for each in app.order_list if each.nCodCtr == order.nCodCtr and each.billed and not each.cancelled]
+    billed_still = any(day_of(each.billed_at).month == day_of(order.billed_at).month for each in again)
+    if contract is not None and order.cOrigem == "CTR" and not billed_still:
         month = contract.billed_month
         contract.billed_month = 0
         if sim.switches.after_cancel == "20":
