@@ -59,6 +59,11 @@ class CompanyProgress:
     blocked_reason: str = ""
     waiting_approval: tuple[str, ...] | None = None
     """The guardrail's reasons, when a person's answer is awaited."""
+    unclear: int = 0
+    """Contracts that Omie shows neither with an order of the month nor to be billed."""
+    month_not_turned: bool = False
+    """So many of them that Omie's stages still show the month before."""
+    asked_again_at: datetime | None = None
 
     @property
     def planned(self) -> bool:
@@ -228,6 +233,8 @@ def _awaited(
 ) -> list[str]:
     """What a company that does not move waits for, and until when."""
     still = now - moved
+    if progress.unclear and not progress.closed:
+        return [_unclear(progress, now)]
     if step == CHECKING and progress.in_doubt and doubt_wait is not None:
         return [f"espera para ler de novo no Omie o que está em dúvida: por volta das {hour(moved + doubt_wait, now)}"]
     if step != BILLING or still < STALLED_AFTER:
@@ -239,6 +246,15 @@ def _awaited(
         back = hour(moved + HIDDEN_FOR, now)
         return [f"{line}: um lote interrompido volta à fila até {back} e continua sozinho; nada é cobrado duas vezes"]
     return [f"{line}: veja billing-ops status e billing-ops dlq list"]
+
+
+def _unclear(progress: CompanyProgress, now: datetime) -> str:
+    number = thousands(progress.unclear)
+    contracts = f"{number} {_plural(progress.unclear, 'contrato')}"
+    again = f": confere de novo às {hour(progress.asked_again_at, now)}" if progress.asked_again_at else ""
+    if progress.month_not_turned:
+        return f"o Omie ainda mostra o mês anterior em {contracts}, e a execução espera que ele vire o mês{again}"
+    return f"o Omie não mostra {contracts} nem com OS deste mês nem a faturar{again}"
 
 
 def _row(progress: CompanyProgress, history: Sequence[Snapshot], moved: datetime, doubt_wait: timedelta | None) -> Row:

@@ -722,6 +722,9 @@ def _progress(run: CompanyRun, lane: Lane) -> CompanyProgress:
         blocked_until=lane.blocked_until,
         blocked_reason=lane.reason,
         waiting_approval=run.approval.reasons if run.approval is not None and run.waits else None,
+        unclear=run.counts.get("unclear", 0),
+        month_not_turned=bool(run.counts.get("month_not_turned")),
+        asked_again_at=datetime.fromtimestamp(at, UTC) if (at := run.counts.get("asked_again_at", 0)) else None,
     )
 
 

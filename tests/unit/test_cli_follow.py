@@ -305,6 +305,25 @@ def test_what_is_in_doubt_says_when_omie_is_asked_again():
     )
 
 
+@pytest.mark.parametrize(
+    ("unclear", "turned", "said"),
+    [
+        (
+            201,
+            True,
+            "o Omie ainda mostra o mês anterior em 201 contratos, e a execução espera que ele vire o mês: confere",
+        ),
+        (1, False, "o Omie não mostra 1 contrato nem com OS deste mês nem a faturar: confere de novo às 12:10"),
+    ],
+)
+def test_what_omie_shows_neither_way_is_said_with_the_hour_of_the_next_look(unclear, turned, said):
+    at_ten = NOON + timedelta(minutes=10)
+    company = replace(ACME, billed=10, unclear=unclear, month_not_turned=turned, asked_again_at=at_ten)
+    row = view([at(s, company) for s in range(0, 61, 2)]).rows[0]
+    assert any(said in note for note in row.notes)
+    assert (row.per_minute, row.left) == (None, None)
+
+
 def test_a_blocked_a_closed_and_a_planning_company_say_nothing_of_standing_still():
     blocked = replace(ACME, billed=10, blocked_until=NOON + timedelta(hours=1))
     for company in (blocked, replace(ACME, billed=10, closed=True), CompanyProgress("acme")):

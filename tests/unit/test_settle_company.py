@@ -418,8 +418,9 @@ def test_what_no_order_shows_then_rests_until_the_month_is_over():
     desk, answer = turning_while_omie_answers()
     code = desk.codes[1]
 
-    assert (answer["decision"], desk.charge(code).state) == ("wait", State.UNKNOWN)
-    desk.lab.clock.advance(answer["wait_seconds"])
+    assert (answer["decision"], answer["in_doubt"]) == ("bill", 1), "what rests keeps no other waiting"
+    assert desk.charge(code).state is State.UNKNOWN
+    desk.lab.clock.advance(1500)
     desk.settle(answer)
     assert (desk.charge(code).state, desk.charge(code).reason) == (State.PARKED, MONTH_OVER_REASON)
 

@@ -101,7 +101,7 @@ class _Settlement:
         round_ = self.planned["round"]
         answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
         answer |= waiting_for
-        if unsent and round_ < MAX_ROUNDS and (self.unclear_many or not resting.count):
+        if unsent and round_ < MAX_ROUNDS:  # what rests keeps no other waiting
             batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1)
             return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         if resting.count:
@@ -150,6 +150,8 @@ class _Settlement:
         company waits for that, and what is to be sent meanwhile is sent.
         """
         if not unclear:
+            if self.planned.get("unclear_since"):
+                self._say_unclear(0)
             return {"unclear_since": "", "waiting_for": ""}
         since = self.planned.get("unclear_since") or self.now.isoformat()
         self.unclear_many = len(unclear) * 100 > self.settings.unclear_share_percent * self.lines
@@ -160,11 +162,24 @@ class _Settlement:
         if self.now >= until:
             for each in unclear:
                 self._park(each.line, UNCLEAR, unclear_reason(self.books, each.nCodCtr), nCodCtr=each.nCodCtr)
+            self._say_unclear(0)
             return {"unclear_since": "", "waiting_for": ""}
-        again = self.deps.clock.now() + (ASK_AGAIN_MANY if self.unclear_many else ASK_AGAIN)
+        now = self.deps.clock.now()
+        again = min(now + (ASK_AGAIN_MANY if self.unclear_many else ASK_AGAIN), max(until, now))
         for _ in unclear:
-            resting.add(min(again, max(until, self.deps.clock.now())))
+            resting.add(again)
+        self._say_unclear(len(unclear), again)
         return {"unclear_since": since, "waiting_for": "month_turn" if self.unclear_many else "unclear"}
+
+    def _say_unclear(self, number: int, again: datetime | None = None) -> None:
+        """For who follows the run: how many rest, whether Omie's month has not turned, and when Omie is asked again."""
+        self.deps.runs.set_progress(
+            self.planned["run"],
+            self.company,
+            unclear=number,
+            month_not_turned=int(self.unclear_many and number > 0),
+            asked_again_at=int(again.timestamp()) if again else 0,
+        )
 
     def _compare(self) -> int:
         """How many charges Omie billed for another amount, or twice: compared once, when nothing is left to settle.
@@ -230,7 +245,8 @@ class _Settlement:
             shown_at = written + timedelta(seconds=self.settings.read_lag_seconds)
             if shown_at > self.now:
                 resting.add(shown_at)
-            unsent.append(line)
+            else:
+                unsent.append(line)
             return
         shown = self.books.shows(nCodCtr, sent=False) if nCodCtr is not None else Shown.TO_BILL
         if shown is Shown.BILLED:

@@ -1,0 +1,323 @@
+"""Omie as live accounts show it: a month that turns late, two registers of one document, intervals, silence."""
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+
+from billing.domain.charge import ChargeKey, Event, State
+from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.settle_company import MAX_ROUNDS
+from simulators.lab import START, Lab
+from simulators.omie import contracts as omie_contracts
+from simulators.omie.faults import Fault
+from simulators.omie.switches import Switches
+from simulators.world import CONTRACTS_TABLE, FIELDS
+
+DECEMBER = BillingMonth(2026, 12)
+NOVEMBER = 202611
+
+
+def charges(lab):
+    return {key.contract: charge for key in lab.ledger._charges if (charge := lab.ledger.get(key)) and _monthly(key)}
+
+
+def _monthly(key):
+    return key.month == DECEMBER and key.kind == "mensalidade"
+
+
+def plain(lab, company="acme"):
+    return [c for c in lab.world.contracts if c.kind == "match" and c.omie_company == company]
+
+
+# --- the turn of the month
+
+
+def november_is_still_shown(share=1.0, **more):
+    """Omie's stage 30 goes on showing November for two hours; a run starts at 06:00, as if at midnight."""
+    lab = Lab(40, clean=True, switches=Switches(turn_late=8 * 3600.0), **more)
+    for app in lab.omie.apps.values():
+        chosen = app.contract_list[: int(len(app.contract_list) * share)]
+        app.billed_in[NOVEMBER] = {contract.nCodCtr: 0.0 for contract in chosen}
+    return lab
+
+
+def test_a_stage_30_that_still_shows_last_month_adopts_nothing_and_everything_is_billed_after_the_turn():
+    lab = november_is_still_shown()
+    answer = lab.run()
+    assert answer["balanced"]
+    found = charges(lab)
+    assert {charge.state for charge in found.values()} == {State.BILLED}
+    assert all(charge.nCodOS for charge in found.values())
+    assert not [line for charge in found.values() for line in charge.history if line["event"] == Event.ADOPT]
+    assert len(lab.omie.book.billings) == len(found)
+    turned = START.replace(hour=8).timestamp()
+    assert min(billing.at for billing in lab.omie.book.billings) >= turned, "nothing is sent before Omie has turned"
+    assert lab.now() < turned + 1800
+
+
+def test_while_the_company_waits_for_the_turn_it_says_so():
+    lab = november_is_still_shown()
+    lab.start(trigger="operator")
+    lab.drain(1800)
+    [waits] = {branch.event["waiting_for"] for branch in lab.executions[0].branches}
+    assert waits == "month_turn"
+    counts = lab.runs.get("2026-12#mensalidade#acme").companies["acme"]
+    assert (counts["month_not_turned"], counts["unclear"]) == (1, counts["planned"])
+    assert counts["asked_again_at"] > lab.now() - 2
+
+
+def test_what_is_to_be_billed_meanwhile_is_billed_meanwhile():
+    lab = november_is_still_shown(share=0.5)
+    lab.start(trigger="operator")
+    lab.drain(3600)
+    billed = [charge for charge in charges(lab).values() if charge.state is State.BILLED]
+    assert 0 < len(billed) == len(lab.omie.book.billings)
+    lab.drain()
+    assert {charge.state for charge in charges(lab).values()} == {State.BILLED}
+
+
+def test_one_contract_that_omie_shows_neither_way_rests_and_keeps_no_other_waiting():
+    lab = Lab(60, clean=True)
+    app = lab.omie.apps["acme"]
+    odd = plain(lab)[0]
+    number = odd.omie_contrato["cabecalho"]["nCodCtr"]
+    app.billed_in[202612] = {number: 0.0}  # in stage 30, and nothing was billed
+    answer = lab.run()
+    found = charges(lab)
+    assert (found[odd.code].state, found[odd.code].reason_code) == (State.PARKED, "unclear_in_omie")
+    assert found[odd.code].nCodCtr == number
+    assert {charge.state for code, charge in found.items() if code != odd.code} == {State.BILLED}
+    last = max(billing.at for billing in lab.omie.book.billings)
+    assert last < START.timestamp() + 300 < lab.now(), "the others did not wait for it"
+    assert answer["balanced"]
+
+
+@pytest.mark.parametrize("offset", [-900.0, 900.0])
+def test_nothing_is_sent_while_it_may_be_another_month_by_omies_clock(offset):
+    lab = Lab(6, clean=True, start=datetime(2026, 12, 1, 0, 0, 5, tzinfo=SAO_PAULO))
+    lab.omie.switches.update({"clock_offset": offset})
+    assert lab.run()["balanced"]
+    assert {billing.month for billing in lab.omie.book.billings} == {"2026-12"}
+    first = min(billing.at for billing in lab.omie.book.billings) - offset
+    assert first >= datetime(2026, 12, 1, 0, 20, tzinfo=SAO_PAULO).timestamp()
+
+
+# --- a billing that a person cancelled
+
+
+@pytest.mark.parametrize("stage", ["20", "30"])
+def test_a_cancelled_order_is_said_and_never_billed_again(stage):
+    lab = Lab(20, clean=True, switches=Switches(after_cancel=stage))
+    lab.run()
+    contract = plain(lab)[0]
+    charge = lab.ledger.get(ChargeKey(contract.code, DECEMBER))
+    lab.omie.cancel_by_person("acme", charge.nCodOS, now=lab.now())
+    lab.clock.advance(120)
+    answer = lab.run()
+    branches = {branch.event["company"]: branch.event for branch in lab.executions[-1].branches}
+    named = {"contract": contract.code, "nCodOS": charge.nCodOS, "amount": charge.amount}
+    assert branches["acme"]["cancelled_orders"] == [named]
+    assert lab.ledger.get(ChargeKey(contract.code, DECEMBER)).state is State.BILLED
+    assert len([one for one in lab.omie.book.billings if one.nCodCtr == charge.nCodCtr]) == 1
+    assert answer["attention"]
+
+
+def test_an_order_that_is_no_longer_listed_is_said_once_the_lists_lag_is_over():
+    lab = Lab(8, clean=True)
+    lab.run()
+    charge = lab.ledger.get(ChargeKey(plain(lab)[0].code, DECEMBER))
+    app = lab.omie.apps["acme"]
+    order = app.orders.pop(charge.nCodOS)
+    app.order_list.remove(order)
+    app.changed()
+    lab.clock.advance(120)
+    lab.run()
+    events = [branch.event for branch in lab.executions[-1].branches]
+    assert [each["nCodOS"] for event in events for each in event["cancelled_orders"]] == [charge.nCodOS]
+
+
+# --- two registers of one CNPJ/CPF
+
+
+def register_again(lab, contract, *, inactive=False):
+    app = lab.omie.apps[contract.omie_company]
+    again = contract.omie_cliente | {"codigo_cliente_omie": app.new_id(), "codigo_cliente_integracao": ""}
+    app.add_customer(again | ({"inativo": "S"} if inactive else {}))
+    return again["codigo_cliente_omie"]
+
+
+def lines(lab):
+    return {
+        line["contract"]: line
+        for execution in lab.executions
+        for branch in execution.branches
+        for line in map(json.loads, lab.objects.read_lines(branch.event["plan"]["key"]))
+    }
+
+
+def test_an_unlinked_contract_under_any_register_of_the_document_parks_the_new_one():
+    """The register listed last has none: a dictionary that keeps the last of several bills the customer twice."""
+    lab = Lab(40)
+    contract = next(c for c in lab.world.contracts if c.kind == "lookalike")
+    register_again(lab, contract)
+    lab.run()
+    assert lines(lab)[contract.code]["reason_code"] == "possible_duplicate"
+    assert contract.code not in {billing.cCodIntCtr for billing in lab.omie.book.billings}
+
+
+def forget(lab, contract):
+    """Its customer is known in Omie, and no contract of it."""
+    app = lab.omie.apps[contract.omie_company]
+    number = contract.omie_contrato["cabecalho"]["nCodCtr"]
+    gone = app.contracts.pop(number)
+    app.contract_list.remove(gone)
+    app.contract_codes.pop(gone.cCodIntCtr, None)
+    lab.jestor.edit({"table": CONTRACTS_TABLE, "id": contract.jestor_id, "data": {FIELDS["omie_id"]: None}}, lab.now())
+
+
+@pytest.mark.parametrize("inactive", [True, False])
+def test_a_contract_is_created_only_where_one_register_is_meant(inactive):
+    lab = Lab(40, clean=True)
+    contract = plain(lab)[0]
+    forget(lab, contract)
+    second = register_again(lab, contract, inactive=inactive)
+    lab.run()
+    line = lines(lab)[contract.code]
+    if inactive:
+        assert line["customer"]["nCodCli"] == contract.omie_cliente["codigo_cliente_omie"]
+        assert charges(lab)[contract.code].state is State.BILLED
+    else:
+        assert (line["action"], line["reason_code"]) == ("park", "several_registers")
+        assert str(second) in line["reason"]
+        assert contract.code not in {billing.cCodIntCtr for billing in lab.omie.book.billings}
+
+
+# --- contracts that Omie does not bill every month
+
+
+@pytest.mark.parametrize("cTipoFat", ["02", "03", "06", "12"])
+def test_a_contract_of_another_interval_is_neither_repriced_nor_billed(cTipoFat):
+    lab = Lab(20, clean=True)
+    contract = plain(lab)[0]
+    number = contract.omie_contrato["cabecalho"]["nCodCtr"]
+    price = lab.omie.apps["acme"].contracts[number].total
+    lab.omie.edit_by_person("acme", number, lambda c: c["cabecalho"].update(cTipoFat=cTipoFat), now=lab.now())
+    lab.run()
+    line = lines(lab)[contract.code]
+    assert (line["action"], line["reason_code"]) == ("park", "not_monthly")
+    assert "só fatura contratos mensais" in line["reason"]
+    assert number not in {billing.nCodCtr for billing in lab.omie.book.billings}
+    assert lab.omie.apps["acme"].contracts[number].total == price
+
+
+def test_a_contract_that_becomes_yearly_after_the_plan_is_not_billed():
+    lab = Lab(12, clean=True)
+    contract = plain(lab)[0]
+    number = contract.omie_contrato["cabecalho"]["nCodCtr"]
+    execution = lab.start(trigger="operator")
+    while not lab.fifo.messages:
+        lab.actions()[0]()
+    lab.omie.edit_by_person("acme", number, lambda c: c["cabecalho"].update(cTipoFat="12"), now=lab.now())
+    lab.drain()
+    assert execution.answer is not None
+    assert charges(lab)[contract.code].state is State.PARKED
+    assert number not in {billing.nCodCtr for billing in lab.omie.book.billings}
+
+
+# --- an alteration says what is wanted, not what was read
+
+
+def test_a_read_of_before_a_suspension_does_not_revive_the_contract():
+    """A hold is a condition of the alteration's own claim: what was read before it is not sent any more."""
+    lab = Lab(40)
+    contract = next(c for c in lab.world.contracts if c.kind == "differs_amount")
+    company = contract.omie_company
+    number = contract.omie_contrato["cabecalho"]["nCodCtr"]
+    lab.start(trigger="operator")
+    while not lab.fifo.messages:
+        lab.actions()[0]()
+    lab.ledger.put_hold(contract.code, "Cancelado no Jestor", lab.clock.now())
+    app = lab.omie.apps[company]
+    held = app.contracts[number]
+    omie_contracts.set_situation(app, held, "90", lab.now())
+    before = held.altered
+    lab.drain()
+    assert (held.cCodSit, held.altered) == ("90", before)
+    assert charges(lab)[contract.code].state in {State.HELD, State.PARKED}
+    assert lab.omie.book.revived == []
+
+
+# --- a rough day: silence, errors, throttling
+
+
+ROUGH = [
+    Fault("lost_reply", share=0.025),
+    Fault("lost_request", share=0.025),
+    Fault("server_error", share=0.02),
+    Fault("too_many_requests", share=0.02),
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rough_day_ends_in_time_without_one_redundant_question_of_our_own(seed):
+    lab = Lab(80, seed=seed, switches=Switches(redundant_on=2, read_lag=8.0, list_lag=8.0))
+    lab.omie.faults.replace(ROUGH)
+    began, paused = lab.now(), []
+    real = lab.lanes.note_error
+
+    def note(company, method, now):
+        state = real(company, method, now)
+        paused.append(max(0.0, state.blocked_until - now) if "pausa" in state.blocked_reason else 0.0)
+        return state
+
+    lab.lanes.note_error = note
+    answer = lab.run()
+    book = lab.omie.book
+    assert not book.refused["redundant"] + book.refused["same_id"]
+    assert book.blocks == []
+    assert answer["balanced"]
+    expected = {c.code for c in lab.world.contracts if c.expected == "bill"}
+    assert {code for code, charge in charges(lab).items() if charge.state is State.BILLED} == expected
+    planned = max(company["billed"] for company in answer["companies"])
+    unanswered = book.faults["lost_reply"] + book.faults["lost_request"] + book.faults["server_error"]
+    waits = MAX_ROUNDS * 61 + 61 * (unanswered + book.faults["too_many_requests"])
+    assert lab.now() - began <= 1.3 * planned * 62.5 / 240 + 191 + waits
+    assert sum(paused) <= 0.1 * (lab.now() - began)
+
+
+def test_an_answer_read_ahead_is_kept_when_the_lane_stops_and_by_the_next_worker():
+    """Omie asks for ten seconds' rest: what was read ahead is not asked for again, by this process or another."""
+    asked = []
+
+    def step(name, call):
+        if name == "omie.ConsultarContrato":
+            asked.append(lab.now())
+        return call()
+
+    lab = Lab(30, clean=True, step=step)
+    lab.omie.faults.replace([Fault("busy", methods=frozenset({"FaturarContrato"}), nth=frozenset({4}))])
+    lab.start(trigger="operator")
+    while not lab.omie.book.faults["busy"]:
+        (lab.actions() or [lab.wait])[0]()
+    lab.warm, lab.warm_answers = {}, {}  # the next worker is another process
+    lab.drain()
+    assert not lab.omie.book.refused["same_id"] + lab.omie.book.refused["redundant"]
+    assert {charge.state for charge in charges(lab).values()} == {State.BILLED}
+    assert len(asked) == len(charges(lab)), "each contract was looked up once"
+
+
+def test_no_read_in_the_lane_waits_longer_than_the_function_has_left():
+    lab = Lab(30, clean=True)
+    lab.omie.faults.replace([Fault("too_many_requests", methods=frozenset({"ConsultarContrato"}), share=0.5)])
+    lab.start(trigger="operator")
+    longest = timedelta()
+    while (ready := lab.actions()) or lab.wait():
+        if ready:
+            began = lab.clock.now()
+            ready[0]()
+            if lab.fifo.messages or lab.omie.book.billings:
+                longest = max(longest, lab.clock.now() - began)
+        if lab.now() > START.timestamp() + 3600:
+            break
+    assert longest < timedelta(seconds=120)
