@@ -274,7 +274,7 @@ def silent(seconds, **more):
 
 
 def test_a_batch_that_tells_nothing_has_no_time_left_and_says_when_it_comes_back():
-    assert "faltam" not in only_line(*silent(100))
+    assert "falta" not in only_line(*silent(100))
     assert only_line(*silent(100)).endswith("978/1.000 faturados · sem avanço há 2 min")
     assert only_line(*silent(180)).endswith(
         "978/1.000 faturados · sem avanço há 3 min: um lote interrompido volta à fila até 12:12 e continua sozinho; "
@@ -293,7 +293,7 @@ def test_the_follower_remembers_the_last_move_though_old_snapshots_are_gone():
 
     Follower(read, PlainShow(lines.append), clock, lambda _: False).until_ended()
     assert any("sem avanço há 9 min: um lote interrompido volta à fila até 12:12" in line for line in lines)
-    assert not any("faltam" in line for line in lines)
+    assert not any("falta" in line for line in lines)
 
 
 def test_what_is_in_doubt_says_when_omie_is_asked_again():
