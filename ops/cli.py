@@ -39,7 +39,7 @@ from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the an
 from ops.portuguese import App, Group
 from ops.reajuste import reajuste_app
 from ops.receivables import receivables
-from ops.repair import dlq_app, explain, resolve
+from ops.repair import dlq_app, explain, not_billed, resolve
 from ops.stack import Execution, Stack, known_company, no_settings
 from ops.sweep import sweep
 from ops.verdict import refusals, verdict
@@ -392,6 +392,7 @@ app.command("doctor")(doctor)
 
 app.command("explain")(explain)
 app.command("resolve")(resolve)
+app.command("not-billed")(not_billed)
 app.command("late-fee")(late_fee)
 app.command("sweep")(sweep)
 app.command("receivables")(receivables)

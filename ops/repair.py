@@ -210,6 +210,38 @@ def resolve(
         _say_run(here, answer, None)
 
 
+def not_billed(
+    ctx: typer.Context,
+    contract: Annotated[str, typer.Option("--contract", metavar="JST-12", help="O contrato no Jestor.")],
+    why: Annotated[str, typer.Option("--why", metavar="TEXTO", help="O que você viu no Omie; fica no registro.")],
+    *,
+    month: Month = None,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Não pergunta antes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Desfaz um registro errado: faturado sem OS (adotado por engano) volta a ficar em dúvida, com o seu nome e motivo.
+
+    O que tem OS no registro ou no Omie continua faturado. Depois, billing-ops resolve lê o Omie e decide.
+    """
+    here = desk(ctx)
+    if not why.strip():
+        raise InputError("Diga em --why o que você viu no Omie.")
+    code = f"JST-{contract_number(contract)}"
+    request = _request(here, "not_billed", None, None, str(here.month(month))) | {"contract": code, "why": why.strip()}
+    foreseen = here.stack.repair(request | {"dry_run": True})
+    (item,) = foreseen["items"]
+    if item["decision"] == "stays":
+        raise OperatorError(f"{code} continua como está. {item['why']}")
+    if dry_run:
+        _say_done(here, foreseen, as_json=as_json, dry_run=True)
+        return
+    if not yes:
+        here.need_a_person(", ou com --dry-run para só ver")
+        _ask(here, f"Registrar que {code} não foi faturado em {request['month']}")
+    _say_done(here, here.stack.repair(request), as_json=as_json, dry_run=False)
+
+
 # ---- explain
 
 

@@ -47,6 +47,8 @@ class Book:
         self.breach_count = 0
         self.blocks: list[dict[str, Any]] = []
         self.faults: Counter[str] = Counter()
+        self.faulted: Counter[str] = Counter()
+        """"FaturarContrato lost_reply" -> how often."""
         self.parallel_writes = 0
         self.peak_ip = 0
         self.lost_late: list[dict[str, Any]] = []
@@ -121,6 +123,7 @@ class Book:
             "blocks": self.blocks,
             "throttled": self.refused["ip_per_minute"] + self.refused["method_per_minute"],
             "faults": dict(self.faults),
+            "faulted": dict(self.faulted),
             "late_executions": self.lost_late,
             "first_billing_at": iso(self.billings[0].at) if self.billings else None,
             "last_billing_at": iso(self.billings[-1].at) if self.billings else None,

@@ -196,6 +196,7 @@ class OmieCore:
             answer = self._execute(call, now, delay)
         else:
             self.book.faults[fault_rule.kind] += 1
+            self.book.faulted[f"{name} {fault_rule.kind}"] += 1
             answer = self._faulty(fault_rule, call, now, delay)
         written_by = now + min(delay, answer.delay)  # what is refused is answered at once
         limits.begin(line, app.app_key, write=write, until=now + answer.delay, written_by=written_by)

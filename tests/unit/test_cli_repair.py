@@ -431,6 +431,29 @@ def test_resolve_reads_omie_and_says_what_is_left_to_do(ops):
     assert json.loads(ops("resolve", "--json").stdout)["items"] == []
 
 
+def test_a_wrong_adoption_is_put_right_with_the_name_and_the_reason_of_who_saw_it(ops):
+    contract = next(c for c in ops.lab.world.contracts if c.omie_contrato and c.omie_company == "acme")
+    cabecalho = contract.omie_contrato["cabecalho"]
+    key = ChargeKey(cabecalho["cCodIntCtr"], DECEMBER)
+    code = key.contract
+    unknown = ops("not-billed", "--contract", code, "--month", "2026-12", "--why", "sem OS", "--yes")
+    assert (unknown.exit_code, unknown.stderr) == (
+        1, f"{code} continua como está. Não está registrado como faturado neste mês: não há o que desfazer.\n",
+    )  # fmt: skip
+    ops.lab.ledger.apply(
+        key, Event.ADOPT, now=ops.lab.clock.now(), who="w", why="w", company="acme", amount=5,
+        nCodCtr=cabecalho["nCodCtr"],
+    )  # fmt: skip
+    words = ("not-billed", "--contract", code, "--month", "2026-12", "--why", "no Omie não há OS")
+    dry = ops(*words, "--dry-run")
+    assert dry.stdout.splitlines()[-1] == "Simulação, nada foi mudado: 1 parado."
+    assert ops.lab.ledger.get(key).state is State.BILLED
+    assert ops(*words, "--yes").exit_code == 0
+    charge = ops.lab.ledger.get(key)
+    assert (charge.state, charge.reason_code) == (State.PARKED, "in_doubt")
+    assert "afirma que não foi faturado: no Omie não há OS" in charge.reason
+
+
 def test_a_month_to_come_is_refused(ops):
     result = ops("resolve", "--month", "2027-01")
     assert (result.exit_code, result.stderr) == (
