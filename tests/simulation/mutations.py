@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from billing import bill_batch
+from billing import bill_batch, plan_company
 from billing.domain.charge import WRITER_ONLY, Charge, ChargeKey, Event, State
+from billing.omie import mapping
 from billing.store.ledger import Claimed, NotClaimed
 from simulators.lab import Lab
 
@@ -95,16 +96,67 @@ def own_month_rule(lab: Lab) -> None:
     """Together with `without_own_month`: the rule is a function of the module, not a port."""
 
 
+def interval_rule(lab: Lab) -> None:
+    """cTipoFat is never read: every contract is taken for a monthly one."""
+
+
+def cancelled_order_rule(lab: Lab) -> None:
+    """An order that a person cancelled is as if it had never been."""
+
+
+def every_register(lab: Lab) -> None:
+    """Of the registers of one document the last one counts."""
+
+
+_REAL_ORDER, _REAL_COMPACT, _REAL_CUSTOMERS = mapping.billed_order, mapping.compact, plan_company._customers
+
+
+def _live_only(*args: Any) -> Any:
+    order = _REAL_ORDER(*args)
+    return order if order is not None and order.live else None
+
+
+def _monthly(*args: Any, **more: Any) -> Any:
+    return _REAL_COMPACT(*args, **more)._replace(cTipoFat="01")
+
+
+def _last_register(*args: Any) -> Any:
+    found, lacking = _REAL_CUSTOMERS(*args)
+    return {document: registers[-1:] for document, registers in found.items()}, lacking
+
+
+_INSTEAD: dict[Callable[[Lab], None], tuple[Any, str, Any]] = {
+    own_month_rule: (bill_batch, "may_send", lambda *_: True),
+    interval_rule: (mapping, "compact", _monthly),
+    cancelled_order_rule: (mapping, "billed_order", _live_only),
+    every_register: (plan_company, "_customers", _last_register),
+}
+"""Rules that no port carries: where they stand, and what stands there without them."""
+
+
 @contextmanager
 def constants(mutation: Callable[[Lab], None]) -> Iterator[None]:
-    """For the one rule that no port carries."""
-    real = bill_batch.may_send
-    if mutation is own_month_rule:
-        bill_batch.may_send = lambda *_: True
+    if mutation not in _INSTEAD:
+        yield
+        return
+    home, name, instead = _INSTEAD[mutation]
+    real = getattr(home, name)
+    setattr(home, name, instead)
     try:
         yield
     finally:
-        bill_batch.may_send = real
+        setattr(home, name, real)
 
 
-MUTATIONS = (claim_before_call, hold_check, in_doubt_wait, adopt, plan_hash_check, own_month_rule, fifo_group)
+MUTATIONS = (
+    claim_before_call,
+    hold_check,
+    in_doubt_wait,
+    adopt,
+    plan_hash_check,
+    own_month_rule,
+    fifo_group,
+    interval_rule,
+    cancelled_order_rule,
+    every_register,
+)

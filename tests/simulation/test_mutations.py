@@ -9,13 +9,16 @@ from tests.simulation import mutations
 from tests.simulation.schedules import run_schedule
 
 BITES = {
-    mutations.claim_before_call: (9, 67, 80),
-    mutations.hold_check: (20, 37, 121),
-    mutations.in_doubt_wait: (798, 1337, 1520),
-    mutations.adopt: (25, 80, 164),
-    mutations.plan_hash_check: (314, 1189, 1396),
-    mutations.own_month_rule: (11, 130, 159),
-    mutations.fifo_group: (47, 91, 123),
+    mutations.claim_before_call: (47, 84, 94),
+    mutations.hold_check: (25, 71, 97),
+    mutations.in_doubt_wait: (788, 1491, 4690),
+    mutations.adopt: (43, 129, 183),
+    mutations.plan_hash_check: (406, 475, 489),
+    mutations.own_month_rule: (90, 142, 203),
+    mutations.fifo_group: (2, 643, 841),
+    mutations.interval_rule: (6, 13, 46),
+    mutations.cancelled_order_rule: (1106, 2242, 3604),
+    mutations.every_register: (125, 140, 180),
 }
 
 
