@@ -179,7 +179,7 @@ def test_the_plan_writes_the_batch_that_the_queue_delivers(
 ) -> None:
     to_bill = [line for line in map(PlanLine.from_json, lines) if line.action is Action.BILL]
     planned = events("settle_company")
-    assert write_batches(objects, planned, to_bill, 0) == planned["batches"]
+    assert write_batches(objects, planned, to_bill, 0, looked_at=1796115612.0) == planned["batches"]
     (written,) = objects.read_lines(planned["batches"]["key"])
     batch = json.loads(events("bill_batch")["Records"][0]["body"])["batch"]
     assert json.loads(written) == batch

@@ -8,7 +8,7 @@ import pytest
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.settle_company import MAX_ROUNDS
-from simulators.lab import START, Lab
+from simulators.lab import START, Lab, demo_settings
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
@@ -191,6 +191,18 @@ def test_a_contract_is_created_only_where_one_register_is_meant(inactive):
         assert (line["action"], line["reason_code"]) == ("park", "several_registers")
         assert str(second) in line["reason"]
         assert contract.code not in {billing.cCodIntCtr for billing in lab.omie.book.billings}
+
+
+def test_a_contract_just_created_is_not_looked_for_in_a_look_of_before():
+    """A worker that remembers a young look would leave it to Settle in each round, until the rounds are used up."""
+    settings = demo_settings()
+    at_once = {key: one.model_copy(update={"same_question_seconds": 0}) for key, one in settings.companies.items()}
+    switches = Switches(redundant_on=0, same_id_lookup="off")
+    lab = Lab(60, seed=7, settings=settings.model_copy(update={"companies": at_once}), switches=switches)
+    lab.run()
+    created = [c.code for c in lab.world.contracts if c.kind == "create" and c.expected == "bill"]
+    assert created
+    assert {charges(lab)[code].state for code in created} == {State.BILLED}
 
 
 # --- contracts that Omie does not bill every month

@@ -199,6 +199,8 @@ class Batch:
     who: str
     plan_key: str
     round: int = 0
+    looked_at: float = 0.0
+    """When the plan or Settle asked stage 20 for these lines (epoch seconds): an older look does not know them."""
     counts: dict[str, int] = field(default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0})
 
     @classmethod
@@ -221,6 +223,7 @@ class Batch:
             who=f"bill_batch {message['execution']}",
             plan_key=message.get("plan_key", ""),
             round=message.get("round", 0),
+            looked_at=message.get("looked_at", 0.0),
         )
         batch.counts["left"] += len(message["lines"]) - len(lines)
         return batch
@@ -485,6 +488,7 @@ class _Lane:
 
     def _last_look(self, since: float) -> Look | None:
         """This process's, or the one that the plan, Settle or another worker kept; None when it is older."""
+        since = max(since, self.batch.looked_at)
         look = self.deps.looks.get(self.batch.company)
         if look is None or look.asked_at < since:
             try:

@@ -247,7 +247,7 @@ def _handed_over(planned: dict[str, Any], books: Books, deps: PlanDeps, summary:
     company, plan = planned["company"], planned["plan"]
     keep_books_look(deps.objects, company, books)
     lines = map(PlanLine.from_json, deps.objects.read_lines(plan["key"]))
-    batches_file = write_batches(deps.objects, planned, lines, 0)
+    batches_file = write_batches(deps.objects, planned, lines, 0, looked_at=books.looked_at)
     deps.runs.put_plan(planned["run"], company, plan_hash=plan["hash"], plan_key=plan["key"], planned=summary.count)
     return {"batches": batches_file}
 
@@ -422,11 +422,17 @@ def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_her
     return f"{gone} contratos faturados em {last_month} não estão mais no Jestor (token com filtro de linhas?)."
 
 
-def write_batches(objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int) -> dict[str, Any]:
-    """Writes one batch per line for the distributed Map; answers where they are and how many."""
+def write_batches(
+    objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int, *, looked_at: float | None = None
+) -> dict[str, Any]:
+    """Writes one batch per line for the distributed Map; answers where they are and how many.
+
+    `looked_at`: when stage 20 was asked for these lines (epoch seconds); no batch of them goes by an older look.
+    """
     key = batches_key(planned["plan"]["key"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
-    head |= {"plan_hash": planned["plan"]["hash"], "plan_key": planned["plan"]["key"], "round": round_}
+    head |= {"plan_hash": planned["plan"]["hash"], "plan_key": planned["plan"]["key"]}
+    head |= {"round": round_, "looked_at": looked_at or 0.0}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
             message = head | {"batch": f"{round_}-{number}", "lines": [for_the_queue(line) for line in batch]}

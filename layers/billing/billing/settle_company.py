@@ -102,7 +102,7 @@ class _Settlement:
         answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
         answer |= waiting_for
         if unsent and round_ < MAX_ROUNDS:  # what rests keeps no other waiting
-            batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1)
+            batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1, looked_at=self.books.looked_at)
             return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         if resting.count:
             wait = max(1, int((resting.until - self.deps.clock.now()).total_seconds()) + 1)
