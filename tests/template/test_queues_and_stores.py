@@ -157,3 +157,11 @@ def _dead_letter_queues(of_type: Any) -> set[str]:
         schedule["Target"]["DeadLetterConfig"]["Arn"] for schedule in of_type("AWS::Scheduler::Schedule").values()
     ]
     return {arn["Fn::GetAtt"].partition(".")[0] for arn in [*from_queues, *from_schedules]}
+
+
+def test_what_batches_remember_of_omie_is_gone_after_a_day(resources: Any) -> None:
+    """Answers hold contracts with their customers' e-mail; nothing needs them after a minute."""
+    rules = resources["DataBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (looks,) = [rule for rule in rules if rule["Prefix"] == "looks/"]
+    assert (looks["Status"], looks["ExpirationInDays"]) == ("Enabled", 1)
+    assert looks["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
