@@ -97,7 +97,15 @@ hundred_orders = partial(many, lambda n: {"nCodOS": 7000 + n})
 
 @pytest.mark.parametrize(
     "event_of",
-    [deleted, unknown_title, unknown_number, hundred_titles, hundred_numbers, hundred_notes, hundred_orders],
+    [
+        deleted,
+        unknown_title,
+        unknown_number,
+        hundred_titles,
+        pytest.param(hundred_numbers, marks=pytest.mark.slow),
+        pytest.param(hundred_notes, marks=pytest.mark.slow),
+        hundred_orders,
+    ],
     ids=lambda event_of: getattr(event_of, "__name__", "many"),
 )
 def test_ten_webhooks_a_minute_of_what_nobody_knows_do_not_slow_the_billing(undisturbed, event_of):
