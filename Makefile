@@ -7,7 +7,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
-.PHONY: help demo test test-offline test-deployed check up down setup setup-dev lock build bench browser format clean docs deploy model sim rows mutation chaos fuzz
+.PHONY: help demo test test-all rows test-offline test-deployed check up down setup setup-dev lock build bench browser format clean docs deploy model sim rows mutation chaos fuzz
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -18,8 +18,17 @@ demo: setup ## bill a month of simulated contracts on the real template: make de
 test: setup ## everything: check, the slow ones and the simulation; beside them the template's lint and the deployed stack
 	@$(MAKE) --no-print-directory -j2 test-offline test-deployed
 
+test-all: test model ## all of it, hours: what make test leaves out, 50,000 schedules, 20,000 odd rows, both mixes of chaos
+	$(BIN)/python -m pytest -q -n 2 -m long tests/unit
+	@$(MAKE) --no-print-directory sim SEED=0 SCHEDULES=50000
+	@$(MAKE) --no-print-directory sim EXHAUSTIVE=singles
+	@$(MAKE) --no-print-directory rows EXAMPLES=20000
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory chaos ARGS="--mix rough --contracts 100"
+	@$(MAKE) --no-print-directory chaos
+
 test-offline: check ## check, the slow ones, the model's and the simulation's tests
-	$(BIN)/python -m pytest -q -n 2 -m slow tests/unit tests/contract tests/template
+	$(BIN)/python -m pytest -q -n 2 -m "slow and not long" tests/unit tests/contract tests/template
 	SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest -m "not model" tests/model tests/simulation
 
 test-deployed: setup ## the template's lint, then a stack of its own, end to end; printed when it is through

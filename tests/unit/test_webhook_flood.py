@@ -103,7 +103,7 @@ hundred_orders = partial(many, lambda n: {"nCodOS": 7000 + n})
         unknown_number,
         hundred_titles,
         pytest.param(hundred_numbers, marks=pytest.mark.slow),
-        pytest.param(hundred_notes, marks=pytest.mark.slow),
+        pytest.param(hundred_notes, marks=[pytest.mark.slow, pytest.mark.long]),
         hundred_orders,
     ],
     ids=lambda event_of: getattr(event_of, "__name__", "many"),
