@@ -96,6 +96,8 @@ LOOK_HOLDS_FOR = 2 * STAGE_SHOWN_FOR
 """Seconds after which nothing is billed by a look any more, even if Omie may not be asked again yet."""
 SHOWN_WITHIN = timedelta(minutes=15)
 """After an alteration that Omie accepted: what it still does not show by then, a person must look at."""
+ANSWERED_WITHIN = timedelta(minutes=4)
+"""Of a round's beginning: after that a batch does not come again for a question that Omie does not answer."""
 ASKED_BEFORE = frozenset({"redundant", "being_processed"})
 """Refusals of a read that say: the same question arrived a moment ago. They are no reason to stop the lane."""
 STAGE_20 = 'ObterContratos {"cEtapa": "20"}'
@@ -151,6 +153,10 @@ class NoBatch(ValueError):  # noqa: N818
         self.token = token
 
 
+class NotShown(NotYet):
+    """Omie accepted an alteration, and still shows the contract as it was."""
+
+
 class AmountNotPlanned(Exception):  # noqa: N818
     """Omie shows another amount than the plan: billing it would bill what nobody approved."""
 
@@ -201,6 +207,8 @@ class Batch:
     round: int = 0
     looked_at: float = 0.0
     """When the plan or Settle asked stage 20 for these lines (epoch seconds): an older look does not know them."""
+    began: float = 0.0
+    """When Settle began the round (epoch seconds); 0 in the first one."""
     counts: dict[str, int] = field(default_factory=lambda: {"billed": 0, "parked": 0, "in_doubt": 0, "left": 0})
 
     @classmethod
@@ -224,6 +232,7 @@ class Batch:
             plan_key=message.get("plan_key", ""),
             round=message.get("round", 0),
             looked_at=message.get("looked_at", 0.0),
+            began=message.get("began", 0.0),
         )
         batch.counts["left"] += len(message["lines"]) - len(lines)
         return batch
@@ -585,6 +594,8 @@ class _Lane:
             return
         try:
             ready = self._bring(line, found())
+        except NotShown as later:
+            self._not_yet(later.until, SHOWN_WITHIN)
         except NotYet as later:
             self._not_yet(later.until)
         except AmountNotPlanned as changed:
@@ -594,16 +605,35 @@ class _Lane:
         else:
             if ready is None or ready.nCodCtr not in self.to_bill:
                 self.batch.counts["left"] += 1
+                self.unread = True
+                self._note_as_planned(line, ready)
             else:
                 self.slots = wait_turn(self.slots, clock=self.deps.clock, reserve=self._reserve)
                 self._send(line, key, ready)
 
-    def _not_yet(self, until: float) -> None:
-        """In the first round what was altered is left to the next one: by then Omie shows it, and no slot is lost."""
+    def _not_yet(self, until: float, within: timedelta = ANSWERED_WITHIN) -> None:
+        """In the first round what was altered is left to the next one: by then Omie shows it, and no slot is lost.
+
+        `within`: of the round's beginning, after which the contract is left to Settle: a question that Omie never
+        answers must not keep the others of the company waiting.
+        """
         self.batch.counts["left"] += 1
         self.unread = True
-        if self.batch.round:
+        began = self.batch.began or self._now()
+        if self.batch.round and self._now() < began + within.total_seconds():
             self.again_at.append(until)
+
+    def _note_as_planned(self, line: PlanLine, ready: _Ready | None) -> None:
+        """For Settle: an alteration is not needed any more where Omie shows the contract as planned, whoever brought it
+        there: an abandoned call, or a person. It is then waited for like every other one that is not to be billed yet.
+        """
+        if ready is None or line.work != "alter" or self._written(line) is not None:
+            return
+        key = ChargeKey(line.contract, self.batch.month, ALTERATION)
+        claim = self._claim(key, ready.nCodCtr, ready.amount)
+        if isinstance(claim, Claimed):
+            why = "o Omie já mostra o contrato como no plano"
+            self._record(key, Event.GIVE_UP, why, claim.charge.attempt, reason_code=WRITTEN)
 
     def _failed(self, line: PlanLine, error: BaseException) -> None:
         """What is computed of this contract failed; the next one's turn comes all the same.
@@ -672,7 +702,7 @@ class _Lane:
         """Alters the contract under a claim. True: it was, or may not be now; False: it was long ago, and in vain.
 
         Raises:
-            NotYet: the same alteration was accepted a moment ago.
+            NotShown: the same alteration was accepted a moment ago.
         """
         key = ChargeKey(line.contract, self.batch.month, ALTERATION)
         known = self.known.get(key)
@@ -680,7 +710,7 @@ class _Lane:
             assert known.updated_at is not None  # noqa: S101 - whatever the ledger answers has it
             if self.deps.clock.now() - known.updated_at > SHOWN_WITHIN:
                 return False
-            raise NotYet(self._now() + STAGE_SHOWN_FOR)
+            raise NotShown(self._now() + STAGE_SHOWN_FOR)
         nCodCtr, nCodCli = (int(existing["cabecalho"][name]) for name in ("nCodCtr", "nCodCli"))
         claim = self._claim(key, nCodCtr, amount)
         if isinstance(claim, Held):

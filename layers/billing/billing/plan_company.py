@@ -423,16 +423,23 @@ def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_her
 
 
 def write_batches(
-    objects: Objects, planned: dict[str, Any], lines: Iterable[PlanLine], round_: int, *, looked_at: float | None = None
+    objects: Objects,
+    planned: dict[str, Any],
+    lines: Iterable[PlanLine],
+    round_: int,
+    *,
+    looked_at: float | None = None,
+    began: float = 0.0,
 ) -> dict[str, Any]:
     """Writes one batch per line for the distributed Map; answers where they are and how many.
 
     `looked_at`: when stage 20 was asked for these lines (epoch seconds); no batch of them goes by an older look.
+    `began`: when Settle began the round (epoch seconds); the first round has none.
     """
     key = batches_key(planned["plan"]["key"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
     head |= {"plan_hash": planned["plan"]["hash"], "plan_key": planned["plan"]["key"]}
-    head |= {"round": round_, "looked_at": looked_at or 0.0}
+    head |= {"round": round_, "looked_at": looked_at or 0.0, "began": began}
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
             message = head | {"batch": f"{round_}-{number}", "lines": [for_the_queue(line) for line in batch]}

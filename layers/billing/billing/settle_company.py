@@ -11,6 +11,7 @@
 The answer's `decision` is "wait" (with `wait_seconds`), "bill" (with new `batches`) or "done".
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,16 +38,20 @@ from billing.doubt import (
     unclear_reason,
 )
 from billing.omie.client import OmieClient
-from billing.omie.replies import BLOCK_SECONDS, Blocked
+from billing.omie.replies import BLOCK_SECONDS, Blocked, NotExecuted
 from billing.parking import REJECTED, tell
 from billing.plan_company import write_batches
 from billing.settings import Settings
+from billing.store.objects import ObjectMissing, batches_key
 from billing.store.ports import Charges, Messages, Objects, Runs
 
 ASK_AGAIN_MANY = timedelta(minutes=10)
 """How often Omie is asked whether its month has turned."""
 MAX_ROUNDS = 6
-"""After so many rounds what is still unsent is parked: something keeps it from being billed, and a person must look."""
+"""After so many rounds a contract that is still unsent is parked: something keeps it from being billed, and a person must
+look. Each contract has its own: one that is tried in vain uses up none of those that rest meanwhile."""
+UNREAD_FOR = timedelta(hours=2)
+"""How long a company waits for an Omie that cannot be read, before it fails."""
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
 UNSENT = frozenset({None, State.READY})
@@ -66,13 +71,26 @@ class SettleDeps:
 def settle_company(planned: dict[str, Any], deps: SettleDeps) -> dict[str, Any]:
     """Answers the plan's event with `decision`, `round`, and what the books of this company say now.
 
-    While the lane is blocked nothing can be read: the answer is to wait as long.
+    While the lane is blocked nothing can be read: the answer is to wait as long. An Omie that does not answer, or whose
+    list changes while it is read, is waited for as well.
+
+    Raises:
+        OmieError: Omie refuses to be read, or could not be for `UNREAD_FOR`.
     """
     try:
         return _Settlement(planned, deps).run()
     except Blocked as blocked:
         wait = int(blocked.retry_after or BLOCK_SECONDS) + 1
         return planned | {"decision": "wait", "wait_seconds": wait, "waiting_for": "lane"}
+    except NotExecuted as unread:
+        now = deps.clock.now()
+        since = planned.get("unread_since") or now.isoformat()
+        if now >= datetime.fromisoformat(since) + UNREAD_FOR:
+            raise
+        wait = int(max(ASK_AGAIN.total_seconds(), unread.retry_after or 0.0)) + 1
+        return planned | {
+            "decision": "wait", "wait_seconds": wait, "waiting_for": "omie", "unread_since": since,
+        }  # fmt: skip
 
 
 class _Settlement:
@@ -100,21 +118,49 @@ class _Settlement:
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
         answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
+        answer["unread_since"] = ""
         answer |= waiting_for
-        if unsent and round_ < MAX_ROUNDS:  # what rests keeps no other waiting
-            batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1, looked_at=self.books.looked_at)
+        if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
+            began, looked_at = self.now.timestamp(), self.books.looked_at
+            batches = write_batches(
+                self.deps.objects, self.planned, unsent, round_ + 1, looked_at=looked_at, began=began
+            )
             return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         if resting.count:
             wait = max(1, int((resting.until - self.deps.clock.now()).total_seconds()) + 1)
             return answer | {"decision": "wait", "wait_seconds": wait}
-        for line in unsent:
-            reason = f"Não foi possível enviar em {MAX_ROUNDS} tentativas seguidas."
-            self._park(line, "not_sent", reason)
         mismatches = self._compare()
         if self.listed_by is not None:
             wait = int((self.listed_by - self.deps.clock.now()).total_seconds()) + 2
             return answer | {"decision": "wait", "wait_seconds": max(1, wait), "waiting_for": "order_list"}
         return answer | {"decision": "done", "mismatches": mismatches, "cancelled_orders": self.cancelled}
+
+    def _with_rounds_left(self, unsent: list[PlanLine]) -> list[PlanLine]:
+        """Those that were not in `MAX_ROUNDS` rounds yet; the others are parked."""
+        if self.planned["round"] < MAX_ROUNDS:
+            return unsent
+        tried = self._rounds_of()
+        left = [line for line in unsent if tried[line.contract] < MAX_ROUNDS]
+        for line in unsent:
+            if tried[line.contract] >= MAX_ROUNDS:
+                reason = f"Não foi possível enviar em {MAX_ROUNDS} tentativas seguidas."
+                self._park(line, "not_sent", reason)
+        return left
+
+    def _rounds_of(self) -> Counter[str]:
+        """Contract -> in how many rounds after the first it was to be sent, by the files that the rounds were given.
+
+        A round whose file is gone counts for every contract of the plan: the rounds must end.
+        """
+        tried: Counter[str] = Counter()
+        for round_ in range(1, self.planned["round"] + 1):
+            try:
+                batches = list(self.deps.objects.read_lines(batches_key(self.planned["plan"]["key"], round_)))
+            except ObjectMissing:
+                tried.update(line.contract for line, _ in self._charges())
+                continue
+            tried.update(line["contract"] for batch in map(json.loads, batches) for line in batch["lines"])
+        return tried
 
     # --- each line of the plan -------------------------------------------------------------------------------------
 
@@ -141,7 +187,12 @@ class _Settlement:
         return resting, unsent, unclear
 
     def _order_of(self, line: PlanLine, charge: Charge | None) -> Order | None:
-        return self.books.order((charge.nCodCtr if charge else None) or line.nCodCtr)
+        return self.books.order(self._number(line, charge))
+
+    def _number(self, line: PlanLine, charge: Charge | None) -> int | None:
+        """The contract's nCodCtr in this company's Omie; a charge may name the one in a company that it left."""
+        own = charge.nCodCtr if charge is not None and charge.company == self.company else None
+        return own or line.nCodCtr
 
     def _rest_or_park(self, unclear: list["_Unclear"], resting: "_Resting") -> dict[str, Any]:
         """What Omie shows neither way rests, and is parked when that lasts; answers what the company waits for.
@@ -223,7 +274,7 @@ class _Settlement:
         unsent: list[PlanLine],
         unclear: list["_Unclear"],
     ) -> None:
-        nCodCtr = (charge.nCodCtr if charge else None) or line.nCodCtr
+        nCodCtr = self._number(line, charge)
         written = None
         if line.work == "create" and nCodCtr is None:
             creation = self._creation(line, resting)
@@ -327,7 +378,7 @@ class _Settlement:
         }
 
     def _adopt(self, line: PlanLine, charge: Charge | None, why: str, nCodCtr: int | None = None) -> None:
-        nCodCtr = nCodCtr or (charge.nCodCtr if charge else None) or line.nCodCtr
+        nCodCtr = nCodCtr or self._number(line, charge)
         order = self.books.order(nCodCtr)
         assert order is not None  # noqa: S101 - nothing is adopted without one
         additions = charge.additions if charge else _charged(line)
