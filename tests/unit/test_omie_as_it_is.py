@@ -7,7 +7,7 @@ import pytest
 
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.settle_company import MAX_ROUNDS
+from billing.settle_company import MAX_ROUNDS, MOST_NAMED
 from simulators.lab import START, Lab, demo_settings
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.faults import Fault
@@ -121,6 +121,22 @@ def test_a_cancelled_order_is_said_and_never_billed_again(stage):
     assert lab.ledger.get(ChargeKey(contract.code, DECEMBER)).state is State.BILLED
     assert len([one for one in lab.omie.book.billings if one.nCodCtr == charge.nCodCtr]) == 1
     assert answer["attention"]
+
+
+def test_many_cancelled_orders_do_not_fill_the_runs_state_and_are_all_named():
+    """Step Functions carries 256 KB from step to step, for all companies together."""
+    lab = Lab(120, clean=True)
+    lab.run()
+    billed = charges(lab)
+    for charge in billed.values():
+        lab.omie.cancel_by_person(charge.company, charge.nCodOS, now=lab.now())
+    lab.clock.advance(200)
+    answer = lab.run()
+    events = [branch.event for branch in lab.executions[-1].branches]
+    assert [len(event["cancelled_orders"]) for event in events] == [MOST_NAMED, MOST_NAMED]
+    report = json.loads(lab.objects.get_text(answer["report"]["json"]))
+    assert {each["contract"] for each in report["cancelled_orders"]} == set(billed)
+    assert f"{len(billed)} contratos faturados tiveram a OS cancelada" in "".join(answer["attention"])
 
 
 def test_an_order_that_is_no_longer_listed_is_said_once_the_lists_lag_is_over():

@@ -519,6 +519,21 @@ def test_a_contract_billed_twice_in_the_company_it_then_left_is_a_mismatch_of_th
     assert desk.settle_to_the_end()["mismatches"] == 1
 
 
+def test_a_contract_that_came_from_another_company_is_looked_for_by_its_number_in_this_one():
+    """Its charge was released in the company it left, and still names the contract there."""
+    desk = Desk()
+    code = desk.codes[0]
+    key, now = ChargeKey(code, DECEMBER), desk.lab.clock.now()
+    facts = {"attempt": "a", "now": now, "who": "t"}
+    desk.lab.ledger.claim(key, company="nimbus", amount=1, plan_hash="h", run="r", nCodCtr=77, **facts)
+    desk.lab.ledger.apply(key, Event.NOT_EXECUTED, why="", **facts)
+
+    assert desk.settle()["unclear_since"] == ""
+    desk.settle_to_the_end()
+    assert desk.charge(code).state is State.BILLED
+    assert len(desk.billings(code)) == 1
+
+
 def test_an_os_with_another_amount_is_counted_as_a_mismatch():
     desk = Desk()
     desk.bill()

@@ -202,7 +202,9 @@ class _Book:
 
     def cancelled_orders(self) -> list[CancelledOrder]:
         """Orders of billed charges that a person cancelled in Omie, as Settle found them."""
-        orders = {each["contract"]: each for each in self.company.get("cancelled_orders") or ()}
+        key = self.company.get("cancelled_orders_key")
+        named = self.deps.objects.get_json(key) if key else self.company.get("cancelled_orders")
+        orders = {each["contract"]: each for each in named or ()}
         names = {line.contract: line.name for line in self.plan_lines() if line.contract in orders} if orders else {}
         return [
             CancelledOrder(self.key, contract, names.get(contract, ""), each["amount"], each.get("nCodOS"))

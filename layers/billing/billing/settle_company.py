@@ -42,19 +42,23 @@ from billing.omie.replies import BLOCK_SECONDS, Blocked, NotExecuted
 from billing.parking import REJECTED, tell
 from billing.plan_company import write_batches
 from billing.settings import Settings
-from billing.store.objects import ObjectMissing, batches_key
+from billing.store.objects import ObjectMissing, batches_key, cancelled_orders_key
 from billing.store.ports import Charges, Messages, Objects, Runs
 
 ASK_AGAIN_MANY = timedelta(minutes=10)
 """How often Omie is asked whether its month has turned."""
 MAX_ROUNDS = 6
-"""After so many rounds a contract that is still unsent is parked: something keeps it from being billed, and a person must
-look. Each contract has its own: one that is tried in vain uses up none of those that rest meanwhile."""
+"""After so many rounds a contract that is still unsent is parked: something keeps it from being billed, and a person
+must look. Each contract has its own: one that is tried in vain uses up none of those that rest meanwhile."""
+MOST_NAMED = 20
+"""Cancelled orders that the run's state names; more of them are in a file, because Step Functions carries 256 KB."""
 UNREAD_FOR = timedelta(hours=2)
 """How long a company waits for an Omie that cannot be read, before it fails."""
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
 UNSENT = frozenset({None, State.READY})
+_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key"})
+"""Of the run's state: what is said anew, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def settle_company(planned: dict[str, Any], deps: SettleDeps) -> dict[str, Any]:
 
 class _Settlement:
     def __init__(self, planned: dict[str, Any], deps: SettleDeps) -> None:
-        self.planned = {name: value for name, value in planned.items() if name not in {"approval", "error"}}
+        self.planned = {name: value for name, value in planned.items() if name not in _NOT_KEPT}
         self.deps = deps
         self.company: str = planned["company"]
         self.month = BillingMonth.parse(planned["month"])
@@ -133,7 +137,16 @@ class _Settlement:
         if self.listed_by is not None:
             wait = int((self.listed_by - self.deps.clock.now()).total_seconds()) + 2
             return answer | {"decision": "wait", "wait_seconds": max(1, wait), "waiting_for": "order_list"}
-        return answer | {"decision": "done", "mismatches": mismatches, "cancelled_orders": self.cancelled}
+        return answer | {"decision": "done", "mismatches": mismatches} | self._named_orders()
+
+    def _named_orders(self) -> dict[str, Any]:
+        """The cancelled orders for CloseRun: the first of them and, when there are more, the key of a file with all."""
+        named: dict[str, Any] = {"cancelled_orders": self.cancelled[:MOST_NAMED]}
+        if len(self.cancelled) > MOST_NAMED:
+            key = cancelled_orders_key(self.planned["plan"]["key"])
+            self.deps.objects.put_json(key, self.cancelled)
+            named["cancelled_orders_key"] = key
+        return named
 
     def _with_rounds_left(self, unsent: list[PlanLine]) -> list[PlanLine]:
         """Those that were not in `MAX_ROUNDS` rounds yet; the others are parked."""

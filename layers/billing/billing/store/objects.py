@@ -3,6 +3,7 @@
 ```
 runs/<month>/<generation>/<company>/<planning>/plan.jsonl    one line per contract
 runs/.../<planning>/batches-<round>.jsonl                    25 contracts a line, read by the distributed Map
+runs/.../<planning>/cancelled.json                           orders that people cancelled in Omie, when there are many
 reports/<month>/<name>                                       report.html, report.csv, report.json
 discarded/<id>.json                                          a dead letter that a person took out of the queue
 looks/<company>.json                                         what Omie last showed to be billed: {"asked_at", "to_bill"}
@@ -39,6 +40,11 @@ def plan_key(month: object, generation: int | str, company: str, planning: str) 
 def batches_key(plan: str, round_: int) -> str:
     """Beside the plan of that key."""
     return f"{plan.removesuffix('plan.jsonl')}batches-{round_}.jsonl"
+
+
+def cancelled_orders_key(plan: str) -> str:
+    """Beside the plan of that key."""
+    return f"{plan.removesuffix('plan.jsonl')}cancelled.json"
 
 
 def discarded_key(letter: str) -> str:
