@@ -26,7 +26,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any, Final, NoReturn, TypeGuard
 
-from billing.bill_batch import ALTERATION, CREATION, WRITTEN, forgotten
+from billing.bill_batch import ALTERATION, CREATION, LOOK_UP, WRITTEN, forgotten
 from billing.clock import Clock
 from billing.domain import agree as rules
 from billing.domain.agree import STOPS, Decision, Step, decide, digest_of, is_ours
@@ -230,6 +230,12 @@ class Circumstances:
         self.run_open = run is not None and run.status == "open"
 
     @property
+    def read_by_a_batch(self) -> float:
+        """Before when (epoch seconds) a batch looked the contract up in Omie: it claims what it has read."""
+        claims = [one.claimed_at for one in (self.charge, self.alteration) if one and one.run and one.claimed_at]
+        return max(claims).timestamp() if claims else 0.0
+
+    @property
     def billed(self) -> bool:
         return self.charge is not None and self.charge.state in FINAL
 
@@ -269,7 +275,7 @@ class _Order:
         if self._alteration_rests(around):
             around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
         number = known_number(row, self.memory, self.order.company, (around.charge, around.charge_before))
-        cadastro = self._cadastro(number)
+        cadastro = self._cadastro(number, around)
         found = mapping.compact(cadastro, self.today()) if cadastro else None
         place = self.memory.place(self.order.company)
         decision = decide(
@@ -407,9 +413,11 @@ class _Order:
             self.deps.resting["jestor"] = self.now() + pause(0)
             raise Later(self.now() + pause(self.order.tries), type(error).__name__) from error
 
-    def _cadastro(self, number: int | None) -> dict[str, Any] | None:
+    def _cadastro(self, number: int | None, around: Circumstances) -> dict[str, Any] | None:
         """Omie shows one contract once a minute, whoever asks: whoever comes too soon comes again."""
-        self._ask_once(f"ConsultarContrato {number or self.code}")
+        if (again := around.read_by_a_batch + LOOKED_UP_FOR) > self.now():
+            raise Later(again, "looked at a moment ago")
+        self._ask_once(f"{LOOK_UP}{number or self.code}")
         try:
             if number is None:
                 return self.omie.consultar_contrato_por_codigo(self.code)
@@ -734,7 +742,7 @@ class _LinkOrder(_Order):
         if problem := self._not_now(row, nCodCtr, around):
             return problem
         assert isinstance(row, Contract)  # noqa: S101 - else there was a problem
-        cadastro = self._cadastro(nCodCtr)
+        cadastro = self._cadastro(nCodCtr, around)
         if cadastro is None or int(cadastro["cabecalho"].get("nCodCli") or 0) != nCodCli:
             return f"O contrato {nCodCtr} do Omie mudou desde a conferência: repita o comando."
         code = str(cadastro["cabecalho"].get("cCodIntCtr") or "").strip()

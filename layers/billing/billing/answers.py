@@ -42,7 +42,6 @@ class Answers:
     window: float
     asked: dict[str, float] = field(default_factory=dict)
     found: dict[str, Records] = field(default_factory=dict)
-    loaded: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, question: str, since: float, now: float) -> Records | None:
@@ -87,20 +86,29 @@ class Answers:
                 self.found.pop(question, None)
 
     def load(self, objects: Objects, company: str, now: float) -> None:
-        """What the worker before this one read and did not use; once in a process."""
-        if self.loaded:
-            return
-        self.loaded = True
+        """What another worker read since and did not use: two processes may take a company's batches in turn."""
         try:
             kept = objects.get_json(answers_key(company))
         except ObjectMissing:
             return
         with self._lock:
             for question, (at, records) in kept.items():
-                if now - at < self.window and question not in self.asked:
-                    self.asked[question] = at
-                    if records is not None:
-                        self.found[question] = records
+                if now - at < self.window and at > self.asked.get(question, 0.0):
+                    self._note(question, at, records)
+
+    def asked_elsewhere(self, question: str, at: float) -> None:
+        """Whoever else is given the answer: this worker may not ask before its minute is over."""
+        with self._lock:
+            if at > self.asked.get(question, 0.0):
+                self._note(question, at, None)
+
+    def _note(self, question: str, at: float, records: Records | None) -> None:
+        """An older answer, if there was one, is given no longer: it would look as young as the question."""
+        self.asked[question] = at
+        if records is None:
+            self.found.pop(question, None)
+        else:
+            self.found[question] = records
 
     def keep(self, objects: Objects, company: str, now: float) -> None:
         """For the next worker, should it be another process."""

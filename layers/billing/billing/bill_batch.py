@@ -100,6 +100,8 @@ ANSWERED_WITHIN = timedelta(minutes=4)
 """Of a round's beginning: after that a batch does not come again for a question that Omie does not answer."""
 ASKED_BEFORE = frozenset({"redundant", "being_processed"})
 """Refusals of a read that say: the same question arrived a moment ago. They are no reason to stop the lane."""
+LOOK_UP = "ConsultarContrato "
+"""How an order of the living contract names its question to the lane; the contract's nCodCtr follows."""
 STAGE_20 = 'ObterContratos {"cEtapa": "20"}'
 """The question, as the readers' gate words it."""
 
@@ -436,7 +438,7 @@ class _Lane:
         self.left = len(self.todo)
         if not self.todo:
             return
-        self.answers.load(self.deps.objects, self.batch.company, now.timestamp())
+        self._load_answers()
         self.slots = self._reserve()
         try:
             for line, existing in self.deps.read_ahead(self._read, self.todo):
@@ -453,6 +455,13 @@ class _Lane:
                 self.answers.keep(self.deps.objects, self.batch.company, self._now())
         if self.again_at:
             raise LaneStopped(max(self.again_at))
+
+    def _load_answers(self) -> None:
+        """What other workers read in the last minute, and which contracts orders of the living contract looked up."""
+        self.answers.load(self.deps.objects, self.batch.company, self._now())
+        for question, at in self.deps.lanes.get(self.batch.company).asked.items():
+            if question.startswith(LOOK_UP):
+                self.answers.asked_elsewhere(f"contrato {question.removeprefix(LOOK_UP)}", at)
 
     def _may_be_sent(self, line: PlanLine) -> bool:
         return line.nCodCtr is not None and line.nCodCtr in self.to_bill
@@ -921,6 +930,7 @@ class _Lane:
                 self._not_yet(self._now() + (error.retry_after or STAGE_SHOWN_FOR))
             case _:
                 self.batch.counts["left"] += 1
+                self.unread = True
                 self._pause_for(error)
 
     def _rejected(self, line: PlanLine, key: ChargeKey, error: Rejected, attempt: str | None) -> None:
