@@ -3,8 +3,10 @@
 import pytest
 
 from billing.answers import Answers
+from simulators.lab import Lab
 from simulators.living_lab import LivingLab
 from simulators.memory_store import MemoryObjects
+from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
 from simulators.world import FIELDS
 
@@ -42,6 +44,19 @@ def test_an_older_answer_is_not_given_for_a_question_that_was_asked_elsewhere_si
     assert answers.find(QUESTION, NOW + 10, NOW + 30) is None
     assert not answers.may_ask(QUESTION, NOW + 70)
     assert answers.may_ask(QUESTION, NOW + 82)
+
+
+@pytest.mark.parametrize("kind", ["lost_request", "lost_reply", "server_error"])
+@pytest.mark.parametrize("method", ["UpsertClienteCpfCnpj", "IncluirContrato"])
+def test_a_customer_is_not_told_twice_within_the_minute(method, kind):
+    """Neither when Omie did not answer, nor when it did and the contract's creation was refused after it."""
+    lab = Lab(60, switches=Switches(redundant_on=2))
+    lab.omie.faults.replace([Fault(kind, methods=frozenset({method}), times=4, executed="no")])
+    answer = lab.run()
+    assert {name: count for name, count in lab.omie.book.refused.items() if count} == {}
+    created = {c.code for c in lab.world.contracts if c.kind == "create" and c.expected == "bill"}
+    assert created <= {billing.cCodIntCtr for billing in lab.omie.book.billings}
+    assert answer["balanced"]
 
 
 def changed(lab, codes):

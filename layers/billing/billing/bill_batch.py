@@ -779,6 +779,9 @@ class _Lane:
         attempt = claim.charge.attempt
         try:
             nCodCli = self._customer(line)
+        except NotYet:
+            self._record(key, Event.GIVE_UP, "o cliente foi enviado há menos de um minuto", attempt)
+            raise
         except OmieError as refused:
             self._record(key, Event.GIVE_UP, refused.text, attempt)
             raise
@@ -816,12 +819,22 @@ class _Lane:
         return self._cadastro(replace(line, nCodCtr=creation.nCodCtr))
 
     def _customer(self, line: PlanLine) -> int:
+        """Its number in Omie, which is told of it first where it has none.
+
+        Raises:
+            NotYet: Omie was told a moment ago and did not answer: the same words again would be refused as redundant.
+        """
         assert line.customer is not None  # noqa: S101 - planning gives it to every contract to create
         customer = dict(line.customer)
-        nCodCli: int | None = customer.pop("nCodCli", None)
-        return nCodCli or self.omie.upsert_cliente_cpf_cnpj(
-            mapping.cliente_cadastro(Customer(**customer), line.contract)
-        )
+        if known := customer.pop("nCodCli", None):
+            return int(known)
+        cadastro, question = mapping.cliente_cadastro(Customer(**customer), line.contract), f"cadastro {line.contract}"
+        told = self.answers.find(question, 0.0, self._now())
+        if told is None:
+            told = self.answers.ask(
+                question, self._now, lambda: [{"nCodCli": self.omie.upsert_cliente_cpf_cnpj(cadastro)}]
+            )
+        return int(told[0]["nCodCli"])
 
     def _held(self, line: PlanLine, held: Held) -> None:
         key = ChargeKey(line.contract, self.batch.month)
