@@ -519,6 +519,29 @@ def test_a_contract_billed_twice_in_the_company_it_then_left_is_a_mismatch_of_th
     assert desk.settle_to_the_end()["mismatches"] == 1
 
 
+def test_what_was_written_a_moment_ago_is_not_parked_with_those_that_are_unclear_for_long():
+    desk = Desk(40, clean=False, start=datetime(2026, 12, 5, 6, tzinfo=SAO_PAULO))
+    app = desk.lab.omie.apps[desk.company]
+    desk.bill()
+    written = next(code for code in desk.codes if desk.line(code)["work"] == "alter")
+    long_ago = next(code for code in desk.codes if desk.line(code)["work"] == "none")
+    desk.lab.ledger._charges.pop(ChargeKey(long_ago, DECEMBER))
+    app.orders.clear()
+    app.order_list.clear()
+    app.billed_in[202612] = {desk.omie_id(code): 0.0 for code in (written, long_ago)}
+    app.changed()
+    desk.lab.clock.advance(120)
+    since = (desk.lab.clock.now() - timedelta(minutes=11)).isoformat()
+
+    answer = desk.settle(desk.planned | {"round": 1, "unclear_since": since})
+
+    assert desk.charge(long_ago).reason_code == "unclear_in_omie"
+    assert desk.charge(written) is None
+    desk.lab.clock.advance(600)
+    desk.settle(answer)
+    assert desk.charge(written).reason_code == "unclear_in_omie"
+
+
 def test_a_contract_that_came_from_another_company_is_looked_for_by_its_number_in_this_one():
     """Its charge was released in the company it left, and still names the contract there."""
     desk = Desk()

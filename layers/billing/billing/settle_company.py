@@ -224,16 +224,28 @@ class _Settlement:
             turned = opens_at(self.month, timedelta(hours=self.settings.month_turn_hours))
             until = max(until, turned)
         if self.now >= until:
-            for each in unclear:
-                self._park(each.line, UNCLEAR, unclear_reason(self.books, each.nCodCtr), nCodCtr=each.nCodCtr)
-            self._say_unclear(0)
-            return {"unclear_since": "", "waiting_for": ""}
+            unclear = self._park_unclear(unclear)
+            if not unclear:
+                self._say_unclear(0)
+                return {"unclear_since": "", "waiting_for": ""}
+            self.unclear_many = False
+            until = max(each.written for each in unclear if each.written) + UNCLEAR_FOR
         now = self.deps.clock.now()
         again = min(now + (ASK_AGAIN_MANY if self.unclear_many else ASK_AGAIN), max(until, now))
         for _ in unclear:
             resting.add(again)
         self._say_unclear(len(unclear), again)
         return {"unclear_since": since, "waiting_for": "month_turn" if self.unclear_many else "unclear"}
+
+    def _park_unclear(self, unclear: list["_Unclear"]) -> list["_Unclear"]:
+        """Those that have not been written to for long enough; the others are answered, and rest as long."""
+        young = []
+        for each in unclear:
+            if each.written is not None and self.now < each.written + UNCLEAR_FOR:
+                young.append(each)
+            else:
+                self._park(each.line, UNCLEAR, unclear_reason(self.books, each.nCodCtr), nCodCtr=each.nCodCtr)
+        return young
 
     def _say_unclear(self, number: int, again: datetime | None = None) -> None:
         """For who follows the run: how many rest, whether Omie's month has not turned, and when Omie is asked again."""
@@ -321,7 +333,7 @@ class _Settlement:
         elif shown is Shown.TO_BILL or (line.work != "none" and written is None):
             unsent.append(line)
         else:
-            unclear.append(_Unclear(line, nCodCtr))
+            unclear.append(_Unclear(line, nCodCtr, written))
 
     def _creation(self, line: PlanLine, resting: "_Resting") -> Charge | None:
         """The contract's creation in Omie, as far as it is certain by now; it settles like a charge, by reading."""
@@ -445,6 +457,8 @@ class _Unclear(NamedTuple):
 
     line: PlanLine
     nCodCtr: int | None
+    written: datetime | None
+    """When it was created or altered: Omie's stages show it a while later."""
 
 
 @dataclass
