@@ -3,6 +3,7 @@
 import pytest
 
 from billing.answers import Answers
+from billing.store.objects import answers_key
 from simulators.lab import Lab
 from simulators.living_lab import LivingLab
 from simulators.memory_store import MemoryObjects
@@ -36,6 +37,14 @@ def test_what_a_worker_asked_later_than_another_stands():
     later = asked(NOW + 20, [{"id": "new"}])
     later.load(objects, "acme", NOW + 30)
     assert later.find(QUESTION, NOW, NOW + 30) == [{"id": "new"}]
+
+
+def test_answers_that_cannot_be_read_keep_no_batch_from_its_work():
+    objects = MemoryObjects()
+    objects.put_text(answers_key("acme"), "{")
+    answers = Answers(61.0)
+    answers.load(objects, "acme", NOW)
+    assert answers.may_ask(QUESTION, NOW)
 
 
 def test_an_older_answer_is_not_given_for_a_question_that_was_asked_elsewhere_since():

@@ -519,6 +519,25 @@ def test_a_contract_billed_twice_in_the_company_it_then_left_is_a_mismatch_of_th
     assert desk.settle_to_the_end()["mismatches"] == 1
 
 
+def test_a_churn_during_the_run_is_held_and_not_unclear():
+    """It is not in stage 20 any more because this system suspended it: nobody has to wait for it, or to ask."""
+    desk = Desk()
+    code = desk.codes[0]
+    desk.lab.clock.advance(130)  # the plan's look is too old
+    desk.lab.ledger.put_hold(code, "Churn no Jestor", desk.lab.clock.now())
+    app = desk.lab.omie.apps[desk.company]
+    omie_contracts.set_situation(app, app.contracts[desk.omie_id(code)], "90", desk.lab.now())
+    desk.bill()
+    assert desk.charge(code) is None
+
+    answer = desk.settle()
+
+    assert (answer["decision"], answer["waiting_for"]) == ("done", "")
+    held = desk.charge(code)
+    assert (held.state, held.reason_code, held.reason) == (State.HELD, "held", "Churn no Jestor")
+    assert desk.lab.queues.parked == []
+
+
 def test_what_was_written_a_moment_ago_is_not_parked_with_those_that_are_unclear_for_long():
     desk = Desk(40, clean=False, start=datetime(2026, 12, 5, 6, tzinfo=SAO_PAULO))
     app = desk.lab.omie.apps[desk.company]

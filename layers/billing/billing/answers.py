@@ -89,7 +89,7 @@ class Answers:
         """What another worker read since and did not use: two processes may take a company's batches in turn."""
         try:
             kept = objects.get_json(answers_key(company))
-        except ObjectMissing:
+        except (ObjectMissing, ValueError):  # half a file is as good as none: Omie is asked
             return
         with self._lock:
             for question, (at, records) in kept.items():

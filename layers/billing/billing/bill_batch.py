@@ -640,6 +640,8 @@ class _Lane:
             return
         key = ChargeKey(line.contract, self.batch.month, ALTERATION)
         claim = self._claim(key, ready.nCodCtr, ready.amount)
+        if isinstance(claim, Held):
+            self._held(line, claim)
         if isinstance(claim, Claimed):
             why = "o Omie já mostra o contrato como no plano"
             self._record(key, Event.GIVE_UP, why, claim.charge.attempt, reason_code=WRITTEN)

@@ -6,6 +6,7 @@
         Omie shows an order of it        a person billed it: adopt
         it stands in stage 20            sent in the next round
         neither                          asked again; when many are, Omie's month has not turned: the company waits
+        neither, and on hold             held: it was stopped in Omie by this system
     ledger BILLED                    compared: another amount, two orders, or one that a person cancelled is said
 
 The answer's `decision` is "wait" (with `wait_seconds`), "bill" (with new `batches`) or "done".
@@ -118,7 +119,7 @@ class _Settlement:
 
     def run(self) -> dict[str, Any]:
         resting, unsent, unclear = self._settle_each()
-        waiting_for = self._rest_or_park(unclear, resting)
+        waiting_for = self._rest_or_park(self._without_held(unclear), resting)
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
         answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
@@ -206,6 +207,16 @@ class _Settlement:
         """The contract's nCodCtr in this company's Omie; a charge may name the one in a company that it left."""
         own = charge.nCodCtr if charge is not None and charge.company == self.company else None
         return own or line.nCodCtr
+
+    def _without_held(self, unclear: list["_Unclear"]) -> list["_Unclear"]:
+        """Those on no hold: what churned during the run was stopped in Omie by us, and nothing about it is unclear."""
+        held = self.deps.ledger.held_many(each.line.contract for each in unclear) if unclear else set()
+        for line in (each.line for each in unclear if each.line.contract in held):
+            reason = self.deps.ledger.hold(line.contract) or ""
+            key, made = ChargeKey(line.contract, self.month), self._composition(line)
+            told = {"reason_code": "held", "reason": reason, "additions": _charged(line), "composition": made}
+            self._apply(key, Event.HOLD, reason, attempt=None, **self._first(line), **told)
+        return [each for each in unclear if each.line.contract not in held]
 
     def _rest_or_park(self, unclear: list["_Unclear"], resting: "_Resting") -> dict[str, Any]:
         """What Omie shows neither way rests, and is parked when that lasts; answers what the company waits for.
