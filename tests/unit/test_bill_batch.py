@@ -614,6 +614,16 @@ def test_a_differing_contract_is_altered_and_billed_in_the_next_round_once_omie_
     assert billing.amount == desk.line(code)["amount"]
 
 
+def test_a_churn_before_the_alteration_is_held_and_bothers_nobody():
+    desk, code = changing("differs_amount")
+    desk.lab.ledger.put_hold(code, "Churn no Jestor", desk.lab.clock.now())
+    app = desk.lab.omie.apps[desk.company]
+    omie_contracts.set_situation(app, app.contracts[desk.line(code)["nCodCtr"]], "90", desk.lab.now())
+    desk.bill()
+    assert (desk.charge(code).state, desk.charge(code).reason) == (State.HELD, "Churn no Jestor")
+    assert desk.parked() == []
+
+
 def test_a_second_round_within_the_minute_reads_by_the_customers_list():
     """Omie shows one contract once a minute; the list of its customer is another question."""
     desk, code = changing("differs_amount")

@@ -608,7 +608,10 @@ class _Lane:
         except NotYet as later:
             self._not_yet(later.until)
         except AmountNotPlanned as changed:
-            self._park(line, key, changed.code, str(changed))
+            if reason := self.deps.ledger.hold(line.contract):  # stopped in Omie by this system: no person must look
+                self._held(line, Held(reason))
+            else:
+                self._park(line, key, changed.code, str(changed))
         except OmieError as error:
             self._brought_to_nothing(line, key, error)
         else:
