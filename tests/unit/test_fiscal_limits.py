@@ -43,6 +43,15 @@ def changed(**facts):
         ("01310100", ("", ""), "01310100"),
         (" 01.310-100 ", ("SP", "São Paulo"), "01310100"),
         ("CEP 20040-020", ("RJ", "Rio de Janeiro"), "20040020"),
+        # dashes that word processors write, and what has no width
+        ("01310\u2013100", ("SP", "São Paulo"), "01310100"),
+        ("01310\u2011100", ("SP", "São Paulo"), "01310100"),
+        ("01310\u2212100", ("SP", "São Paulo"), "01310100"),
+        ("\u200b01310-100", ("SP", "São Paulo"), "01310100"),
+        # what is typed where a CEP is demanded and none is known
+        ("11111-111", ("SP", "Santos"), ""),
+        ("88888888", ("SC", ""), ""),
+        ("12345-678", ("SP", ""), ""),
         # a table took the text for a number, and the zero in front is gone: only São Paulo and its neighbours have one
         ("1310100", ("SP", "São Paulo"), "01310100"),
         ("1310-100", ("SP", "SAO PAULO (SP)"), "01310100"),
@@ -128,6 +137,10 @@ def test_what_is_no_address_is_said_and_not_sent(typed):
     read = read_emails(typed)
     assert "e-mail" in read.problem
     assert typed not in read.text
+
+
+def test_what_has_no_width_is_no_part_of_an_address():
+    assert read_emails("\u200ba@b.example\ufeff") == ("a@b.example", "")
 
 
 def test_of_several_addresses_the_good_ones_are_sent():

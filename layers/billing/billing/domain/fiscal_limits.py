@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from billing.domain.contract import Customer
+from billing.domain.text import visible
 
 NAME: Final = 60
 """razao_social."""
@@ -52,6 +53,9 @@ _CEP_FROM: Final = (
     (88000, "SC"), (90000, "RS"),
 )  # fmt: skip
 """The first five digits from which on a CEP is of that state (Correios)."""
+
+_FILLERS: Final = frozenset({"12345678"})
+"""Typed where a CEP is demanded and none is known, as is one digit eight times; no street has them."""
 
 _REFUSED: Final = "a prefeitura pode rejeitar a NFS-e."
 _NO_XML: Final = re.compile(
@@ -88,18 +92,18 @@ def read_cep(typed: str | None, estado: str | None = "", cidade: str | None = ""
     result: only São Paulo (01000-000 to 05999-999, 08000-000 to 08499-999) and its neighbours (06000-000 to 09999-999)
     have one. Anywhere else another digit may be missing, and nothing is guessed.
     """
-    text = re.sub(r"^cep\b[:\s]*", "", (typed or "").strip(), flags=re.IGNORECASE)
+    text = re.sub(r"^cep\b[:\s]*", "", visible(typed or ""), flags=re.IGNORECASE)
     text = re.sub(r"^(\d+)\.0$", r"\1", text)  # a number that a table wrote as one
     if not text:
         return Cep("")
-    digits = re.sub(r"[\s.\-]", "", text)
+    digits = re.sub(r"[\s.\-\u2010-\u2015\u2212]", "", text)
     if not (digits.isascii() and digits.isdecimal()):
         return Cep("", f"O CEP não é um número de oito dígitos: {_REFUSED}")
     if len(digits) == 7 and _lost_its_zero(f"0{digits}", estado or "", cidade or ""):
         digits = f"0{digits}"
     if len(digits) != 8:
         return Cep("", f"O CEP tem {len(digits)} dígito{'s' * (len(digits) > 1)} e deve ter 8: {_REFUSED}")
-    if not uf_of_cep(digits):
+    if not uf_of_cep(digits) or len(set(digits)) == 1 or digits in _FILLERS:
         return Cep("", f"O CEP não existe: {_REFUSED}")
     return Cep(digits)
 
@@ -131,7 +135,7 @@ def read_estado(typed: str | None) -> str:
 
 def read_emails(typed: str | None) -> Emails:
     """One address or several, separated by comma, semicolon or line break."""
-    text = (typed or "").strip()
+    text = visible(typed or "")
     parts = [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]
     good = [part for part in parts if _EMAIL.fullmatch(part) and len(part.partition("@")[0]) <= LOCAL_PART]
     joined = text if len(good) == len(parts) else "; ".join(good)
