@@ -204,6 +204,24 @@ def test_a_mismatch_is_said_by_the_page_and_the_explanation_and_fails_the_run():
     assert desk.lab.notes.sent[0][0] == "Faturamento 2026-12: Atenção: algo não confere."
 
 
+def test_a_mismatch_is_named_with_both_amounts():
+    desk = Desk()
+    desk.bill_all()
+    acme, nimbus = desk.companies
+    differing = [{"contract": f"JST-{n}", "nCodOS": 5000 + n, "amount": 85500, "in_omie": 84699} for n in range(7)]
+
+    one = desk.close(companies=[acme | {"mismatches": 1, "differing_orders": differing[:1]}, nimbus])
+    many = desk.close(companies=[acme | {"mismatches": 30, "differing_orders": differing}, nimbus])
+
+    assert (
+        "1 contrato faturado no Omie com valor diferente do planejado: JST-0, OS 5000 (planejado R$ 855,00; no Omie "
+        "R$ 846,99). Confira as OS no Omie."
+    ) in one["explanation"]
+    assert "JST-4, OS 5004" in many["explanation"]
+    assert "JST-5" not in many["explanation"]
+    assert "; e mais 25. Confira as OS no Omie." in many["explanation"]
+
+
 # --- companies that stopped
 
 

@@ -45,6 +45,9 @@ from billing.store.ports import Charges, Messages, Objects, Runs
 
 ASK_AGAIN_MANY = timedelta(minutes=10)
 """How often Omie is asked whether its month has turned."""
+NAMED = 20
+"""So many differing orders are handed on; they are counted all."""
+
 MAX_ROUNDS = 6
 """After so many rounds what is still unsent is parked: something keeps it from being billed, and a person must look."""
 UNCLEAR = "unclear_in_omie"
@@ -92,6 +95,8 @@ class _Settlement:
         """When Omie's list shows the last order that it does not show yet."""
         self.cancelled: list[dict[str, Any]] = []
         """BILLED charges whose order a person cancelled in Omie: {contract, nCodOS, amount in centavos}."""
+        self.differing: list[dict[str, Any]] = []
+        """Charges that Omie billed for another amount: {contract, nCodOS, amount, in_omie}, in centavos."""
         self._doubts_of: dict[str, Doubts] = {}
 
     def run(self) -> dict[str, Any]:
@@ -99,7 +104,8 @@ class _Settlement:
         waiting_for = self._rest_or_park(unclear, resting)
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
-        answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
+        found = {"mismatches": 0, "cancelled_orders": [], "differing_orders": []}
+        answer = self.planned | found | {"in_doubt": resting.count, "wait_seconds": 0}
         answer |= waiting_for
         if unsent and round_ < MAX_ROUNDS:  # what rests keeps no other waiting
             batches = write_batches(self.deps.objects, self.planned, unsent, round_ + 1, looked_at=self.books.looked_at)
@@ -114,7 +120,8 @@ class _Settlement:
         if self.listed_by is not None:
             wait = int((self.listed_by - self.deps.clock.now()).total_seconds()) + 2
             return answer | {"decision": "wait", "wait_seconds": max(1, wait), "waiting_for": "order_list"}
-        return answer | {"decision": "done", "mismatches": mismatches, "cancelled_orders": self.cancelled}
+        found |= {"mismatches": mismatches, "cancelled_orders": self.cancelled}
+        return answer | found | {"decision": "done", "differing_orders": self.differing[:NAMED]}
 
     # --- each line of the plan -------------------------------------------------------------------------------------
 
@@ -291,7 +298,11 @@ class _Settlement:
         order = books.order(charge.nCodCtr)
         if order is None and (nCodOS := self._gone(charge, books)) is not None:
             self.cancelled.append({"contract": charge.key.contract, "nCodOS": nCodOS, "amount": charge.amount})
-        return order is not None and order.amount != charge.amount
+        if order is None or order.amount == charge.amount:
+            return False
+        facts = {"nCodOS": order.nCodOS, "amount": charge.amount, "in_omie": order.amount}
+        self.differing.append({"contract": charge.key.contract} | facts)
+        return True
 
     def _gone(self, charge: Charge, books: Books) -> int | None:
         """The nCodOS of a billing whose order was cancelled, or is not listed any more although it should be by now."""
