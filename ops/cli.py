@@ -594,7 +594,7 @@ def secrets_check(ctx: typer.Context) -> None:
 
 def _put_secret(here: Desk, name: str, fields: Sequence[str]) -> None:
     if here.tools.at_a_terminal():
-        values = [typer.prompt(field, hide_input=True) for field in fields]
+        values = [visible(typer.prompt(field, hide_input=True)) for field in fields]
     else:
         values = [shown for line in read_piped().splitlines() if (shown := visible(line))]
     if len(values) != len(fields):

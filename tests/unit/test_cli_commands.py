@@ -1018,7 +1018,7 @@ def test_keys_are_read_from_the_input_and_never_shown(ops):
 
 def test_at_a_terminal_the_keys_are_asked_for_without_echo(ops):
     ops.terminal = True
-    result = ops("secrets", "put", "jestor", stdin="token-canario\n")
+    result = ops("secrets", "put", "jestor", stdin="\ufefftoken-canario\u200b \n")
     assert result.exit_code == 0
     assert "token-canario" not in result.output
     assert ops.stack.read_secret("billing-ops/jestor", ("token",)) == ("token-canario",)
