@@ -57,6 +57,12 @@ _CEP_FROM: Final = (
 _FILLERS: Final = frozenset({"12345678"})
 """Typed where a CEP is demanded and none is known, as is one digit eight times; no street has them."""
 
+_NOTHING: Final = frozenset(
+    {"nao informado", "nao informada", "nao tem", "n/a", "sem endereco", "sem bairro", "a definir"}
+)
+"""Typed where a part of an address is demanded, as are a dot, a dash and an x."""
+_UF_BEHIND: Final = re.compile(r"\s*[-\u2010-\u2015/,(]\s*([A-Za-z]{2})\s*\)?$")
+
 _REFUSED: Final = "a prefeitura pode rejeitar a NFS-e."
 _NO_XML: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U00010000-\U0010ffff]"
@@ -111,7 +117,7 @@ def read_cep(typed: str | None, estado: str | None = "", cidade: str | None = ""
 def _lost_its_zero(cep: str, estado: str, cidade: str) -> bool:
     if estado.upper() not in {"", "SP"} or cep < "01":
         return False
-    city = _plain(cidade.partition("(")[0])
+    city = _plain(city_name(cidade))
     in_the_capital = cep < "06" or "08000000" <= cep < "08500000"
     return not city or (city == "sao paulo") == in_the_capital
 
@@ -120,6 +126,21 @@ def uf_of_cep(cep: str) -> str:
     """The state of a CEP of eight digits; empty when there is no such CEP."""
     prefix = int(cep[:5])
     return next((uf for first, uf in reversed(_CEP_FROM) if prefix >= first), "")
+
+
+def city_name(typed: str | None) -> str:
+    """The city without its state: "São Paulo" of "São Paulo - SP", "São Paulo/SP" and "São Paulo (SP)"."""
+    name, uf = _city_and_uf(typed)
+    return name if uf else name.partition("(")[0].strip()
+
+
+def _city_and_uf(typed: str | None) -> tuple[str, str]:
+    """The city and the state that is named behind it, if any; else the whole text."""
+    text = visible(typed or "")
+    behind = _UF_BEHIND.search(text)
+    if behind is None or behind[1].upper() not in STATES:
+        return text, ""
+    return text[: behind.start()].strip(), behind[1].upper()
 
 
 def read_estado(typed: str | None) -> str:
@@ -167,8 +188,13 @@ def missing_address(customer: Customer, where: str = "no Jestor") -> list[str]:
         "cidade": customer.cidade,
         "estado": customer.estado,
     }
-    missing = ", ".join(name for name, value in needed.items() if not (value or "").strip())
+    missing = ", ".join(name for name, value in needed.items() if _says_nothing(value or ""))
     return [f"Sem {missing} {where}: {_REFUSED}"] if missing else []
+
+
+def _says_nothing(part: str) -> bool:
+    text = _plain(part)
+    return not text.strip("x") or text in _NOTHING or not any(character.isalnum() for character in text)
 
 
 def customer_warnings(customer: Customer, *, writes: bool = False) -> list[str]:
@@ -180,6 +206,8 @@ def customer_warnings(customer: Customer, *, writes: bool = False) -> list[str]:
             found.append(cep.problem)
         elif cep.number and customer.estado in STATES and uf_of_cep(cep.number) != customer.estado:
             found.append(f"O CEP é de {uf_of_cep(cep.number)} e o estado é {customer.estado}: {_REFUSED}")
+        elif (uf := _city_and_uf(customer.cidade)[1]) and customer.estado in STATES and uf != customer.estado:
+            found.append(f"A cidade diz {uf} e o estado é {customer.estado}: {_REFUSED}")
     for name, typed, length in _texts(customer):
         text = unicodedata.normalize("NFC", typed)
         if _NO_XML.search(text) or _NO_ADDRESS.search(text):
@@ -198,7 +226,7 @@ def _texts(customer: Customer) -> Iterable[tuple[str, str, int]]:
     yield "número", customer.numero or "", NUMBER
     yield "complemento", customer.complemento or "", STREET
     yield "bairro", customer.bairro or "", STREET
-    yield "cidade", (customer.cidade or "").partition("(")[0].strip(), CITY - len(" (SP)")
+    yield "cidade", city_name(customer.cidade), CITY - len(" (SP)")
 
 
 def description_warnings(description: str, additions: Iterable[str] = ()) -> list[str]:
