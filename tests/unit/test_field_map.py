@@ -468,3 +468,9 @@ def test_a_blank_discount_is_none(empty):
     contract = to_contract(row(desconto=empty), TABLE, SETTINGS.company_by_label)
     assert isinstance(contract, Contract)
     assert contract.discount == 0
+
+
+def test_a_price_that_no_invoice_can_have_is_an_unknown_amount():
+    bad = to_contract(row(quantidade=10**14), TABLE, SETTINGS.company_by_label)
+    assert "é grande demais" in bad.problems[0]
+    assert bad.price is None

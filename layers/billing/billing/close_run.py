@@ -73,7 +73,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
     if not run.preview:
         for book, answer in zip(books, answers, strict=True):
             _close(deps.runs, book, event["execution"], answer, now)
-        deps.notifier.send(f"Faturamento {run.month}: {verdict.headline}", explanation)
+        deps.notifier.send(f"Faturamento {run.month}: {verdict.headline.rstrip(':.')}", explanation)
     return {
         "balanced": balanced,
         "explanation": explanation,

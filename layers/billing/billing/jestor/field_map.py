@@ -136,6 +136,7 @@ def _to_contract(
     if contract.quantity * contract.unit_amount >= LIMIT:
         whole_amount = f"{contract.quantity} × {format_brl(contract.unit_amount)}"
         read.problem("quantity", f"{whole_amount} é grande demais: confira a quantidade e o valor")
+        price_known = False
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
         price = Price(quantity, unit_amount, discount) if price_known else None
