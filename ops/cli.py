@@ -35,7 +35,7 @@ from ops.invoices import invoices
 from ops.late_fee import late_fee
 from ops.link import check_link, contract_number, order_link
 from ops.opening import refused
-from ops.options import Company, Json, Month  # noqa: TC001 - Typer reads the annotations
+from ops.options import Company, Json, Month, whole_number
 from ops.portuguese import App, Group
 from ops.reajuste import reajuste_app
 from ops.receivables import receivables
@@ -458,7 +458,9 @@ def _answer(here: Desk, month: str | None, company: str, reason: str, *, approve
 def link(
     ctx: typer.Context,
     contract: Annotated[str, typer.Option("--contract", metavar="JST-12", help="O contrato no Jestor.")],
-    omie: Annotated[int, typer.Option("--omie", metavar="NÚMERO", min=1, help="O nCodCtr do contrato no Omie.")],
+    omie: Annotated[
+        int, typer.Option("--omie", metavar="NÚMERO", parser=whole_number(1), help="O nCodCtr do contrato no Omie.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Só confere; não grava nada.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Não pergunta antes de mudar o Omie.")] = False,
 ) -> None:
@@ -592,7 +594,7 @@ def secrets_check(ctx: typer.Context) -> None:
 
 def _put_secret(here: Desk, name: str, fields: Sequence[str]) -> None:
     if here.tools.at_a_terminal():
-        values = [typer.prompt(field, hide_input=True) for field in fields]
+        values = [visible(typer.prompt(field, hide_input=True)) for field in fields]
     else:
         values = [shown for line in read_piped().splitlines() if (shown := visible(line))]
     if len(values) != len(fields):

@@ -24,7 +24,7 @@ from billing.domain.number import NumberError, percent
 from billing.holidays_br import is_bank_holiday
 from ops.desk import desk
 from ops.errors import InputError
-from ops.options import Json  # noqa: TC001 - Typer reads the annotations
+from ops.options import Json, whole_number
 
 _DATE = "AAAA-MM-DD"
 
@@ -49,7 +49,9 @@ def late_fee(
     interest: Annotated[
         str, typer.Option("--interest", metavar="%", help="Juros combinados ao mês; none se não há taxa combinada.")
     ] = "1",
-    grace_days: Annotated[int, typer.Option("--grace-days", metavar="DIAS", help="Carência em dias corridos.")] = 0,
+    grace_days: Annotated[
+        int, typer.Option("--grace-days", metavar="DIAS", parser=whole_number(), help="Carência em dias corridos.")
+    ] = 0,
     rounding: Annotated[
         Rounding, typer.Option("--rounding", help="Meio centavo sobe, ou frações desprezadas.")
     ] = Rounding.HALF_UP,

@@ -29,7 +29,7 @@ from ops.errors import InputError, OperatorError
 from ops.files import read_table
 from ops.findings import count
 from ops.link import contract_number
-from ops.options import Companies, Json, Month  # noqa: TC001 - Typer reads the annotations
+from ops.options import Companies, Json, Month, whole_number
 from ops.portuguese import App, Group
 from ops.stack import known_company
 
@@ -90,7 +90,9 @@ def import_table(
 @reajuste_app.command("fetch")
 def fetch_table(
     ctx: typer.Context,
-    months: Annotated[int, typer.Option("--months", min=1, max=120, metavar="N", help="Quantos meses buscar.")] = 36,
+    months: Annotated[
+        int, typer.Option("--months", metavar="N", parser=whole_number(1, 120), help="Quantos meses buscar.")
+    ] = 36,
     replace: Replace = False,
 ) -> None:
     """Busca IPCA e IGP-M nas séries do Banco Central (SGS 433 e 189). Sem internet, use import."""

@@ -1018,7 +1018,7 @@ def test_keys_are_read_from_the_input_and_never_shown(ops):
 
 def test_at_a_terminal_the_keys_are_asked_for_without_echo(ops):
     ops.terminal = True
-    result = ops("secrets", "put", "jestor", stdin="token-canario\n")
+    result = ops("secrets", "put", "jestor", stdin="\ufefftoken-canario\u200b \n")
     assert result.exit_code == 0
     assert "token-canario" not in result.output
     assert ops.stack.read_secret("billing-ops/jestor", ("token",)) == ("token-canario",)
@@ -1323,3 +1323,27 @@ def test_keys_in_an_encoding_that_cannot_be_read_are_named_and_not_shown(ops):
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Entrada: não está em UTF-8 (linha 1")
     assert "can" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("link --contract JST-1 --omie 1.000", '--omie: "1.000" é ambíguo: escreva 1000 (sem ponto) ou 1.'),
+        ("link --contract JST-1 --omie 1_000", '--omie: "1_000" não é um número inteiro; escreva só os algarismos.'),
+        ("link --contract JST-1 --omie abc", '--omie: "abc" não é um número inteiro; escreva só os algarismos.'),
+        ("link --contract JST-1 --omie 0", "--omie: deve ser 1 ou mais."),
+        ("reajuste fetch --months 1.000", '--months: "1.000" é ambíguo: escreva 1000 (sem ponto) ou 1.'),
+        ("reajuste fetch --months 121", "--months: deve ser de 1 a 120."),
+        ("late-fee --amount 10 --due 2026-10-01 --grace-days 1.000", '--grace-days: "1.000" é ambíguo'),
+    ],
+)
+def test_a_number_on_the_command_line_is_read_as_everywhere_else(ops, words, line):
+    answer = ops(*words.split())
+    assert answer.exit_code == 2
+    assert f"Valor inválido em {line}" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_code_of_omie_may_have_points_between_its_thousands(ops):
+    answer = ops("link", "--contract", "JST-1", "--omie", "2.310.000.001")
+    assert "Valor inválido" not in answer.stderr

@@ -2,6 +2,7 @@
 
 import io
 import json
+from decimal import Decimal
 from types import SimpleNamespace
 
 import httpx
@@ -114,6 +115,23 @@ def table(tmp_path):
 
 
 # ---- the table
+
+
+@pytest.mark.parametrize("month", ["01/11/2026", "2026-11-01", "11/2026", "2026-11"])
+def test_a_month_may_be_written_as_its_first_day(month):
+    assert from_csv(f"IPCA;{month};0,18") == {Index.IPCA: {BillingMonth(2026, 11): Decimal("0.18")}}
+
+
+@pytest.mark.parametrize("name", ["INPC", "IPACA", "IPCA-E", "Índice do mês"])
+def test_a_first_line_with_a_value_is_no_heading(name):
+    with pytest.raises(BadTable, match=r"linha 1: índice .* desconhecido"):
+        from_csv(f"{name};2026-10;0,3\nIPCA;2026-11;0,18")
+
+
+@pytest.mark.parametrize("name", ["IPCA (IBGE)", "ipca/ibge", "IGP-M (FGV)"])
+def test_an_index_may_be_called_as_the_lists_call_it(name):
+    (index,) = from_csv(f"{name};2026-11;0,18")
+    assert index in {Index.IPCA, Index.IGPM}
 
 
 @pytest.mark.parametrize(

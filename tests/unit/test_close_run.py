@@ -108,7 +108,7 @@ def test_a_balanced_run_says_all_is_well_closes_its_runs_and_tells_people():
         assert (company["in_doubt"], company["unexplained"], company["stopped"]) == (0, 0, "")
         run = desk.lab.runs.get(f"2026-12#mensalidade#{company['company']}")
         assert (run.status, run.summary) == ("closed", company)
-    assert desk.lab.notes.sent == [("Faturamento 2026-12: Tudo certo:", answer["explanation"])]
+    assert desk.lab.notes.sent == [("Faturamento 2026-12: Tudo certo", answer["explanation"])]
 
 
 def test_the_report_is_three_files_named_by_month_generation_and_execution():
@@ -141,7 +141,7 @@ def test_a_contract_that_nothing_explains_unbalances_the_run_and_every_page_says
     assert answer["explanation"].startswith("Atenção: as contas não fecham.")
     assert "as contas não fecham" in desk.page(answer)
     assert lost["contract"] in desk.page(answer)
-    assert desk.lab.notes.sent[0][0] == "Faturamento 2026-12: Atenção: as contas não fecham."
+    assert desk.lab.notes.sent[0][0] == "Faturamento 2026-12: Atenção: as contas não fecham"
 
 
 def test_a_charge_left_in_doubt_is_no_balance_yet():
@@ -201,7 +201,25 @@ def test_a_mismatch_is_said_by_the_page_and_the_explanation_and_fails_the_run():
     assert "Tudo certo" not in desk.page(answer)
     assert "2 contratos faturados no Omie com valor diferente do planejado" in desk.page(answer)
     assert [company["mismatches"] for company in answer["companies"]] == [2, 0]
-    assert desk.lab.notes.sent[0][0] == "Faturamento 2026-12: Atenção: algo não confere."
+    assert desk.lab.notes.sent[0][0] == "Faturamento 2026-12: Atenção: algo não confere"
+
+
+def test_a_mismatch_is_named_with_both_amounts():
+    desk = Desk()
+    desk.bill_all()
+    acme, nimbus = desk.companies
+    differing = [{"contract": f"JST-{n}", "nCodOS": 5000 + n, "amount": 85500, "in_omie": 84699} for n in range(7)]
+
+    one = desk.close(companies=[acme | {"mismatches": 1, "differing_orders": differing[:1]}, nimbus])
+    many = desk.close(companies=[acme | {"mismatches": 30, "differing_orders": differing}, nimbus])
+
+    assert (
+        "1 contrato faturado no Omie com valor diferente do planejado: JST-0, OS 5000 (planejado R$ 855,00; no Omie "
+        "R$ 846,99). Confira as OS no Omie."
+    ) in one["explanation"]
+    assert "JST-4, OS 5004" in many["explanation"]
+    assert "JST-5" not in many["explanation"]
+    assert "; e mais 25. Confira as OS no Omie." in many["explanation"]
 
 
 # --- companies that stopped

@@ -448,3 +448,29 @@ def test_whatever_a_row_of_the_receivables_holds_it_is_read(fields):
     table = SETTINGS.jestor.receivables
     found = to_row({id_field(table.table): 7} | fields, table, {}, world.CONTRACT_ID)
     assert found.jestor_id == 7
+
+
+def test_lines_of_an_address_have_one_form():
+    where = {
+        "endereco": " Av.\u200b  Beira\tMar\n",
+        "bairro": "Meireles\u00a0 Novo",
+        "razao_social_1": "Padaria\u200e\n Pão",
+        "complemento": "\u200b",
+        "numero": 100.0,
+    }
+    customer = to_contract(row(where), TABLE, SETTINGS.company_by_label).customer
+    assert (customer.endereco, customer.bairro, customer.name) == ("Av. Beira Mar", "Meireles Novo", "Padaria Pão")
+    assert (customer.complemento, customer.numero) == (None, "100")
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "\u00a0", "\u200b", None])
+def test_a_blank_discount_is_none(empty):
+    contract = to_contract(row(desconto=empty), TABLE, SETTINGS.company_by_label)
+    assert isinstance(contract, Contract)
+    assert contract.discount == 0
+
+
+def test_a_price_that_no_invoice_can_have_is_an_unknown_amount():
+    bad = to_contract(row(quantidade=10**14), TABLE, SETTINGS.company_by_label)
+    assert "é grande demais" in bad.problems[0]
+    assert bad.price is None

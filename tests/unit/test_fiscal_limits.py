@@ -6,6 +6,7 @@ from billing.domain.contract import Customer
 from billing.domain.fiscal_limits import (
     DESCRIPTION,
     Cep,
+    city_name,
     customer_warnings,
     description_warnings,
     missing_address,
@@ -43,6 +44,15 @@ def changed(**facts):
         ("01310100", ("", ""), "01310100"),
         (" 01.310-100 ", ("SP", "São Paulo"), "01310100"),
         ("CEP 20040-020", ("RJ", "Rio de Janeiro"), "20040020"),
+        # dashes that word processors write, and what has no width
+        ("01310\u2013100", ("SP", "São Paulo"), "01310100"),
+        ("01310\u2011100", ("SP", "São Paulo"), "01310100"),
+        ("01310\u2212100", ("SP", "São Paulo"), "01310100"),
+        ("\u200b01310-100", ("SP", "São Paulo"), "01310100"),
+        # what is typed where a CEP is demanded and none is known
+        ("11111-111", ("SP", "Santos"), ""),
+        ("88888888", ("SC", ""), ""),
+        ("12345-678", ("SP", ""), ""),
         # a table took the text for a number, and the zero in front is gone: only São Paulo and its neighbours have one
         ("1310100", ("SP", "São Paulo"), "01310100"),
         ("1310-100", ("SP", "SAO PAULO (SP)"), "01310100"),
@@ -128,6 +138,10 @@ def test_what_is_no_address_is_said_and_not_sent(typed):
     read = read_emails(typed)
     assert "e-mail" in read.problem
     assert typed not in read.text
+
+
+def test_what_has_no_width_is_no_part_of_an_address():
+    assert read_emails("\u200ba@b.example\ufeff") == ("a@b.example", "")
 
 
 def test_of_several_addresses_the_good_ones_are_sent():
@@ -247,3 +261,41 @@ def test_a_character_that_no_xml_takes_is_said(text):
 @pytest.mark.parametrize("text", ["Plano Pro – mensal", "linha 1\nlinha 2\tcoluna", "P&D <mensal> “ouro” €"])
 def test_what_xml_takes_is_let_alone(text):
     assert description_warnings(text) == []
+
+
+@pytest.mark.parametrize("filler", ["-", " . ", "...", "x", "XXX", "não informado", "N/A", "sem endereço", "a definir"])
+@pytest.mark.parametrize("part", ["endereco", "numero", "bairro", "cidade"])
+def test_a_filler_is_no_part_of_an_address(part, filler):
+    [line] = missing_address(changed(**{part: filler}))
+    assert line.startswith("Sem ")
+
+
+@pytest.mark.parametrize("number", ["S/N", "s/nº", "0", "12-A", "km 3"])
+def test_a_street_without_numbers_is_no_filler(number):
+    assert missing_address(changed(numero=number)) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "city"),
+    [
+        ("São Paulo", "São Paulo"),
+        ("São Paulo (SP)", "São Paulo"),
+        ("São Paulo - SP", "São Paulo"),
+        ("São Paulo/SP", "São Paulo"),
+        ("São Paulo, sp ", "São Paulo"),
+        ("São Paulo \u2013 SP", "São Paulo"),
+        ("Ji-Paraná", "Ji-Paraná"),
+        ("Embu-Guaçu", "Embu-Guaçu"),
+        ("Xangri-lá", "Xangri-lá"),
+        (None, ""),
+    ],
+)
+def test_a_city_is_named_without_its_state(typed, city):
+    assert city_name(typed) == city
+
+
+def test_a_city_of_another_state_than_the_customer_s_is_said():
+    assert customer_warnings(changed(cidade="Curitiba - PR")) == [
+        "A cidade diz PR e o estado é SP: a prefeitura pode rejeitar a NFS-e."
+    ]
+    assert customer_warnings(changed(cidade="São Paulo/SP")) == []

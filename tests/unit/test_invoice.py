@@ -193,6 +193,22 @@ COMPANY, CUSTOMER, FISCAL = "dados da empresa", "cliente no Jestor", "Peça à c
         ("CEP não pertence à faixa válida para o estado RJ.", "endereço do cliente", COMPANY),
         ("Para emitir a NFS-e falta preencher o Número do Endereço", "endereço do cliente", COMPANY),
         ("Para emitir a NFS-e falta preencher o E-mail", "Corrija o e-mail do cliente", "CEP, rua"),
+        # the party by its tag in the XML
+        ("O elemento infDPS/prest/end/endNac/CEP é inválido", COMPANY, CUSTOMER),
+        ("prest/IM inválido", COMPANY, CUSTOMER),
+        ("toma/end/endNac/CEP inválido", "endereço do cliente", COMPANY),
+        ("interm/CNPJ não informado", "intermediário", CUSTOMER),
+        # the party that is called otherwise
+        ("A empresa emissora possui débitos junto ao município", COMPANY, CUSTOMER),
+        ("Empresa com débitos junto ao município", COMPANY, CUSTOMER),
+        ("Contribuinte com inscrição baixada no município", COMPANY, CUSTOMER),
+        ("O CPF/CNPJ do tomador não pode ser igual ao do prestador", "a mesma", "Corrija o CNPJ/CPF"),
+        ("CNPJ do prestador igual ao CNPJ do tomador", "a mesma", COMPANY),
+        # no party
+        ("Inscrição municipal não informada", "de quem", CUSTOMER),
+        ("Município não participa do sistema nacional", "Veja a mensagem da prefeitura", CUSTOMER),
+        ("Falha na comunicação com o webservice da prefeitura", "fora do ar", CUSTOMER),
+        ("Erro de conexão com o servidor", "fora do ar", CUSTOMER),
     ],
 )
 def test_the_advice_goes_to_the_party_that_the_message_names(text, says, never):

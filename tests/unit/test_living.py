@@ -768,7 +768,7 @@ def test_what_no_webhook_told_is_found_mended_and_reported():
     assert answer["companies"]["acme"]["ordered"] == 1
     assert desk.held.total == 77700
     ((subject, text),) = desk.lab.notes.sent
-    assert "1 diferença" in subject
+    assert subject == "Jestor e Omie: 1 diferença na conferência diária"
     assert f"{desk.code}: valor" in text
     report = desk.lab.objects.get_json(answer["report"]["json"])
     assert report["companies"]["acme"]["ordered"][0]["contract"] == desk.code

@@ -34,6 +34,7 @@ amounts = st.integers(min_value=1 - LIMIT, max_value=LIMIT - 1)
         ("R$ -10,00", -1000),
         ("0", 0),
         ("0,05", 5),
+        ("\u200b1200,50\u200e", 120050),
     ],
 )
 def test_amounts_are_read_as_people_and_programs_write_them(value, centavos):
@@ -43,6 +44,12 @@ def test_amounts_are_read_as_people_and_programs_write_them(value, centavos):
 @pytest.mark.parametrize("value", ["1.200", "1,200", "12.000", "R$ 1.200", "0.500", "1200.500"])
 def test_three_digits_after_the_only_separator_are_ambiguous_and_refused(value):
     with pytest.raises(MoneyError, match="ambíguo"):
+        parse_money(value)
+
+
+@pytest.mark.parametrize("value", ["10 50", "1 2", "1 200,50", "1200 ,50", "1. 200,50", "R$ 10\u00a050", "10\n50"])
+def test_a_blank_between_the_digits_is_no_comma_and_no_point_and_is_refused(value):
+    with pytest.raises(MoneyError, match="espaço entre os algarismos"):
         parse_money(value)
 
 

@@ -608,3 +608,9 @@ def test_an_order_whose_amount_cannot_be_read_is_still_the_proof_of_a_billing(am
 def test_an_order_that_does_not_say_whose_it_is_is_never_taken_for_none(os):
     with pytest.raises(IncompleteRead):
         billed_order(os)
+
+
+@pytest.mark.parametrize("typed", ["São Paulo - SP", "São Paulo/SP", "São Paulo, SP", "São Paulo (SP)"])
+def test_a_city_that_names_its_state_is_sent_as_omie_names_it(typed):
+    cadastro = cliente_cadastro(Customer("11222333000181", "A", cidade=typed, estado="SP"))
+    assert cadastro["cidade"] == "SAO PAULO (SP)"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.domain.charge import ChargeKey, State
+from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.settings import LateFeeSettings
 from simulators.lab import Lab, demo_settings
@@ -82,6 +83,9 @@ class Page:
         sections = re.findall(r"<section.*?</section>", self.html, re.DOTALL)
         return [text for text in sections if re.search("<h2>(Diferenças|Acréscimos|Precisa)", text)]
 
+    def verdict_amount(self):
+        return format_brl(self.data["total"]["billed"]["amount"]["centavos"])
+
     def billed(self):
         columns = ("Valor", "Mês anterior", "Diferença", "Causa", "Vencimento", "OS", "Código Omie")
         rows = [row for row in self.rows.values() if row["Situação"] == "faturado"]
@@ -124,6 +128,23 @@ def test_a_preview_of_a_billed_month_tells_it_too():
     first, preview = year.run(), year.run(preview=True)
     assert preview.data["causes"] == first.data["causes"]
     assert preview.data["additions"] == first.data["additions"]
+
+
+def test_a_preview_of_a_billed_month_says_that_it_is_billed_and_what_would_still_be():
+    year = Year()
+    first = year.run()
+    year.says(year.late_comer, status=year.status)
+    answer = year.lab.run(preview=True)
+    page = year.page(answer)
+    billed = first.data["total"]["billed"]
+    assert "1 contrato seria faturado, " in answer["explanation"]
+    assert f"Já faturados neste mês: {billed['count']} ({first.verdict_amount()})." in answer["explanation"]
+    assert "antes desta execução" not in answer["explanation"]
+    states = {key: row["Situação"] for key, row in page.rows.items()}
+    assert states[year.late_comer] == "a faturar"
+    assert {states[key] for key in first.billed()} == {"faturado"}
+    assert "Faturado ou a faturar" in page.html
+    assert "Os números mostram o que já foi e o que seria faturado." in page.html
 
 
 def test_what_was_billed_and_then_deleted_from_jestor_stays_in_the_month():

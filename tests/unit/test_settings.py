@@ -130,6 +130,11 @@ def test_receipt_and_link_together_are_refused_before_omie_refuses_each_contract
     ("old", "new", "expected"),
     [
         ("max_count = 600", "max_count = 0", "guardrail.max_count: must be more than 0 - "),
+        ("max_count = 600", "max_count = 1.000", "guardrail.max_count: must be a whole number, as in 1000 or 1_000"),
+        ("max_count = 600", 'max_count = "1.000"', "guardrail.max_count: must be a whole number, as in 1000"),
+        ("max_count = 600", "max_count = true", "guardrail.max_count: must be a whole number, as in 1000"),
+        ("max_count = 600", "max_count = 1.5", "guardrail.max_count: must be a whole number, as in 1000"),
+        ("max_total = 250000.00", "max_total = 250.000", 'guardrail.max_total: is not an amount in reais ("250.000" é'),
         ("max_count = 600", 'max_count = "many"', "guardrail.max_count: must be a whole number"),
         ("max_total = 250000.00", "max_total = 0", "guardrail.max_total: must be more than zero - "),
         ("max_total = 250000.00", "max_total = -1.5", "guardrail.max_total: must be more than zero - "),

@@ -581,8 +581,18 @@ def test_an_os_with_another_amount_is_counted_as_a_mismatch():
     desk.bill()
     key = ChargeKey(desk.codes[0], DECEMBER)
     desk.lab.ledger._charges[key]["amount"] += 1
+    charge = desk.lab.ledger.get(key)
 
-    assert desk.settle()["mismatches"] == 1
+    answer = desk.settle()
+
+    assert answer["mismatches"] == 1
+    [found] = answer["differing_orders"]
+    assert found == {
+        "contract": key.contract,
+        "nCodOS": charge.nCodOS,
+        "amount": charge.amount,
+        "in_omie": charge.amount - 1,
+    }
 
 
 def test_reading_again_settles_nothing_twice():

@@ -7,7 +7,7 @@ became of each line as the ledger has it now.
 import contextlib
 import io
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from billing.clock import Clock
 from billing.domain.addition import NAMES as ADDITION_NAMES
 from billing.domain.addition import charged_kind
 from billing.domain.charge import MONTHLY, Charge, ChargeKey, State, is_by_a_person
+from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, as_charged, chunks, is_jump
 from billing.report import CancelledOrder, Charged, ContractLine, Difference, Run, Situation, Tally
@@ -30,6 +31,8 @@ from billing.unreadable import DATA_ERRORS, note
 BEYOND = "Faturado nesta competência; não está no plano desta execução."
 DOUBTFUL = " (não se sabe se foi cobrado: confira a OS no Omie)"
 NOT_APPROVED = "NotApproved"
+NAMED = 5
+"""So many contracts one sentence names."""
 """The error name with which `billing-ops reject` ends the wait for approval."""
 
 
@@ -52,7 +55,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
     books, run, summary, keys = _account(event, deps, _stem(event))
     verdict = report.verdict(summary)
     explanation = str(verdict)
-    if before := sum(book.already_billed for book in books):
+    if not run.preview and (before := sum(book.already_billed for book in books)):
         explanation += (
             " 1 já estava faturado antes desta execução e não foi enviado de novo."
             if before == 1
@@ -70,7 +73,7 @@ def close_run(event: dict[str, Any], deps: CloseDeps) -> dict[str, Any]:
     if not run.preview:
         for book, answer in zip(books, answers, strict=True):
             _close(deps.runs, book, event["execution"], answer, now)
-        deps.notifier.send(f"Faturamento {run.month}: {verdict.headline}", explanation)
+        deps.notifier.send(f"Faturamento {run.month}: {verdict.headline.rstrip(':.')}", explanation)
     return {
         "balanced": balanced,
         "explanation": explanation,
@@ -145,7 +148,7 @@ class _Book:
         self.error: dict[str, str] = company.get("error") or {}
         self.rejected = self.error.get("Error") == NOT_APPROVED
         self.stopped = _stopped(self.error)
-        self.finding = _mismatched(company.get("mismatches", 0))
+        self.finding = _mismatched(company.get("mismatches", 0), company.get("differing_orders") or ())
         self.beyond: list[Charge] = []
         """Billed this month and in no plan of this run: deleted from Jestor since, or its plan could not be made."""
         self._lines_of: dict[str, dict[str, PlanLine]] = {}
@@ -242,6 +245,7 @@ class _Book:
             additions=self._billed_additions(line, billed) if billed else _planned_additions(self.key, line),
             withdrawn=sum(withdrawn.values()),
             by_person=charge is not None and is_by_a_person(charge),
+            billed_before=self.preview and billed is not None,
             amount_unknown=line.amount_unknown and not amount,
             jumped_from=self._jumped_from(line) if self.preview and self.waits else None,
         )
@@ -352,12 +356,24 @@ def _in_omie(charge: Charge) -> str:
     return f"contrato de código {charge.nCodCtr} no Omie" if charge.nCodCtr else ""
 
 
-def _mismatched(count: int) -> str:
-    """What is said of contracts whose OS in Omie does not show the planned amount; empty when there are none."""
+def _mismatched(count: int, differing: Sequence[Mapping[str, Any]]) -> str:
+    """What is said of contracts whose OS in Omie does not show the planned amount; empty when there are none.
+
+    `differing`: those of them that Settle named.
+    """
     if not count:
         return ""
     which = "1 contrato faturado" if count == 1 else f"{count} contratos faturados"
-    return f"{which} no Omie com valor diferente do planejado: confira as OS deste mês no Omie."
+    what = f"{which} no Omie com valor diferente do planejado"
+    if not differing:
+        return f"{what}: confira as OS deste mês no Omie."
+    names = [
+        f"{each['contract']}, OS {each['nCodOS']} (planejado {format_brl(each['amount'])}; "
+        f"no Omie {format_brl(each['in_omie'])})"
+        for each in differing[:NAMED]
+    ]
+    more = [f"e mais {count - len(names)}"] if count > len(names) else []
+    return f"{what}: {'; '.join([*names, *more])}. Confira as OS no Omie."
 
 
 def _stopped(error: dict[str, str]) -> str:

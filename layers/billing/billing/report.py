@@ -80,7 +80,7 @@ class ContractLine:
     `jumped_from`: the last charge without its additions, where the change against it keeps the plan waiting.
     `reason_code` is the plan's or the ledger's and picks the title and the advice (see `ADVICE`); `todo` and `where`
     override that advice. `withdrawn`: centavos of late charges that were planned and not billed, because their title
-    was paid or changed after the plan.
+    was paid or changed after the plan. `billed_before`: of a preview, the contract is billed already.
     """
 
     company: str
@@ -101,6 +101,7 @@ class ContractLine:
     additions: tuple["Charged", ...] = ()
     withdrawn: int = 0
     by_person: bool = False
+    billed_before: bool = False
     amount_unknown: bool = False
     jumped_from: int | None = None
 
@@ -137,7 +138,8 @@ class Tally:
 class CompanyReport:
     """A company's month. `planned` is counted by the plan itself, the others over what became of its contracts.
 
-    In a preview `billed` is what would be billed. `by_person`: what of `billed` people billed in Omie. `stopped`: why
+    In a preview `billed` is what would be billed and, of it, `billed_before` what is billed already. `by_person`: what
+    of `billed` people billed in Omie. `stopped`: why
     the company was not billed, or not to the end (plan failed, not approved, Omie blocked); `finding`: what is wrong
     with what was billed, though every contract is accounted for. Both are Portuguese sentences.
     """
@@ -146,6 +148,7 @@ class CompanyReport:
     name: str
     planned: Tally = Tally()
     by_person: Tally = Tally()
+    billed_before: Tally = Tally()
     billed: Tally = Tally()
     skipped: Tally = Tally()
     parked: Tally = Tally()
@@ -363,6 +366,7 @@ class RunReport:
             parked=over("parked"),
             in_doubt=over("in_doubt"),
             by_person=over("by_person"),
+            billed_before=over("billed_before"),
             unexplained=over("unexplained"),
             withdrawn=over("withdrawn"),
         )
@@ -578,7 +582,10 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
             from `lines`, or the balance would prove nothing.
         lines: every contract of every company; KeyError for a company that is not in `run.companies`.
     """
-    tallies = {key: dict.fromkeys((*_TALLY.values(), "withdrawn", "by_person"), Tally()) for key in run.companies}
+    tallies = {
+        key: dict.fromkeys((*_TALLY.values(), "withdrawn", "by_person", "billed_before"), Tally())
+        for key in run.companies
+    }
     additions = _Largest[Charged](lambda row: row.amount)
     owed = _Largest[Charged](lambda row: row.amount)
     sums = {"additions": 0, "owed": 0}
@@ -608,6 +615,8 @@ def summarise(run: Run, planned: Mapping[str, Tally], lines: Iterable[ContractLi
         if line.by_person and line.situation is Situation.BILLED:
             of_company["by_person"] += Tally(1, line.amount)
             by_person.add(ByPerson(line.company, line.contract, line.customer, line.amount, line.nCodOS))
+        if line.billed_before:
+            of_company["billed_before"] += Tally(1, line.amount)
         if line.jumped_from is not None:
             now = line.amount - sum(charged.amount for charged in line.additions)
             jumps.add(Jump(line.company, line.contract, line.customer, line.jumped_from, now))
@@ -700,7 +709,7 @@ def verdict(report: RunReport) -> Verdict:
     findings = [f"{company.name}: {company.finding}" for company in report.companies if company.finding]
     gaps = [_gap(company) for company in report.companies if not company.balanced]
     looks = attention(report)
-    said = [*gaps, *stopped, *findings, *looks, _done(total.billed, preview=preview), *_by_people(report)]
+    said = [*gaps, *stopped, *findings, *looks, *_done(total, preview=preview), *_by_people(report)]
     if gaps:
         return Verdict("bad", "Atenção: as contas não fecham.", " ".join(said))
     said.append(_people(report))
@@ -787,10 +796,23 @@ def _contracts(number: int) -> str:
     return f"{_integer(number)} {'contrato' if number == 1 else 'contratos'}"
 
 
-def _done(billed: Tally, *, preview: bool) -> str:
+def _done(total: CompanyReport, *, preview: bool) -> list[str]:
+    billed, before = total.billed - total.billed_before, total.billed_before
     one = billed.count == 1
     would = ("seria " if one else "seriam ") if preview else ""
-    return f"{_contracts(billed.count)} {would}faturado{'' if one else 's'}, {format_brl(billed.amount)}."
+    said = [f"{_contracts(billed.count)} {would}faturado{'' if one else 's'}, {format_brl(billed.amount)}."]
+    if not before.count:
+        return said
+    already = f"Já {'faturado' if before.count == 1 else 'faturados'} neste mês: {_integer(before.count)}"
+    said = said if billed.count else ["Nenhum contrato seria faturado agora."]
+    return [*said, f"{already} ({format_brl(before.amount)})."]
+
+
+def _billed_label(report: RunReport) -> str:
+    """What a page calls the billed of a run, or of a preview those that would be billed."""
+    if not report.run.preview:
+        return "Faturado"
+    return "Faturado ou a faturar" if report.total.billed_before.count else "A faturar"
 
 
 def _people(report: RunReport) -> str:
@@ -840,7 +862,7 @@ class Chart(NamedTuple):
 
 def charts(report: RunReport) -> tuple[Chart, ...]:
     """One chart of contracts and one of reais, with a group of bars for each company."""
-    billed = "A faturar" if report.run.preview else "Faturado"
+    billed = _billed_label(report)
     kinds = [("billed", billed), ("skipped", "Pulado, com motivo"), ("parked", "Precisa de você")]
     kinds += [("in_doubt", "Em dúvida")] * bool(report.total.in_doubt.count)
     kinds += [("unexplained", "Sem explicação")] * bool(report.total.unexplained.count)
@@ -954,6 +976,7 @@ def render_html(report: RunReport) -> str:
         total=report.total,
         verdict=verdict(report),
         charts=charts(report),
+        billed_label=_billed_label(report),
         names={company.key: company.name for company in report.companies},
         needs_person=_shown(report.needs_person),
         in_doubt=_shown(report.in_doubt),
@@ -1054,6 +1077,11 @@ def _decimal(centavos: int | None) -> str:
     return "" if centavos is None else f"{reais(centavos):.2f}".replace(".", ",")
 
 
+def _situation(run: Run, line: ContractLine) -> str:
+    would_be = run.preview and line.situation is Situation.BILLED and not line.billed_before
+    return "a faturar" if would_be else str(line.situation)
+
+
 def _csv_row(run: Run, line: ContractLine) -> list[str]:
     matter = _needs(line) if line.situation not in {Situation.BILLED, Situation.SKIPPED} else None
     change = _difference(line)
@@ -1062,7 +1090,7 @@ def _csv_row(run: Run, line: ContractLine) -> list[str]:
         _text(line.company),
         _text(line.contract),
         _text(line.customer),
-        "a faturar" if run.preview and line.situation is Situation.BILLED else str(line.situation),
+        _situation(run, line),
         _decimal(None if line.amount_unknown else line.amount),
         _decimal(line.previous_amount),
         _decimal(change.difference if change else 0),

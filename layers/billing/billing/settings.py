@@ -73,11 +73,19 @@ def _no_blank_edges(text: str) -> str:
     return text
 
 
+def _whole(value: object) -> object:
+    """`max_count = 1.000` is a TOML number with a fraction of zero, and means one thousand to a Brazilian."""
+    if isinstance(value, bool | str | float | Decimal):
+        raise PydanticCustomError("whole", "must be a whole number, as in 1000 or 1_000, without point and quotes")
+    return value
+
+
 def _positive_money(value: object) -> int:
+    """`max_total = 250.000` is refused as the text would be: the number alone does not show its three digits."""
     if isinstance(value, bool):
         raise PydanticCustomError("money", "is not an amount in reais; write it as 250000 or 250000.00")
     try:
-        centavos = parse_money(value)
+        centavos = parse_money(str(value) if isinstance(value, Decimal) else value)
     except ValueError as error:
         raise PydanticCustomError("money", "is not an amount in reais ({why})", {"why": str(error)}) from error
     if centavos <= 0:
@@ -86,6 +94,7 @@ def _positive_money(value: object) -> int:
 
 
 Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_no_blank_edges)]
+Whole = Annotated[int, BeforeValidator(_whole)]
 Centavos = Annotated[int, BeforeValidator(_positive_money)]
 Path = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?$")]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
@@ -346,7 +355,7 @@ class ReceivablesTable(_Model):
             "Cancelado": "cancelado",
         },
     )
-    stages: dict[Text, Annotated[int, Field(ge=1, le=3650)]] = _said(
+    stages: dict[Text, Annotated[Whole, Field(ge=1, le=3650)]] = _said(
         "dunning stages: label and the days late from which it holds",
         "the options of the stage field in Jestor",
         default={"D+1": 1, "D+5": 5, "D+30": 30},
@@ -358,10 +367,10 @@ class ReceivablesTable(_Model):
         "the options of the exception field in Jestor",
         default={"Isento": "isento", "Negociado": "negociado", "Em disputa": "em_disputa"},
     )
-    look_back_days: int = _said(
+    look_back_days: Whole = _said(
         "titles due so many days ago or less are all read; older ones while they are open", default=90, ge=1, le=1825
     )
-    look_ahead_days: int = _said("titles due within so many days are read", default=45, ge=0, le=365)
+    look_ahead_days: Whole = _said("titles due within so many days are read", default=45, ge=0, le=365)
 
     @model_validator(mode="after")
     def _labels_once(self) -> Self:
@@ -402,7 +411,7 @@ class JestorSettings(_Model):
 class ServiceSettings(_Model):
     """How a service that Jestor names is invoiced: by Omie's service register, or by its codes."""
 
-    codServico: int | None = _said(
+    codServico: Whole | None = _said(
         "the service's id in Omie's register; it brings the codes below with it",
         "Omie > Serviços > Cadastro de Serviços",
         default=None,
@@ -437,7 +446,7 @@ class ServiceSettings(_Model):
 class OmieSettings(_Model):
     """The company's codes in Omie; its app key and secret are in Secrets Manager."""
 
-    nCodCC: int = _said("the bank account code", "copy it from Omie > Finanças > Contas Correntes", gt=0)
+    nCodCC: Whole = _said("the bank account code", "copy it from Omie > Finanças > Contas Correntes", gt=0)
     cCodCateg: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$", max_length=20)] = _said(
         "the revenue category's code, e.g. 1.01.02", "copy it from Omie > Finanças > Categorias"
     )
@@ -510,7 +519,7 @@ class LateFeeSettings(_Model):
         "whom the consumer's cap protects: everybody, nobody, or whoever has a CPF; a contract may say otherwise",
         default="consumer",
     )
-    grace_days: int = _said("days after the due date that cost nothing", default=0, ge=0, le=GRACE_LIMIT)
+    grace_days: Whole = _said("days after the due date that cost nothing", default=0, ge=0, le=GRACE_LIMIT)
     counting_start: Literal["due_date", "extended_due_date"] = _said(
         "whether days count from the printed due date or from the business day to which it moves", default="due_date"
     )
@@ -520,15 +529,15 @@ class LateFeeSettings(_Model):
     local_holidays: tuple[date, ...] = _said(
         "further days without banks, of your state or city, as in [2026-07-09, 2026-11-20]", default=()
     )
-    bank_return_days: int = _said(
+    bank_return_days: Whole = _said(
         "business days until Omie knows of a payment; nothing is charged beyond the last day that is known",
         default=1,
         ge=0,
         le=10,
     )
     due_from: date | None = _said("titles due before this day are never charged, as in 2027-01-01", default=None)
-    lookback_days: int = _said("how long ago a title may have been due, in days", default=365, ge=31, le=3653)
-    paid_lookback_days: int = _said(
+    lookback_days: Whole = _said("how long ago a title may have been due, in days", default=365, ge=31, le=3653)
+    paid_lookback_days: Whole = _said(
         "how long ago a late title may have been paid and what was left of its charges still go on a bill, in days",
         default=100,
         ge=31,
@@ -537,7 +546,9 @@ class LateFeeSettings(_Model):
     least: Centavos | None = _said(
         "what one title must come to before it is charged, in reais; less waits until it does", default=None
     )
-    titles_per_bill: int = _said("most titles whose charges go on one bill; the oldest first", default=12, ge=1, le=12)
+    titles_per_bill: Whole = _said(
+        "most titles whose charges go on one bill; the oldest first", default=12, ge=1, le=12
+    )
     how: Literal["expense", "item"] = _said(
         'as what it goes on the bill: "expense" = reimbursable expense, without ISS; "item" = item for that bill only',
         default="expense",
@@ -581,7 +592,7 @@ class LateFeeSettings(_Model):
 class ReadjustmentSettings(_Model):
     """The yearly adjustment of prices: proposed in the plan, applied by a person. docs/receivables.md says how."""
 
-    lag_months: int = _said(
+    lag_months: Whole = _said(
         "the twelve months of an index end so many months before the anniversary's month", default=1, ge=0, le=3
     )
     negative: Literal["keep", "reduce"] = _said(
@@ -598,13 +609,13 @@ class InvoiceSettings(_Model):
     boleto: Literal["expected", "none"] = _said(
         'whether a boleto belongs to it: "expected" waits for it, "none" sends the NFS-e alone', default="expected"
     )
-    wait_for_boleto_hours: int = _said(
+    wait_for_boleto_hours: Whole = _said(
         "how long an issued NFS-e waits for its boleto; then it goes out without", default=24, ge=0, le=720
     )
     make_missing_boleto: bool = _said(
         "have Omie make the boleto of an issued NFS-e that has none (GerarBoleto)", default=False
     )
-    unknown_documents_per_hour: int = _said(
+    unknown_documents_per_hour: Whole = _said(
         "most documents that Omie's webhooks name and that turn out not to be ours, looked up in an hour; beyond it "
         "the daily reading of invoices finds what matters",
         default=60,
@@ -617,8 +628,8 @@ class GuardrailSettings(_Model):
     """Limits beyond which a person must approve a run before anything is billed."""
 
     max_total: Centavos = _said("largest total of one run, in reais")
-    max_count: int = _said("most contracts in one run", gt=0)
-    max_jump_percent: int | None = _said(
+    max_count: Whole = _said("most contracts in one run", gt=0)
+    max_jump_percent: Whole | None = _said(
         "largest change of one contract since last month, in percent", default=50, gt=0
     )
     max_jump_amount: Centavos | None = _said(
@@ -666,72 +677,72 @@ class CompanySettings(_Model):
     sweep: Literal["mend", "list"] = _said(
         "what the daily sweep does with a difference between Jestor and Omie", default="mend"
     )
-    billing_day: int = _said("Omie's `nDiaFat` of every contract, 1 to 28", default=1, ge=1, le=28)
-    default_due_day: int | None = _said(
+    billing_day: Whole = _said("Omie's `nDiaFat` of every contract, 1 to 28", default=1, ge=1, le=28)
+    default_due_day: Whole | None = _said(
         "due day of contracts that have none; without it they are parked", default=None, ge=1, le=31
     )
     due_month: Literal["same", "next"] = _said(
         "whether the due day lies in the billing month or in the next one", default="same"
     )
-    min_days_to_due: int = _said("fewest days between billing and due date", default=3, ge=0, le=60)
+    min_days_to_due: Whole = _said("fewest days between billing and due date", default=3, ge=0, le=60)
     schedule_policy: Literal["calendar_day", "first_business_day"] = _said(
         "on which day the monthly run starts", default="calendar_day"
     )
-    catch_up_days: int = _said(
+    catch_up_days: Whole = _said(
         "days after its billing day on which the schedule still starts a run that never happened; later than "
         "that only a person does",
         default=3,
         ge=0,
         le=15,
     )
-    in_doubt_wait_seconds: int = _said(
+    in_doubt_wait_seconds: Whole = _said(
         "how long a charge in doubt rests before it is looked up in Omie; more than the function's time-out plus "
         "`longest_abandoned_call_seconds` plus the longer of `list_lag_seconds` and `read_lag_seconds`",
         default=600,
         gt=0,
     )
-    longest_abandoned_call_seconds: int = _said(
+    longest_abandoned_call_seconds: Whole = _said(
         "how long Omie may still finish a call nobody waits for; the exactly-once claim rests on it",
         default=300,
         gt=0,
     )
-    list_lag_seconds: int = _said(
+    list_lag_seconds: Whole = _said(
         "how long Omie's lists of stages and orders may lack a billing; the exactly-once claim rests on it",
         default=120,
         ge=0,
         le=900,
     )
-    read_lag_seconds: int = _said(
+    read_lag_seconds: Whole = _said(
         "how long Omie may show a contract as it was before an alteration; seen live: 2 to 8 s",
         default=60,
         ge=0,
         le=600,
     )
-    month_turn_hours: int = _said(
+    month_turn_hours: Whole = _said(
         "how many hours into the month Omie may take to turn its stages to the new one; the run waits for it",
         default=8,
         ge=0,
         le=72,
     )
-    unclear_share_percent: int = _said(
+    unclear_share_percent: Whole = _said(
         "a larger share of a plan that Omie shows neither billed nor to be billed means that its month has not turned",
         default=5,
         ge=0,
         le=100,
     )
-    same_question_seconds: int = _said(
+    same_question_seconds: Whole = _said(
         "seconds between two identical reads: within 60 s Omie refuses the second as redundant, and counts an error",
         default=61,
         ge=0,
         le=600,
     )
-    adopted_share: int = _said(
+    adopted_share: Whole = _said(
         "percent of a month's contracts that people may bill in Omie before the report asks to look at them",
         default=5,
         ge=0,
         le=100,
     )
-    max_failures: int = _said("failures after which a contract is parked; throttling is none", default=3, ge=1, le=20)
+    max_failures: Whole = _said("failures after which a contract is parked; throttling is none", default=3, ge=1, le=20)
     create_unknown: bool = _said("create in Omie what only Jestor knows; otherwise park it", default=True)
     alter_differences: bool = _said("make Omie's contract agree with Jestor; otherwise park it", default=True)
 
@@ -873,12 +884,16 @@ def _leaves(kind: object) -> Iterator[object]:
         yield from _leaves(inner)
 
 
+def _is_money(info: FieldInfo) -> bool:
+    return any(isinstance(rule, BeforeValidator) and rule.func is _positive_money for rule in info.metadata)
+
+
 def _kind(info: FieldInfo) -> str:
     leaves = [leaf for leaf in _leaves(info.annotation) if leaf is not type(None)]
     choices = " or ".join(f'`"{leaf}"`' for leaf in leaves if isinstance(leaf, str))
     if get_origin(info.annotation) is dict:
         return f'`"LABEL" =` {choices or _KINDS[leaves[-1]]}'
-    if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
+    if _is_money(info):
         return "reais"
     return choices or _KINDS[leaves[0]]
 
@@ -888,7 +903,7 @@ def _default(info: FieldInfo) -> str:
         return "required"
     if info.default is None:
         return "none"
-    if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
+    if _is_money(info):
         return f"`{reais(info.default)}`"
     if info.default == ():
         return "none"

@@ -115,6 +115,8 @@ class _Settlement:
         """When Omie's list shows the last order that it does not show yet."""
         self.cancelled: list[dict[str, Any]] = []
         """BILLED charges whose order a person cancelled in Omie: {contract, nCodOS, amount in centavos}."""
+        self.differing: list[dict[str, Any]] = []
+        """Charges that Omie billed for another amount: {contract, nCodOS, amount, in_omie}, in centavos."""
         self._doubts_of: dict[str, Doubts] = {}
 
     def run(self) -> dict[str, Any]:
@@ -122,8 +124,8 @@ class _Settlement:
         waiting_for = self._rest_or_park(self._without_held(unclear), resting)
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
-        answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
-        answer["unread_since"] = ""
+        found = {"mismatches": 0, "cancelled_orders": [], "differing_orders": [], "unread_since": ""}
+        answer = self.planned | found | {"in_doubt": resting.count, "wait_seconds": 0}
         answer |= waiting_for
         if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
             began, looked_at = self.now.timestamp(), self.books.looked_at
@@ -142,7 +144,10 @@ class _Settlement:
 
     def _named_orders(self) -> dict[str, Any]:
         """The cancelled orders for CloseRun: the first of them and, when there are more, the key of a file with all."""
-        named: dict[str, Any] = {"cancelled_orders": self.cancelled[:MOST_NAMED]}
+        named: dict[str, Any] = {
+            "cancelled_orders": self.cancelled[:MOST_NAMED],
+            "differing_orders": self.differing[:MOST_NAMED],
+        }
         if len(self.cancelled) > MOST_NAMED:
             key = cancelled_orders_key(self.planned["plan"]["key"])
             self.deps.objects.put_json(key, self.cancelled)
@@ -378,7 +383,11 @@ class _Settlement:
         order = books.order(charge.nCodCtr)
         if order is None and (nCodOS := self._gone(charge, books)) is not None:
             self.cancelled.append({"contract": charge.key.contract, "nCodOS": nCodOS, "amount": charge.amount})
-        return order is not None and order.amount != charge.amount
+        if order is None or order.amount == charge.amount:
+            return False
+        facts = {"nCodOS": order.nCodOS, "amount": charge.amount, "in_omie": order.amount}
+        self.differing.append({"contract": charge.key.contract} | facts)
+        return True
 
     def _gone(self, charge: Charge, books: Books) -> int | None:
         """The nCodOS of a billing whose order was cancelled, or is not listed any more although it should be by now."""

@@ -111,7 +111,8 @@ def sweep_contracts(event: Mapping[str, Any], deps: SweepDeps) -> dict[str, Any]
     deps.objects.put_text(keys["text"], text)
     news = sum(found.news for found in by_company.values())
     if news:
-        deps.notifier.send(f"Jestor e Omie: {news} diferença(s) na conferência diária", text)
+        what = "1 diferença" if news == 1 else f"{news} diferenças"
+        deps.notifier.send(f"Jestor e Omie: {what} na conferência diária", text)
     return {
         "at": now.isoformat(),
         "found": news,

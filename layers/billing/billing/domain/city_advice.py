@@ -21,16 +21,26 @@ class Party(Enum):
 
 
 _PARTIES: Final = (
-    (Party.COMPANY, r"prestador(?:a|es)?\b|\bemitente|\bemissor"),
-    (Party.CUSTOMER, r"\btomador|\bdestinatario|\bcliente\b|\badquirente"),
-    (Party.INTERMEDIARY, r"\bintermediari"),
+    (
+        Party.COMPANY,
+        (
+            r"prestador(?:a|es)?\b|\bprest\b|\bemitente|\bemissor"
+            r"|\b(?:empresa|contribuinte)\b(?! (?:d[oa] )?(?:tomador|cliente|destinatari|adquirente|intermediari))"
+        ),
+    ),
+    (Party.CUSTOMER, r"\btomador|\btoma\b|\bdestinatari|\bcliente\b|\badquirente"),
+    (Party.INTERMEDIARY, r"\bintermediari|\binterm\b"),
 )
+"""In words, and as the tags of the national XML: prest, toma, interm."""
 _IN_OMIE: Final = "nos dados da empresa, no Omie. Não mexa no cadastro do cliente."
 _FISCAL: Final = "Peça à contabilidade que confira a tributação do serviço no Omie."
 _INTERMEDIARY: Final = "Confira na OS, no Omie, os dados do intermediário do serviço, ou retire-o da nota."
 _SUBJECTS: Final = (
     (
-        r"indisponivel|tempo (limite|esgotado)|time ?out|fora do ar|manutencao|<html|\b403\b|\b50[0234]\b|forbidden",
+        (
+            r"indisponivel|tempo (limite|esgotado)|time ?out|fora do ar|manutencao|<html|\b403\b|\b50[0234]\b|forbidden"
+            r"|(falha|erro)s? (na|de|no) (comunicacao|conexao)"
+        ),
         "A prefeitura estava fora do ar: nada a corrigir, espere que ela volte.",
     ),
     (r"retencao|retencoes|\bretid[oa]|substitu(icao|to) tributari|municipio de incidencia", _FISCAL),
@@ -39,7 +49,10 @@ _SUBJECTS: Final = (
         "Renove no Omie o certificado digital ou o acesso da empresa à prefeitura.",
     ),
     (
-        r"tomador.*(ser o proprio|igual ao|mesmo que o) prestador|prestador.*(ser o proprio|igual ao) tomador",
+        (
+            r"tomador.*(ser o proprio|igual ao|mesmo que o) prestador|prestador.*(ser o proprio|igual ao) tomador"
+            r"|^(?=.*tomador)(?=.*prestador)(?=.*\b(cnpj|cpf)\b).*\bigua(l|is)\b"
+        ),
         "A empresa e o cliente da nota são a mesma pessoa: confira o CNPJ/CPF do cliente e a empresa do contrato.",
     ),
     (
@@ -91,9 +104,10 @@ _FIELDS: Final = (
         "Corrija o telefone do cliente no Jestor (DDD e número, do Brasil).",
     ),
     (
-        r"inscricao municipal|\bccm\b",
+        r"inscricao municipal|\bccm\b|\bim\b",
         f"Confira a inscrição municipal com a contabilidade: corrija-a {_IN_OMIE}",
         "Confira a inscrição municipal do cliente: ela fica no cadastro dele no Omie.",
+        "Veja na OS, no Omie, de quem é a inscrição municipal que a mensagem aponta, e confira-a com a contabilidade.",
     ),
     (
         r"\bnif\b|exterior|codigo do pais",
@@ -101,7 +115,7 @@ _FIELDS: Final = (
         "Confira no Omie, no cadastro do cliente, os dados dele no exterior (país, NIF, endereço).",
     ),
     (
-        r"endereco|logradouro|\bcep\b|bairro|complemento",
+        r"endereco|logradouro|\bcep\b|bairro|complemento|\bx?lgr\b|\bcmun\b|\bxcpl\b",
         *_ADDRESS,
     ),
     (
@@ -110,7 +124,7 @@ _FIELDS: Final = (
         "Corrija o CNPJ/CPF do cliente no Jestor.",
     ),
     (
-        r"razao social|\bnome\b",
+        r"razao social|\bx?nome\b",
         f"Corrija a razão social {_IN_OMIE}",
         "Corrija o nome do cliente no Jestor.",
     ),
@@ -128,9 +142,22 @@ _FIELDS: Final = (
         _FISCAL,
     ),
 )
-"""(words, advice for the company's field, advice for the customer's). The first one in the message counts."""
+"""(words, advice for the company's field, for the customer's, and for one of no named party if that differs).
 
-_FIELDS_IF_NONE: Final = ((r"\biss(qn)?\b", _FISCAL, _FISCAL), (r"municipio|cidade", *_ADDRESS))
+The first one in the message counts.
+"""
+
+_FIELDS_IF_NONE: Final = (
+    (r"\biss(qn)?\b", _FISCAL, _FISCAL),
+    (
+        (
+            r"codigo d[eo] municipio|(municipio|cidade) d[oa] (tomador|prestador|emitente|destinatario|cliente)"
+            r"|(municipio|cidade)\b.*(inexistente|invalid|diverg|difere|\bibge\b"
+            r"|nao (existe|encontrad|cadastrad|informad|preenchid))"
+        ),
+        *_ADDRESS,
+    ),
+)
 """Likewise, of messages without any of those: most messages mention a municipality or the tax beside their matter."""
 
 _WHOLE: Final = {
@@ -149,13 +176,15 @@ def advice(text: str) -> str:
     for fields in (_FIELDS, _FIELDS_IF_NONE):
         found = [(match, told) for pattern, *told in fields if (match := re.search(pattern, words))]
         if found:
-            match, (company, customer) = min(found, key=lambda each: each[0].start())
-            return _for(_owner(words, match.start(), match.end()), company, customer)
+            match, told = min(found, key=lambda each: each[0].start())
+            return _for(_owner(words, match.start(), match.end()), *told)
     mentioned = [party for party, pattern in _PARTIES if re.search(pattern, words)]
     return _WHOLE[mentioned[0]] if mentioned else ""
 
 
-def _for(owner: Party | None, company: str, customer: str) -> str:
+def _for(owner: Party | None, company: str, customer: str, unnamed: str = "") -> str:
+    if owner is None and unnamed:
+        return unnamed
     if owner is Party.INTERMEDIARY and company is not customer:
         return _INTERMEDIARY
     return company if owner is Party.COMPANY else customer

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from billing.domain.contract import Customer
+from billing.domain.text import visible
 
 NAME: Final = 60
 """razao_social."""
@@ -52,6 +53,15 @@ _CEP_FROM: Final = (
     (88000, "SC"), (90000, "RS"),
 )  # fmt: skip
 """The first five digits from which on a CEP is of that state (Correios)."""
+
+_FILLERS: Final = frozenset({"12345678"})
+"""Typed where a CEP is demanded and none is known, as is one digit eight times; no street has them."""
+
+_NOTHING: Final = frozenset(
+    {"nao informado", "nao informada", "nao tem", "n/a", "sem endereco", "sem bairro", "a definir"}
+)
+"""Typed where a part of an address is demanded, as are a dot, a dash and an x."""
+_UF_BEHIND: Final = re.compile(r"\s*[-\u2010-\u2015/,(]\s*([A-Za-z]{2})\s*\)?$")
 
 _REFUSED: Final = "a prefeitura pode rejeitar a NFS-e."
 _NO_XML: Final = re.compile(
@@ -88,18 +98,18 @@ def read_cep(typed: str | None, estado: str | None = "", cidade: str | None = ""
     result: only São Paulo (01000-000 to 05999-999, 08000-000 to 08499-999) and its neighbours (06000-000 to 09999-999)
     have one. Anywhere else another digit may be missing, and nothing is guessed.
     """
-    text = re.sub(r"^cep\b[:\s]*", "", (typed or "").strip(), flags=re.IGNORECASE)
+    text = re.sub(r"^cep\b[:\s]*", "", visible(typed or ""), flags=re.IGNORECASE)
     text = re.sub(r"^(\d+)\.0$", r"\1", text)  # a number that a table wrote as one
     if not text:
         return Cep("")
-    digits = re.sub(r"[\s.\-]", "", text)
+    digits = re.sub(r"[\s.\-\u2010-\u2015\u2212]", "", text)
     if not (digits.isascii() and digits.isdecimal()):
         return Cep("", f"O CEP não é um número de oito dígitos: {_REFUSED}")
     if len(digits) == 7 and _lost_its_zero(f"0{digits}", estado or "", cidade or ""):
         digits = f"0{digits}"
     if len(digits) != 8:
         return Cep("", f"O CEP tem {len(digits)} dígito{'s' * (len(digits) > 1)} e deve ter 8: {_REFUSED}")
-    if not uf_of_cep(digits):
+    if not uf_of_cep(digits) or len(set(digits)) == 1 or digits in _FILLERS:
         return Cep("", f"O CEP não existe: {_REFUSED}")
     return Cep(digits)
 
@@ -107,7 +117,7 @@ def read_cep(typed: str | None, estado: str | None = "", cidade: str | None = ""
 def _lost_its_zero(cep: str, estado: str, cidade: str) -> bool:
     if estado.upper() not in {"", "SP"} or cep < "01":
         return False
-    city = _plain(cidade.partition("(")[0])
+    city = _plain(city_name(cidade))
     in_the_capital = cep < "06" or "08000000" <= cep < "08500000"
     return not city or (city == "sao paulo") == in_the_capital
 
@@ -116,6 +126,21 @@ def uf_of_cep(cep: str) -> str:
     """The state of a CEP of eight digits; empty when there is no such CEP."""
     prefix = int(cep[:5])
     return next((uf for first, uf in reversed(_CEP_FROM) if prefix >= first), "")
+
+
+def city_name(typed: str | None) -> str:
+    """The city without its state: "São Paulo" of "São Paulo - SP", "São Paulo/SP" and "São Paulo (SP)"."""
+    name, uf = _city_and_uf(typed)
+    return name if uf else name.partition("(")[0].strip()
+
+
+def _city_and_uf(typed: str | None) -> tuple[str, str]:
+    """The city and the state that is named behind it, if any; else the whole text."""
+    text = visible(typed or "")
+    behind = _UF_BEHIND.search(text)
+    if behind is None or behind[1].upper() not in STATES:
+        return text, ""
+    return text[: behind.start()].strip(), behind[1].upper()
 
 
 def read_estado(typed: str | None) -> str:
@@ -131,7 +156,7 @@ def read_estado(typed: str | None) -> str:
 
 def read_emails(typed: str | None) -> Emails:
     """One address or several, separated by comma, semicolon or line break."""
-    text = (typed or "").strip()
+    text = visible(typed or "")
     parts = [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]
     good = [part for part in parts if _EMAIL.fullmatch(part) and len(part.partition("@")[0]) <= LOCAL_PART]
     joined = text if len(good) == len(parts) else "; ".join(good)
@@ -163,8 +188,13 @@ def missing_address(customer: Customer, where: str = "no Jestor") -> list[str]:
         "cidade": customer.cidade,
         "estado": customer.estado,
     }
-    missing = ", ".join(name for name, value in needed.items() if not (value or "").strip())
+    missing = ", ".join(name for name, value in needed.items() if _says_nothing(value or ""))
     return [f"Sem {missing} {where}: {_REFUSED}"] if missing else []
+
+
+def _says_nothing(part: str) -> bool:
+    text = _plain(part)
+    return not text.strip("x") or text in _NOTHING or not any(character.isalnum() for character in text)
 
 
 def customer_warnings(customer: Customer, *, writes: bool = False) -> list[str]:
@@ -176,6 +206,8 @@ def customer_warnings(customer: Customer, *, writes: bool = False) -> list[str]:
             found.append(cep.problem)
         elif cep.number and customer.estado in STATES and uf_of_cep(cep.number) != customer.estado:
             found.append(f"O CEP é de {uf_of_cep(cep.number)} e o estado é {customer.estado}: {_REFUSED}")
+        elif (uf := _city_and_uf(customer.cidade)[1]) and customer.estado in STATES and uf != customer.estado:
+            found.append(f"A cidade diz {uf} e o estado é {customer.estado}: {_REFUSED}")
     for name, typed, length in _texts(customer):
         text = unicodedata.normalize("NFC", typed)
         if _NO_XML.search(text) or _NO_ADDRESS.search(text):
@@ -194,7 +226,7 @@ def _texts(customer: Customer) -> Iterable[tuple[str, str, int]]:
     yield "número", customer.numero or "", NUMBER
     yield "complemento", customer.complemento or "", STREET
     yield "bairro", customer.bairro or "", STREET
-    yield "cidade", (customer.cidade or "").partition("(")[0].strip(), CITY - len(" (SP)")
+    yield "cidade", city_name(customer.cidade), CITY - len(" (SP)")
 
 
 def description_warnings(description: str, additions: Iterable[str] = ()) -> list[str]:

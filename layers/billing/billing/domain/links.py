@@ -9,9 +9,11 @@ from typing import Final
 
 _SIGNED: Final = frozenset({
     "expires", "expiry", "expiration", "exp", "signature", "sig", "se", "awsaccesskeyid", "key-pair-id",
-    "googleaccessid",
+    "googleaccessid", "ttl", "validade", "validuntil", "valid_until", "valid-until",
 })  # fmt: skip
-"""Query parameters of signed addresses: S3, CloudFront, Google, Azure. X-Amz-... and X-Goog-... are known as such."""
+"""Query parameters of signed addresses (S3, CloudFront, Google, Azure), and words for an end in any other."""
+_SIGNED_FROM: Final = ("x-amz-", "x-goog-", "x-oss-", "expir")
+"""How other such parameters begin: X-Amz-Signature, expires_at, expiresIn, expira."""
 _STORES: Final = (
     "amazonaws.com", "amazonaws.com.cn", "cloudfront.net", "storage.googleapis.com", "blob.core.windows.net",
     "r2.cloudflarestorage.com", "digitaloceanspaces.com",
@@ -25,7 +27,7 @@ def expires(link: str) -> bool:
     plain = _unquoted(_unquoted(link)).replace("&amp;", "&").casefold()
     names = re.findall(r"[?&;#]\s*([a-z0-9_-]+)=", plain)
     hosts = [found.rpartition("@")[2].partition(":")[0] for found in re.findall(r"//([^/?#\s]+)", plain)]
-    signed = any(name in _SIGNED or name.startswith(("x-amz-", "x-goog-")) for name in names)
+    signed = any(name in _SIGNED or name.startswith(_SIGNED_FROM) for name in names)
     return signed or any(host == store or host.endswith(f".{store}") for host in hosts for store in _STORES)
 
 

@@ -7,13 +7,15 @@ read goes out through `format_brl`, what Omie's JSON carries through `to_json`.
 import re
 from decimal import Decimal
 
-from billing.domain.text import shown
+from billing.domain.text import shown, visible
 
 LIMIT = 10**12
 """Centavos. R$ 10 billion and more is a slip of the keyboard."""
 
 _FLOAT_NOISE = 6
 """Decimal places of a float that mean something: 0.1 + 0.2 is 0.30, but 10.005 stays refused."""
+
+_SPLIT = re.compile(r"[0-9.,]\s+[0-9.,]")
 
 _NUMBER = re.compile(
     r"(?P<thousands>[0-9]{1,3}(?:\.[0-9]{3})+)(?:,(?P<centavos>[0-9]+))?"
@@ -33,7 +35,7 @@ def parse_money(value: object) -> int:
 
     One separator followed by exactly three digits ("1.200", "1,200") is refused: it is one thousand two
     hundred to one reader and one real twenty to the other, and a wrong guess is a wrong invoice. The American
-    "1,200.50" is refused too.
+    "1,200.50" is refused too, and so are digits with a blank between them: "10 50" may be R$ 10,50 or R$ 1.050,00.
 
     Raises:
         MoneyError: not a number, ambiguous, a fraction of a centavo, or `LIMIT` centavos and more.
@@ -55,7 +57,10 @@ def _parse_number(value: float | Decimal) -> int:
 
 
 def _parse_text(value: str) -> int:
-    text = "".join(value.split())  # str.split knows the no-break space that spreadsheets put after R$
+    typed = visible(value)
+    if _SPLIT.search(typed):
+        raise MoneyError(f'"{shown(value)}" tem um espaço entre os algarismos: escreva como 1200,50 ou 1.200,50')
+    text = "".join(typed.split())  # str.split knows the no-break space that spreadsheets put after R$
     unsigned = text.replace("R$", "", 1).removeprefix("-")
     negative = "-" in text
     match = _NUMBER.fullmatch(unsigned)

@@ -27,6 +27,8 @@ _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _ROUNDS: Final = 8
 """So often a text may have been escaped; no text was met that was escaped more than twice."""
 _LONGEST_SHOWN: Final = 60
+_EXACT: Final = 2.0**53
+"""Below it a float holds every whole number."""
 
 
 class UnreadableText(ValueError):  # noqa: N818 - it is an answer, in Portuguese
@@ -35,6 +37,8 @@ class UnreadableText(ValueError):  # noqa: N818 - it is an answer, in Portuguese
 
 def of(value: object) -> str:
     """A plain value of JSON as text; a whole number is written without a point. Never raises for such a value."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return str(int(value))
     if isinstance(value, Decimal) and value.is_finite() and -30 < value.adjusted() < 30:
         whole = value.to_integral_value()
         return f"{whole:f}" if whole == value else f"{value:f}"

@@ -136,6 +136,7 @@ def _to_contract(
     if contract.quantity * contract.unit_amount >= LIMIT:
         whole_amount = f"{contract.quantity} × {format_brl(contract.unit_amount)}"
         read.problem("quantity", f"{whole_amount} é grande demais: confira a quantidade e o valor")
+        price_known = False
     bills = status is None or status is ContractStatus.ACTIVE
     if bills and read.problems:
         price = Price(quantity, unit_amount, discount) if price_known else None
@@ -265,7 +266,7 @@ def _customer(read: _Reader, title: str) -> tuple[Customer, str, tuple[str, ...]
     Only a contract that is to be created in Omie needs a document: a customer abroad has none, and is billed by the
     contract that is linked.
     """
-    name = read.text("customer_name") or title
+    name = read.line("customer_name") or title
     if not name:
         read.problem("customer_name", "está vazio: informe o nome do cliente")
     phone, email, estado = read.text("phone"), read.text("email"), read.text("estado")
@@ -284,11 +285,11 @@ def _customer(read: _Reader, title: str) -> tuple[Customer, str, tuple[str, ...]
         email=emails.text or None,
         phone=phone,
         cep=read.text("cep"),
-        endereco=read.text("endereco"),
-        numero=read.text("numero"),
-        complemento=read.text("complemento"),
-        bairro=read.text("bairro"),
-        cidade=read.text("cidade"),
+        endereco=read.line("endereco"),
+        numero=read.line("numero"),
+        complemento=read.line("complemento"),
+        bairro=read.line("bairro"),
+        cidade=read.line("cidade"),
         estado=uf or None,
     )
     return customer, document_problem, tuple(read.notes)
@@ -357,11 +358,16 @@ class _Reader:
         text = texts.of(value).strip()
         if text.isprintable() and "&" not in text:  # nearly all: nothing below would change it
             return text or None
-        text = texts.with_line_breaks(texts.without_entities(text)).strip()
+        text = texts.visible(texts.with_line_breaks(texts.without_entities(text)))
         if not texts.can_be_written(text):
             self.problem(word, "tem um caractere que não pode ser lido; apague o texto e digite-o de novo")
             text = texts.writable(text)
         return text or None
+
+    def line(self, word: str) -> str | None:
+        """As `text`, on one line and with one blank between words: an address has no breaks and no tabs."""
+        text = self.text(word)
+        return " ".join(text.split()) if text else None
 
     def flag(self, word: str) -> bool:
         return texts.of(self.value(word)).casefold() in _YES
@@ -383,7 +389,7 @@ class _Reader:
 
     def money(self, word: str, *, empty: int | None) -> int:
         value = self.value(word)
-        if value in (None, "") and empty is not None:
+        if (value is None or (isinstance(value, str) and not texts.visible(value))) and empty is not None:
             return empty
         try:
             centavos = parse_money(value)
@@ -407,7 +413,7 @@ class _Reader:
 
     def whole(self, word: str, *, empty: int) -> int:
         value = self.value(word)
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if value is None or (isinstance(value, str) and not texts.visible(value)):
             return empty
         try:
             return whole(value)

@@ -22,6 +22,7 @@ from billing.domain.fiscal_limits import (
     NAME,
     NUMBER,
     STREET,
+    city_name,
     customer_warnings,
     missing_address,
     read_cep,
@@ -653,6 +654,6 @@ def _city(customer: Customer) -> str:
         return ABROAD
     if not customer.cidade or not uf:
         return ""
-    letters = unicodedata.normalize("NFKD", customer.cidade.partition("(")[0].strip())
+    letters = unicodedata.normalize("NFKD", city_name(customer.cidade))
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter)).upper()
     return f"{plain[: CITY - len(' (SP)')]} ({uf})"

@@ -23,8 +23,8 @@ KEY = "config/indices.json"
 PUBLISHED = (Index.IPCA, Index.IGPM)
 """What a table may hold; a fixed percentage is the contract's own."""
 
-_NAMES = {"ipca": Index.IPCA, "igpm": Index.IGPM}
-_BRAZILIAN_MONTH = re.compile(r"([0-9]{2})/([0-9]{4})")
+_NAMES = {"ipca": Index.IPCA, "ipcaibge": Index.IPCA, "igpm": Index.IGPM, "igpmfgv": Index.IGPM}
+_BRAZILIAN_MONTH = re.compile(r"(?:01/)?([0-9]{1,2})/([0-9]{4})")
 
 
 class BadTable(ValueError):  # noqa: N818 - it is an answer, in Portuguese
@@ -70,8 +70,8 @@ def from_json(text: str) -> dict[Index, dict[BillingMonth, Decimal]]:
 
 
 def from_csv(text: str) -> dict[Index, dict[BillingMonth, Decimal]]:
-    """Lines `índice;mês;variação`: "IPCA;2025-11;0,18". Comma or tab as separator, 11/2025, a heading and Excel's
-    `sep=;` before it are read too.
+    """Lines `índice;mês;variação`: "IPCA;2025-11;0,18". Comma or tab as separator, 11/2025, 01/11/2025, a heading
+    (a first line without a digit) and Excel's `sep=;` before it are read too.
 
     Raises:
         BadTable: a line that cannot be read, or a month twice with two values.
@@ -83,7 +83,8 @@ def from_csv(text: str) -> dict[Index, dict[BillingMonth, Decimal]]:
         cells = [visible(cell) for cell in row]
         if not any(cells) or (number == 1 and cells[0].casefold().startswith("sep=")):
             continue
-        heading, heading_may_come = heading_may_come and _index(cells[0]) is None, False
+        values = any(character.isdigit() for cell in cells for character in cell)
+        heading, heading_may_come = heading_may_come and not values, False
         if heading:
             continue
         index, month, percent = _line(number, cells)
@@ -132,9 +133,8 @@ def _line(number: int, cells: list[str]) -> tuple[Index, BillingMonth, Decimal]:
     index = _index(cells[0])
     if index is None:
         raise BadTable(f"linha {number}: índice {shown(cells[0])} desconhecido; use IPCA ou IGP-M")
-    brazilian = _BRAZILIAN_MONTH.fullmatch(cells[1])
     try:
-        month = BillingMonth.parse(f"{brazilian[2]}-{brazilian[1]}" if brazilian else cells[1])
+        month = BillingMonth.parse(_iso_month(cells[1]))
     except MonthError:
         raise BadTable(f"linha {number}: mês {shown(cells[1])} inválido; escreva 2025-11 ou 11/2025") from None
     try:
@@ -143,6 +143,13 @@ def _line(number: int, cells: list[str]) -> tuple[Index, BillingMonth, Decimal]:
         raise BadTable(
             f"linha {number}: {shown(cells[2])} não é uma variação em percentual; escreva, por exemplo, 0,18"
         ) from None
+
+
+def _iso_month(text: str) -> str:
+    """2026-11, of 2026-11-01, 11/2026 and 01/11/2026; any other text as it is."""
+    if brazilian := _BRAZILIAN_MONTH.fullmatch(text):
+        return f"{brazilian[2]}-{int(brazilian[1]):02d}"
+    return text.removesuffix("-01") if len(text) == len("2026-11-01") else text
 
 
 def _index(text: str) -> Index | None:
