@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from billing.bill_batch import ALTERATION, CREATION
-from billing.domain.charge import MONTHLY, ParkClass
+from billing.domain.charge import MONTHLY, ParkClass, State
 from billing.domain.money import format_brl
 from billing.domain.month import SAO_PAULO
 from ops import opening, render, story
@@ -262,10 +262,12 @@ def explain(
         any_plan, planned = here.stack.plan_line(code, chosen)
         if planned is None and not charges and hold is None:
             raise OperatorError(_unknown(code, str(chosen), any_plan=any_plan))
+    billed = any(charge.key.kind == MONTHLY and charge.state is State.BILLED for charge in charges)
+    gone = here.stack.cancelled_order(code, chosen) if billed else None
     if as_json:
-        here.say_json(story.facts(code, chosen, charges, hold, proofs, planned=planned))
+        here.say_json(story.facts(code, chosen, charges, hold, proofs, planned=planned) | {"cancelled_order": gone})
         return
-    for line in story.told(code, chosen, charges, hold, proofs, planned=planned):
+    for line in story.told(code, chosen, charges, hold, proofs, planned=planned, cancelled=gone):
         here.tell(line)
 
 

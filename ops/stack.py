@@ -7,6 +7,7 @@ again. All AWS calls of the command line are in this file.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -64,6 +65,9 @@ _INVOKE: Final = Config(
     connect_timeout=5, read_timeout=910, tcp_keepalive=True, retries={"mode": "standard", "total_max_attempts": 1}
 )
 """For a function that may work 900 seconds; asked once, because a second call would work beside the first."""
+_RUN_REPORT: Final = re.compile(r"[0-9]+-")
+_REPORT: Final = re.compile(r"(?:[0-9]+|previa|espera)-")
+"""How a report's file is named; other files of the month lie beside them."""
 _OUTPUTS: Final = (
     "StateMachineArn", "DataBucketName", "LedgerTableName", "RunsTableName", "LanesTableName",
     "OmieWritesDlqUrl", "SettingsKey", "SecretsPrefix",
@@ -580,8 +584,15 @@ class Stack:
         payload = json.dumps({"company": company}).encode()
         self.clients.functions.invoke(FunctionName=name, InvocationType="Event", Payload=payload)
 
-    def newest_report(self, month: object, kind: str) -> str | None:
-        """The key of the month's newest report of that kind ("html", "csv" or "json")."""
+    def cancelled_order(self, contract: str, month: object) -> int | None:
+        """The contract's order, if the month's last run found that a person cancelled it in Omie."""
+        key = self.newest_report(month, "json", run=True)
+        found = json.loads(self.text(key)).get("cancelled_orders") or () if key else ()
+        return next((row["nCodOS"] for row in found if row["contract"] == contract), None)
+
+    def newest_report(self, month: object, kind: str, *, run: bool = False) -> str | None:
+        """The key of the month's newest report of that kind ("html", "csv" or "json"); with `run`, of no preview."""
+        names = _RUN_REPORT if run else _REPORT
         pages = self.clients.s3.get_paginator("list_objects_v2").paginate(
             Bucket=self.outputs["DataBucketName"], Prefix=f"reports/{month}/"
         )
@@ -589,7 +600,7 @@ class Stack:
             (entry["LastModified"], entry["Key"])
             for page in pages
             for entry in page.get("Contents", [])
-            if entry["Key"].endswith(f".{kind}") and not entry["Key"].endswith("/faturas.json")
+            if entry["Key"].endswith(f".{kind}") and names.match(entry["Key"].rpartition("/")[2])
         ]
         return max(found)[1] if found else None
 

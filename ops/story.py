@@ -70,6 +70,7 @@ def told(
     proofs: Mapping[str, str],
     *,
     planned: PlanLine | None = None,
+    cancelled: int | None = None,
 ) -> Iterator[str]:
     """The lines, the present state first.
 
@@ -80,11 +81,19 @@ def told(
         hold: the reason for which it is held, if it is.
         proofs: addition key -> its arithmetic, as far as it is known.
         planned: its line in the newest plan, if nothing is charged yet.
+        cancelled: the charge's order, if a person cancelled it in Omie.
     """
     monthly = next((charge for charge in charges if charge.key.kind == MONTHLY), None)
     if monthly is not None:
         yield _headline(monthly)
-        yield f"  O que fazer: {_to_do(monthly)}"
+        if cancelled is None:
+            yield f"  O que fazer: {_to_do(monthly)}"
+        else:
+            seen = "(visto pela última execução do mês)"
+            yield f"  A OS {cancelled} foi cancelada no Omie: o cliente não está sendo cobrado {seen}."
+            yield (
+                "  O que fazer: confira se o cancelamento está certo; o sistema não fatura de novo por conta própria."
+            )
         yield from _composition(monthly)
         yield from _additions(monthly, proofs)
     elif planned is not None:

@@ -527,6 +527,14 @@ def test_the_newest_report_is_downloaded_and_opened(ops, tmp_path):
     assert ops.opened == [path.as_uri()]
 
 
+@pytest.mark.parametrize("other", ["sweep-20261202T040000.json", "faturas.json"])
+def test_what_else_lies_beside_the_reports_is_no_report(ops, tmp_path, other):
+    for name in ("2-fim.json", other):
+        ops.stack.clients.s3.put_object(Bucket="dados", Key=f"reports/2026-12/{name}", Body=name.encode())
+    ops("report", "--format", "json", "--output", str(tmp_path))
+    assert [path.name for path in tmp_path.glob("*.json")] == ["faturamento-2026-12-2-fim.json"]
+
+
 def test_a_month_without_a_report_says_when_there_will_be_one(ops):
     result = ops("report", "--month", "2026-11", "--format", "csv")
     assert (result.exit_code, result.stderr) == (

@@ -687,3 +687,25 @@ def test_a_charge_says_what_it_is_made_of_and_why(books):
     ]
     told = json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)
     assert told["charges"][0]["composition"]["quantity"] == 2
+
+
+def test_a_charge_whose_order_was_cancelled_in_omie_says_so(books):
+    ops, ledger = books
+    at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    key = ChargeKey("JST-12", DECEMBER)
+    ledger.claim(key, attempt="a", now=at, who="bill_batch x", nCodCtr=700, **FACTS)
+    ledger.apply(key, Event.DONE, now=at, who="bill_batch x", why="", attempt="a", nCodOS=5000)
+    reports = ObjectStore(ops.stack.clients.s3, "dados")
+    gone = {"company": "acme", "contract": "JST-12", "customer": "", "amount": {"centavos": 1}, "nCodOS": 5000}
+    reports.put_json("reports/2026-12/2-fim.json", {"cancelled_orders": [gone]})
+    reports.put_json("reports/2026-12/previa-depois.json", {"cancelled_orders": []})
+
+    lines = ops("explain", "--contract", "JST-12").stdout.splitlines()
+
+    assert lines[1:3] == [
+        "  A OS 5000 foi cancelada no Omie: o cliente não está sendo cobrado (visto pela última execução do mês).",
+        "  O que fazer: confira se o cancelamento está certo; o sistema não fatura de novo por conta própria.",
+    ]
+    assert json.loads(ops("explain", "--contract", "JST-12", "--json").stdout)["cancelled_order"] == 5000
+    reports.put_json("reports/2026-12/2-fim.json", {"cancelled_orders": []})
+    assert ops("explain", "--contract", "JST-12").stdout.splitlines()[1] == "  O que fazer: nada."
