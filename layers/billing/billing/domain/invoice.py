@@ -274,6 +274,9 @@ def page_asks_for(document: str) -> Literal["CNPJ", "CPF", "CNPJ ou CPF"]:
     return "CNPJ ou CPF"
 
 
+_TITLES: Final = frozenset({"sr", "sra", "srta", "dr", "dra", "prof", "profa", "eng"})
+
+
 def greeted(name: str, document: str) -> str:
     """The customer as a message greets it: a person by the first name, a company without what was added to its own.
 
@@ -281,7 +284,10 @@ def greeted(name: str, document: str) -> str:
     """
     own = " ".join(name.split(" - ", maxsplit=1)[0].split())
     person = len(document) == len("00000000000") and document.isdecimal()
-    return (own.split()[0].capitalize() if person and own else own) or "cliente"
+    if not person:
+        return own or "cliente"
+    first = next((word for word in own.split() if word.casefold().rstrip(".") not in _TITLES), "")
+    return first.capitalize() or "cliente"
 
 
 # --- what the customer reads -----------------------------------------------------------------------------------------
