@@ -58,7 +58,7 @@ UNREAD_FOR = timedelta(hours=2)
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
 UNSENT = frozenset({None, State.READY})
-_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key"})
+_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since"})
 """Of the run's state: what is said anew, or not at all."""
 
 
@@ -123,7 +123,6 @@ class _Settlement:
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
         answer = self.planned | {"mismatches": 0, "cancelled_orders": [], "in_doubt": resting.count, "wait_seconds": 0}
-        answer["unread_since"] = ""
         answer |= waiting_for
         if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
             began, looked_at = self.now.timestamp(), self.books.looked_at
