@@ -108,7 +108,7 @@ def test_an_omie_that_cannot_be_read_for_a_while_is_waited_for(method, kind):
     lab.omie.faults.replace([Fault(kind, methods=frozenset({method}), times=12)])
     lab.drain()
     assert execution.answer["balanced"]
-    assert {branch.event["unread_since"] for branch in execution.branches} == {""}
+    assert not [branch for branch in execution.branches if "unread_since" in branch.event]
 
 
 def test_an_omie_that_cannot_be_read_for_hours_fails_the_company_in_the_end():

@@ -439,7 +439,7 @@ def write_batches(
     key = batches_key(planned["plan"]["key"], round_)
     head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
     head |= {"plan_hash": planned["plan"]["hash"], "plan_key": planned["plan"]["key"]}
-    head |= {"round": round_, "looked_at": looked_at or 0.0, "began": began}
+    head |= {"round": round_, "looked_at": looked_at or 0.0} | ({"began": began} if began else {})
     with objects.plan_writer(key) as batches_file:
         for number, batch in enumerate(batches(lines, BATCH_SIZE)):
             message = head | {"batch": f"{round_}-{number}", "lines": [for_the_queue(line) for line in batch]}

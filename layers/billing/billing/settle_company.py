@@ -58,7 +58,7 @@ UNREAD_FOR = timedelta(hours=2)
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
 UNSENT = frozenset({None, State.READY})
-_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key"})
+_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since"})
 """Of the run's state: what is said anew, or not at all."""
 
 
@@ -124,7 +124,7 @@ class _Settlement:
         waiting_for = self._rest_or_park(self._without_held(unclear), resting)
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
-        found = {"mismatches": 0, "cancelled_orders": [], "differing_orders": [], "unread_since": ""}
+        found = {"mismatches": 0, "cancelled_orders": [], "differing_orders": []}
         answer = self.planned | found | {"in_doubt": resting.count, "wait_seconds": 0}
         answer |= waiting_for
         if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
