@@ -11,13 +11,13 @@ from tests.simulation.schedules import run_schedule
 BITES = {
     mutations.claim_before_call: (47, 84, 94),
     mutations.hold_check: (25, 71, 97),
-    mutations.in_doubt_wait: (788, 1491, 4690),
+    mutations.in_doubt_wait: (1591,),
     mutations.adopt: (43, 129, 183),
-    mutations.plan_hash_check: (406, 475, 489),
+    mutations.plan_hash_check: (9, 483),
     mutations.own_month_rule: (90, 142, 203),
-    mutations.fifo_group: (2, 643, 841),
+    mutations.fifo_group: (344, 384),
     mutations.interval_rule: (6, 13, 46),
-    mutations.cancelled_order_rule: (1106, 2242, 3604),
+    mutations.cancelled_order_rule: (94,),
     mutations.every_register: (125, 140, 180),
 }
 
