@@ -25,6 +25,6 @@ def test_without_the_check_of_holds_some_are(monkeypatch):
                 ledger._holds[key.contract] = hold
 
     monkeypatch.setattr(MemoryLedger, "claim", claim)
-    adversary = LivingAdversary(2)
+    adversary = LivingAdversary(24)
     adversary.at_any_time = [kind for kind in adversary.at_any_time if kind not in {"hold", "lift"}]
-    assert outcome(adversary.run()).verdict.broken == ["JST-100: claimed although it was on hold"]
+    assert outcome(adversary.run()).verdict.broken == ["JST-91: claimed although it was on hold"]

@@ -531,11 +531,30 @@ def test_a_churn_during_the_run_is_held_and_not_unclear():
     assert desk.charge(code) is None
 
     answer = desk.settle()
+    assert (answer["decision"], answer["waiting_for"]) == ("wait", ""), "a click of a moment ago may not be listed yet"
+    desk.lab.clock.advance(answer["wait_seconds"])
+    answer = desk.settle(answer)
 
     assert (answer["decision"], answer["waiting_for"]) == ("done", "")
     held = desk.charge(code)
     assert (held.state, held.reason_code, held.reason) == (State.HELD, "held", "Churn no Jestor")
     assert desk.lab.queues.parked == []
+
+
+def test_a_click_just_before_a_churn_is_adopted_and_not_held():
+    desk = Desk(switches=Switches(list_lag=9.0, lists_lag="apart"))
+    code = desk.codes[0]
+    desk.lab.clock.advance(130)
+    desk.person_bills(code)
+    desk.lab.omie.apps[desk.company].order_list[-1].listed_at = desk.lab.now() + 9
+    desk.lab.ledger.put_hold(code, "Churn no Jestor", desk.lab.clock.now())
+    app = desk.lab.omie.apps[desk.company]
+    omie_contracts.set_situation(app, app.contracts[desk.omie_id(code)], "90", desk.lab.now())
+    desk.bill()
+
+    desk.settle_to_the_end()
+
+    assert desk.charge(code).state is State.BILLED
 
 
 def test_what_was_written_a_moment_ago_is_not_parked_with_those_that_are_unclear_for_long():

@@ -58,7 +58,7 @@ UNREAD_FOR = timedelta(hours=2)
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
 UNSENT = frozenset({None, State.READY})
-_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since"})
+_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since", "held_since"})
 """Of the run's state: what is said anew, or not at all."""
 
 
@@ -116,17 +116,20 @@ class _Settlement:
         self.cancelled: list[dict[str, Any]] = []
         """BILLED charges whose order a person cancelled in Omie: {contract, nCodOS, amount in centavos}."""
         self.differing: list[dict[str, Any]] = []
+        self.held_before: dict[str, str] = planned.get("held_since", {})
+        self.held_since: dict[str, str] = {}
+        """Contracts on hold that Omie shows neither way: since when (ISO)."""
         """Charges that Omie billed for another amount: {contract, nCodOS, amount, in_omie}, in centavos."""
         self._doubts_of: dict[str, Doubts] = {}
 
     def run(self) -> dict[str, Any]:
         resting, unsent, unclear = self._settle_each()
-        waiting_for = self._rest_or_park(self._without_held(unclear), resting)
+        waiting_for = self._rest_or_park(self._without_held(unclear, resting), resting)
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
         found = {"mismatches": 0, "cancelled_orders": [], "differing_orders": []}
         answer = self.planned | found | {"in_doubt": resting.count, "wait_seconds": 0}
-        answer |= waiting_for
+        answer |= waiting_for | ({"held_since": self.held_since} if self.held_since else {})
         if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
             began, looked_at = self.now.timestamp(), self.books.looked_at
             batches = write_batches(
@@ -213,10 +216,20 @@ class _Settlement:
         own = charge.nCodCtr if charge is not None and charge.company == self.company else None
         return own or line.nCodCtr
 
-    def _without_held(self, unclear: list["_Unclear"]) -> list["_Unclear"]:
-        """Those on no hold: what churned during the run was stopped in Omie by us, and nothing about it is unclear."""
+    def _without_held(self, unclear: list["_Unclear"], resting: "_Resting") -> list["_Unclear"]:
+        """Those on no hold: what churned during the run was stopped in Omie by us, and is held.
+
+        Not before the lists have shown a billing of a moment ago: a person may have billed it, and then it is adopted.
+        """
         held = self.deps.ledger.held_many(each.line.contract for each in unclear) if unclear else set()
         for line in (each.line for each in unclear if each.line.contract in held):
+            since = self.held_before.get(line.contract) or self.now.isoformat()
+            listed_by = datetime.fromisoformat(since) + self.list_lag
+            if self.now <= listed_by:
+                resting.add(listed_by + timedelta(seconds=1))
+                if len(self.held_since) < MOST_NAMED:  # the others are asked again with the last of these
+                    self.held_since[line.contract] = since
+                continue
             reason = self.deps.ledger.hold(line.contract) or ""
             key, made = ChargeKey(line.contract, self.month), self._composition(line)
             told = {"reason_code": "held", "reason": reason, "additions": _charged(line), "composition": made}
