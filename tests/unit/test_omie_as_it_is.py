@@ -123,6 +123,27 @@ def test_a_cancelled_order_is_said_and_never_billed_again(stage):
     assert answer["attention"]
 
 
+@pytest.mark.parametrize("stage", ["20", "30"])
+def test_a_released_charge_whose_order_was_cancelled_parks_again_and_says_which_order(stage):
+    """The order may be our own lost call's: stage 20 shows the contract as to bill, and a release is no second look."""
+    lab = Lab(20, clean=True, switches=Switches(after_cancel=stage))
+    contract = plain(lab)[0]
+    key, number = ChargeKey(contract.code, DECEMBER), contract.omie_contrato["cabecalho"]["nCodCtr"]
+    facts = {"company": "acme", "amount": 10_000, "plan_hash": "h", "run": "r"}
+    lab.ledger.claim(key, attempt="a1", now=START, who="w", nCodCtr=number, **facts)
+    order = lab.omie.bill_by_person("acme", number, now=lab.now())
+    lab.omie.cancel_by_person("acme", order, now=lab.now())
+    for event, facts in ((Event.IN_DOUBT, {}), (Event.PARK, {"reason_code": "in_doubt", "reason": "x"})):
+        lab.ledger.apply(key, event, now=START, who="w", why="w", attempt="a1", **facts)
+    lab.ledger.apply(key, Event.REDRIVE, now=START, who="w", why="w")
+    lab.clock.advance(120)
+    lab.run()
+    line = lines(lab)[contract.code]
+    assert (line["action"], line["reason_code"]) == ("park", "order_cancelled")
+    assert f"OS {order}" in line["reason"]
+    assert len([one for one in lab.omie.book.billings if one.nCodCtr == number]) == 1
+
+
 def test_many_cancelled_orders_do_not_fill_the_runs_state_and_are_all_named():
     """Step Functions carries 256 KB from step to step, for all companies together."""
     lab = Lab(120, clean=True)

@@ -1002,6 +1002,14 @@ def test_what_was_parked_stays_parked_with_its_own_reason():
     assert (line.reason_code, line.reason) == ("parked_before", "Parado nesta rodada, sem motivo registrado.")
 
 
+def test_a_contract_whose_order_of_the_month_was_cancelled_is_not_billed_by_us_again():
+    line = plan(cancelled=77)
+    assert (line.action, line.reason_code) == (Action.PARK, "order_cancelled")
+    assert line.reason.startswith("A OS deste mês foi cancelada no Omie (OS 77).")
+    assert plan(cancelled=77, ledger=LedgerView(State.PARKED, None, "x", "in_doubt")).reason_code == "in_doubt"
+    assert plan(cancelled=77, ledger=LedgerView(State.BILLED, 77)).reason_code == "already_billed"
+
+
 def test_a_past_month_is_never_billed_through_the_contract():
     line = plan(month=DECEMBER.previous())
     assert (line.action, line.reason_code) == (Action.PARK, "missed_month")

@@ -22,6 +22,7 @@ from billing.clock import Clock
 from billing.domain.addition import as_billed
 from billing.domain.charge import Charge, Event, State, TransitionRefused
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
+from billing.domain.plan import CANCELLED_REASON
 from billing.omie import mapping
 from billing.omie.client import OmieClient
 from billing.parking import tell
@@ -30,10 +31,6 @@ from billing.store.ports import Charges, Messages, Objects
 UNCLEAR_REASON = (
     "Não se sabe se foi faturado: o Omie não o mostra na lista a faturar nem mostra OS deste mês. "
     "Confira no Omie e não reenvie."
-)
-CANCELLED_REASON = (
-    "A OS deste mês foi cancelada no Omie (OS {}). Se deve ser cobrado, fature-o por ordem de serviço avulsa; "
-    "se não, não há o que fazer."
 )
 MONTH_OVER_REASON = (
     "Não se sabe se foi faturado: o mês terminou e o Omie não mostra OS dele deste contrato. "
@@ -109,9 +106,12 @@ class Books:
 
     def cancelled(self, nCodCtr: int | None) -> Order | None:
         """The contract's OS of this month that a person cancelled, where no live one stands beside it."""
-        if nCodCtr is None or self.order(nCodCtr) is not None:
-            return None
-        return self._cancelled.get(nCodCtr)
+        return self.all_cancelled().get(nCodCtr) if nCodCtr is not None else None
+
+    def all_cancelled(self) -> dict[int, Order]:
+        """nCodCtr -> what `cancelled` answers, of the contracts that have one."""
+        self.orders()
+        return self._cancelled
 
     def lists(self, nCodOS: int) -> bool:
         """Whether that OS is among the month's orders that nobody cancelled, of whatever contract."""
@@ -169,6 +169,7 @@ class Books:
             # two of one month are more than was planned, and show up as a mismatch
             known = found.get(order.nCodCtr, Order(order.nCodOS, 0))
             found[order.nCodCtr] = Order(known.nCodOS, known.amount + order.amount)
+        self._cancelled = {nCodCtr: order for nCodCtr, order in self._cancelled.items() if nCodCtr not in found}
         return found
 
 

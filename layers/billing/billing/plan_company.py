@@ -48,7 +48,7 @@ from billing.domain.plan import (
 )
 from billing.domain.reajuste import IndexTable, Rules, proposal
 from billing.domain.sizes import REASON_LENGTH, shortened
-from billing.doubt import Books, keep_books_look
+from billing.doubt import Books, Order, keep_books_look
 from billing.jestor.client import JestorClient, JestorError, with_drafts
 from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.jestor.receivables import TableProblems
@@ -193,7 +193,9 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         rows = _Rows(spool, deps, company)
         named = rows.read()
         books = Books(omie, month, deps.clock)
-        billed = _billed(books)
+        asked = _must_ask(books, deps.ledger, company)
+        billed = books.orders() if asked else {}
+        cancelled = books.all_cancelled() if asked else {}
         rivals = rows.rivals(named)
         index = OmieIndex.read(omie.iter_contratos(), named, today)
         customers, lacking = _customers(omie, rows, index) if settings.create_unknown else ({}, {})
@@ -205,7 +207,20 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         key = plan_key(month, generation, company, deps.new_planning())
         summary = PlanSummary(settings.guardrail.limits())
         sides = _Sides(
-            company, settings, month, today, index, billed, customers, lookalikes, rivals, late, prices, rules, lacking
+            company,
+            settings,
+            month,
+            today,
+            index,
+            billed,
+            cancelled,
+            customers,
+            lookalikes,
+            rivals,
+            late,
+            prices,
+            rules,
+            lacking,
         )
         still_here = unfinished = 0
         with deps.objects.plan_writer(key) as plan:
@@ -252,18 +267,18 @@ def _handed_over(planned: dict[str, Any], books: Books, deps: PlanDeps, summary:
     return {"batches": batches_file}
 
 
-def _billed(books: Books) -> Container[int]:
-    """nCodCtr of the contracts that have a live order of the month. Nothing else proves that one was billed.
+def _must_ask(books: Books, ledger: Charges, company: str) -> bool:
+    """Whether ListarOS is asked for the month's orders: nothing else proves that a contract was billed.
 
-    Where stage 30 is empty nothing was billed, and ListarOS is not asked: an empty list is an error that counts.
+    Not where stage 30 is empty and the ledger has nothing of the month: then nothing was billed, and an empty list is
+    an error that counts. With a charge in the ledger it is: a contract whose order was cancelled leaves stage 30.
     """
     if books.month > BillingMonth.of(books.clock.now()):
-        return ()
-    if books.month == BillingMonth.of(books.clock.now()):
-        books.to_bill()
-        if books.none_billed():
-            return ()
-    return books.orders()
+        return False
+    if books.month < BillingMonth.of(books.clock.now()):
+        return True
+    books.to_bill()
+    return not books.none_billed() or next(iter(ledger.by_month(company, books.month)), None) is not None
 
 
 class _Register(NamedTuple):
@@ -293,6 +308,7 @@ class _Sides:
     today: date
     index: OmieIndex
     billed: Container[int]
+    cancelled: Mapping[int, Order]
     customers: Mapping[str, Sequence[_Register]]
     lookalikes: Mapping[int, Sequence[OmieContract]]
     rivals: Mapping[int, Sequence[str]]
@@ -320,6 +336,7 @@ class _Sides:
         registers = self.customers.get(_document(row), ()) if found is None else ()
         active = [each.nCodCli for each in registers if each.active] or [each.nCodCli for each in registers]
         due = self.month.day(self.settings.billing_day)
+        cancelled = self.cancelled.get(found.nCodCtr) if found is not None else None
         line = plan_contract(
             row,
             month=self.month,
@@ -329,6 +346,7 @@ class _Sides:
             lookalikes=[one for each in registers for one in self.lookalikes.get(each.nCodCli, ())],
             registers=active,
             billed=found is not None and found.nCodCtr in self.billed,
+            cancelled=cancelled.nCodOS if cancelled is not None else None,
             ledger=_ledger_view(around.this_month.get(code)),
             previous=_previous(around.last_month.get(code)),
             held=code in around.held,

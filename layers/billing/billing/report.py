@@ -408,6 +408,11 @@ ADVICE: Mapping[str, Advice] = {
         "Contrato do Omie que não pôde ser lido", f"Confira os itens do contrato no Omie. {_AGAIN}", Where.OMIE
     ),
     "parked_before": Advice("Parado numa tentativa anterior", f"Resolva o motivo. {_RELEASE}", Where.COMMAND),
+    "order_cancelled": Advice(
+        "OS do mês cancelada no Omie",
+        "Se deve ser cobrado, fature por ordem de serviço avulsa; se não, não há o que fazer.",
+        Where.OMIE,
+    ),
     "no_amount": Advice("Sem valor a cobrar", f"Preencha o valor do contrato, ou encerre-o. {_AGAIN}"),
     "unknown_service": Advice(
         "Serviço desconhecido", "Escolha um serviço cadastrado, ou peça para cadastrar este na configuração."

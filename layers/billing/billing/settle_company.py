@@ -353,7 +353,8 @@ class _Settlement:
             else:
                 unsent.append(line)
             return
-        shown = self.books.shows(nCodCtr, sent=False) if nCodCtr is not None else Shown.TO_BILL
+        sent = charge is not None and charge.attempt is not None  # and found not to be billed since
+        shown = self.books.shows(nCodCtr, sent=sent) if nCodCtr is not None else Shown.TO_BILL
         if shown is Shown.BILLED:
             self._adopt(line, charge, "faturado por uma pessoa no Omie durante a execução", nCodCtr)
         elif charge is not None and charge.failures >= self.settings.max_failures:

@@ -12,6 +12,7 @@ these that applies decides:
 | draft, suspended, churned, other status, not started, ended  | skip                              |
 | held                                                         | skip                              |
 | ledger PARKED                                                | park, with its reason             |
+| a person cancelled its order of the month, no live one       | park                              |
 | no amount, unknown service, no due day                       | park, all problems at once        |
 | the link between the two is missing, doubtful or contested   | park, or create                   |
 | suspended, cancelled or in preparation in Omie; not monthly  | park                              |
@@ -52,6 +53,11 @@ MONTHLY_BILLING = "01"
 """cTipoFat of a contract that Omie bills every month."""
 BILLING_TYPES = {"01": "mensal", "02": "bimestral", "03": "trimestral", "06": "semestral", "12": "anual"}
 
+CANCELLED_REASON = (
+    "A OS deste mês foi cancelada no Omie (OS {}). Se deve ser cobrado, fature-o por ordem de serviço avulsa; "
+    "se não, não há o que fazer."
+)
+
 JUMP_WARNING = "Mudança grande"
 """Begins the warning about a change beyond the guardrail's limits."""
 
@@ -85,6 +91,7 @@ class Reason(StrEnum):
     BAD_ROW = "bad_row"
     UNREADABLE_ROW = "unreadable_row"
     PARKED_BEFORE = "parked_before"
+    ORDER_CANCELLED = "order_cancelled"
     NO_AMOUNT = "no_amount"
     UNKNOWN_SERVICE = "unknown_service"
     NO_DUE_DAY = "no_due_day"
@@ -503,6 +510,7 @@ def plan_contract(
     lookalikes: Sequence[OmieContract] = (),
     registers: Sequence[int] = (),
     billed: bool = False,
+    cancelled: int | None = None,
     ledger: LedgerView | None = None,
     previous: Previous | None = None,
     held: bool = False,
@@ -522,6 +530,7 @@ def plan_contract(
             `unlinked`; unread with `omie`.
         registers: codigo_cliente_omie of each register of the customer's document that could be meant.
         billed: whether Omie shows a live order of the month; in a month to come there is none, whatever is said here.
+        cancelled: nCodOS of the month's order that a person cancelled, where no live one stands beside it.
         ledger: this month's charge.
         previous: the last charge before this month.
         held: whether a hold (churn) is on it.
@@ -538,6 +547,7 @@ def plan_contract(
         verdict
         or _not_to_bill(row, month, policy, held=held, ledger=ledger)
         or _parked_before(ledger)
+        or (_park(Reason.ORDER_CANCELLED, CANCELLED_REASON.format(cancelled)) if cancelled is not None else None)
         or _wrong_data(row, policy)
         or (_wrong_in_omie(row, omie, rivals) if omie else _wrong_outside_omie(row, lookalikes, registers, policy))
         or _missed_month(month, today)
