@@ -80,6 +80,7 @@ TIMEOUTS: Final = {
     "open_run": 60,
     "plan_company": 900,
     "bill_batch": FUNCTION_TIMEOUT_SECONDS,
+    "request_approval": 300,
     "settle_company": 900,
     "close_run": 300,
     "redrive": 900,
@@ -409,8 +410,13 @@ class Execution:
                 branch.state = "Done"
 
     def _requestapproval(self, branch: Branch) -> None:
-        """A person approves at once."""
-        request_approval(self.lab.new_token(), branch.event, self.lab.approval_deps())
+        """A person approves at once; of a company whose request fails nobody is asked, and it ends as failed."""
+        try:
+            with self.lab.process("request_approval"):
+                request_approval(self.lab.new_token(), branch.event, self.lab.approval_deps())
+        except (Exception, Killed) as error:  # noqa: BLE001 - States.ALL
+            self._company_failed(branch, error)
+            return
         self._start_batches(branch)
 
     def _start_batches(self, branch: Branch) -> None:

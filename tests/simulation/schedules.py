@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import NamedTuple, Self
 
-from simulators.lab import Lab
+from simulators.lab import Killed, Lab
 from tests.simulation.adversary import Adversary, on_the_last_evening
 from tests.simulation.checker import Verdict, check
 from tests.simulation.living import LivingAdversary
@@ -96,7 +96,10 @@ def tally(seeds: Sequence[int]) -> Tally:
     gc.freeze()  # what is there by now stays
     gc.disable()  # hundreds of small worlds that end at once; collected between the pieces
     for seed in seeds:
-        found.add(run_schedule(seed), f"make sim SEED={seed} SCHEDULES=1")
+        try:
+            found.add(run_schedule(seed), f"make sim SEED={seed} SCHEDULES=1")
+        except Killed:  # a pool whose worker ends waits for it for ever
+            raise RuntimeError(f"a kill that the lab did not hear: make sim SEED={seed} SCHEDULES=1") from None
     gc.enable()
     gc.collect()
     return found

@@ -1,12 +1,14 @@
 """The rounds of a run: one contract's trouble uses up none of another's, and what cannot be read is waited for."""
 
+from dataclasses import replace
+
 import pytest
 
 from billing.bill_batch import ALTERATION, is_written
 from billing.domain.charge import State
 from billing.domain.month import BillingMonth
 from billing.settle_company import MAX_ROUNDS, UNREAD_FOR
-from simulators.lab import Lab
+from simulators.lab import Killed, Lab, demo_settings
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
 
@@ -120,3 +122,23 @@ def test_an_omie_that_cannot_be_read_for_hours_fails_the_company_in_the_end():
     lab.drain(3600)
     assert {branch.event["error"]["Error"] for branch in execution.branches} == {"NotExecuted"}
     assert execution.failure == "Unbalanced"
+
+
+def test_a_worker_that_dies_while_it_asks_for_approval_fails_its_company_and_the_next_start_bills(monkeypatch):
+    settings = demo_settings()
+    acme = settings.companies["acme"]
+    asked = acme.model_copy(update={"guardrail": acme.guardrail.model_copy(update={"approval": "required"})})
+    settings = settings.model_copy(update={"companies": settings.companies | {"acme": asked}})
+    lab = Lab(20, clean=True, settings=settings)
+
+    def dies(_plan):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        deps = lab.approval_deps()
+        patched.setattr(lab, "approval_deps", lambda: replace(deps, page=dies))
+        answer = lab.run()
+    assert not answer["balanced"]
+    assert [b.event["error"]["Error"] for b in lab.executions[-1].branches if "error" in b.event] == ["Killed"]
+    lab.run()
+    assert {charge.state for charge in charges(lab).values()} == {State.BILLED}
