@@ -11,11 +11,11 @@ from tests.simulation.schedules import run_schedule
 BITES = {
     mutations.claim_before_call: (47, 84, 94),
     mutations.hold_check: (25, 71, 97),
-    mutations.in_doubt_wait: (1591,),
+    mutations.in_doubt_wait: (1739,),
     mutations.adopt: (43, 129, 183),
     mutations.plan_hash_check: (9, 483),
     mutations.own_month_rule: (90, 142, 203),
-    mutations.fifo_group: (344, 384),
+    mutations.fifo_group: (308, 687),
     mutations.interval_rule: (6, 13, 46),
     mutations.cancelled_order_rule: (94,),
     mutations.every_register: (125, 140, 180),
