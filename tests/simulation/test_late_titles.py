@@ -82,6 +82,7 @@ def test_no_schedule_bills_an_addition_twice_or_loses_track_of_one(seed: int) ->
         markers = [marker for line in order.lines if (marker := marker_in(line.description))]
         shown.update((billing.company, marker) for marker in markers)
         sure = [entry for entry in entries if not entry.get("doubtful")]
-        if markers and billing.by == "api":
-            assert len(markers) == len(sure), charged[billing.nCodOS].key
+        if markers and billing.by == "api":  # doubtful: adopted at another total than planned, so nobody can tell which
+            assert len(sure) <= len(markers) <= len(entries), charged[billing.nCodOS].key
+            assert len(sure) in {0, len(markers)}, charged[billing.nCodOS].key
     assert set(shown.values()) <= {1}
