@@ -31,7 +31,7 @@ from billing.clock import Clock
 from billing.domain import agree as rules
 from billing.domain.agree import STOPS, Decision, Step, decide, digest_of, is_ours
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
-from billing.domain.contract import BadRow, Contract, ContractStatus, contract_code
+from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatus, contract_code
 from billing.domain.fiscal_limits import ABROAD
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.number import whole
@@ -267,13 +267,7 @@ class _Order:
 
     def carry_out(self) -> str:
         """One word or two for the log. Raises Later."""
-        self.slots = self._reserve()
-        if self.memory.doubt_until > self.now():
-            raise Later(self.memory.doubt_until, "a call may still be under way")
-        row = self._row()
-        around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
-        if self._alteration_rests(around):
-            around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
+        row, around = self._at_hand()
         number = known_number(row, self.memory, self.order.company, (around.charge, around.charge_before))
         cadastro = self._cadastro(number, around)
         found = mapping.compact(cadastro, self.today()) if cadastro else None
@@ -301,6 +295,17 @@ class _Order:
         elif self.unseen:
             put_off(self.order, self.now() + LOOKED_UP_FOR, self.deps.queues, self.deps.urls.changes)
         return " ".join(map(str, decision.steps)) or (f"waits for {decision.waits}" if decision.waits else "agrees")
+
+    def _at_hand(self) -> tuple[Contract | BadRow | None, Circumstances]:
+        """The row, and what the ledger knows of the contract, once no call of ours to it is under way. Raises Later."""
+        self.slots = self._reserve()
+        if self.memory.doubt_until > self.now():
+            raise Later(self.memory.doubt_until, "a call may still be under way")
+        row, around = self._row(), self._circumstances()
+        return row, self._circumstances() if self._alteration_rests(around) else around
+
+    def _circumstances(self) -> Circumstances:
+        return Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
 
     def _alteration_rests(self, around: Circumstances) -> bool:
         """Whether an alteration was in doubt until now, and has ended.
@@ -448,11 +453,15 @@ class _Order:
         """Only a contract that carries no code of ours can be named by two rows."""
         if found is None or not isinstance(row, Contract) or is_ours(found, row.code, None):
             return ()
+        return self._named_by(found.nCodCtr)
+
+    def _named_by(self, nCodCtr: int) -> tuple[str, ...]:
+        """The codes of the other rows that name this Omie contract. Raises Later."""
         try:
-            ids = rows_naming(self.deps.jestor(), self.deps.settings, found.nCodCtr)
+            ids = rows_naming(self.deps.jestor(), self.deps.settings, nCodCtr)
         except JestorError as error:
             raise Later(self.now() + pause(self.order.tries), type(error).__name__) from error
-        return tuple(code for code in map(contract_code, ids) if code != row.code)
+        return tuple(code for code in map(contract_code, ids) if code != self.code)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -695,18 +704,14 @@ class _Order:
         }
 
     def _write_back(self, told: Mapping[str, str]) -> None:
-        contracts = self.deps.settings.jestor.contracts
-        data = {getattr(contracts.write_back, word): text for word, text in told.items()}
+        fields = self.deps.settings.jestor.contracts.write_back
+        self._write_jestor({getattr(fields, word): text for word, text in told.items()}, "contrato")
+
+    def _write_jestor(self, data: Mapping[str, Any], why: str) -> None:
+        table = self.deps.settings.jestor.contracts.table
         key = digest_of(self.code, sorted(data.items()), self.deps.clock.now())
-        message = {
-            "table": contracts.table,
-            "jestor_id": self.order.jestor_id,
-            "data": data,
-            "why": "contrato",
-            "key": key,
-        }
-        group = f"{contracts.table}#{self.order.jestor_id}"
-        self.deps.queues.send(self.deps.urls.jestor_writes, message, group, key)
+        message = {"table": table, "jestor_id": self.order.jestor_id, "data": data, "why": why, "key": key}
+        self.deps.queues.send(self.deps.urls.jestor_writes, message, f"{table}#{self.order.jestor_id}", key)
 
 
 class _LinkOrder(_Order):
@@ -732,13 +737,7 @@ class _LinkOrder(_Order):
 
     def _link(self, nCodCtr: int, nCodCli: int) -> str:
         """Why it may not be, in Portuguese; empty once it is done. Raises Later, Rejected."""
-        self.slots = self._reserve()
-        if self.memory.doubt_until > self.now():
-            raise Later(self.memory.doubt_until, "a call may still be under way")
-        row = self._row()
-        around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
-        if self._alteration_rests(around):
-            around = Circumstances(self.code, self.order.company, self.today(), self.deps.ledger, self.deps.runs)
+        row, around = self._at_hand()
         if problem := self._not_now(row, nCodCtr, around):
             return problem
         assert isinstance(row, Contract)  # noqa: S101 - else there was a problem
@@ -746,21 +745,19 @@ class _LinkOrder(_Order):
         if cadastro is None or int(cadastro["cabecalho"].get("nCodCli") or 0) != nCodCli:
             return f"O contrato {nCodCtr} do Omie mudou desde a conferência: repita o comando."
         code = str(cadastro["cabecalho"].get("cCodIntCtr") or "").strip()
-        rivals = [one for one in map(contract_code, self._named_by(nCodCtr)) if one != self.code]
-        if rivals or (code.startswith("JST-") and code != self.code):
+        rivals = self._named_by(nCodCtr)
+        if rivals or (code.startswith(ITEM_PREFIX) and code != self.code):
             return f"O contrato {nCodCtr} do Omie já está vinculado a {rivals[0] if rivals else code}."
         try:
             change = mapping.takeover(cadastro, self.code, row.amount, self.today())
         except mapping.NotOurs as reason:
             return f"Os itens não foram assumidos: {reason}."
         if change is not None:
-            key, alter = (
-                ChargeKey(self.code, around.month, ALTERATION),
-                partial(self.omie.alterar_contrato, change.cadastro),
-            )
-            self._write_claimed(key, nCodCtr, row.amount, [alter])
-        if row.omie_id != nCodCtr:
-            self._tell_jestor(nCodCtr)
+            key = ChargeKey(self.code, around.month, ALTERATION)
+            self._write_claimed(key, nCodCtr, row.amount, [partial(self.omie.alterar_contrato, change.cadastro)])
+        field = self.deps.settings.jestor.contracts.fields.omie_id
+        if row.omie_id != nCodCtr and field is not None:  # without the field the command has refused
+            self._write_jestor({field: nCodCtr}, "vinculo")
         return ""
 
     def _not_now(self, row: Contract | BadRow | None, nCodCtr: int, around: Circumstances) -> str:
@@ -773,26 +770,6 @@ class _LinkOrder(_Order):
         if around.busy:
             return f"O faturamento de {around.month} tem {self.code} em mãos: repita quando ele terminar."
         return ""
-
-    def _named_by(self, nCodCtr: int) -> list[int]:
-        try:
-            return list(rows_naming(self.deps.jestor(), self.deps.settings, nCodCtr))
-        except JestorError as error:
-            raise Later(self.now() + pause(self.order.tries), type(error).__name__) from error
-
-    def _tell_jestor(self, nCodCtr: int) -> None:
-        contracts = self.deps.settings.jestor.contracts
-        data = {contracts.fields.omie_id: nCodCtr}
-        key = digest_of(self.code, sorted(map(str, data.items())), self.deps.clock.now())
-        message = {
-            "table": contracts.table,
-            "jestor_id": self.order.jestor_id,
-            "data": data,
-            "why": "vinculo",
-            "key": key,
-        }
-        group = f"{contracts.table}#{self.order.jestor_id}"
-        self.deps.queues.send(self.deps.urls.jestor_writes, message, group, key)
 
 
 def situation_after(found: OmieContract | None, decision: Decision) -> str:
