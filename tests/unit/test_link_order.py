@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from billing import agree
 from billing.domain.charge import ChargeKey, Event
 from simulators.lab import OMIE_WRITES
@@ -115,3 +117,19 @@ def test_an_order_is_json_that_the_lane_reads():
     desk = Linking()
     body = {"order": {"kind": "link", "contract": desk.code, "jestor_id": desk.id, "company": "elsewhere"}}
     assert agree.take(json.dumps(body), desk.lab.agree_deps())["outcome"] == "unknown company"
+
+
+@pytest.mark.parametrize(("owner", "name"), [(agree.mapping, "takeover"), (agree._LinkOrder, "_not_now")])
+def test_a_contract_that_cannot_be_computed_is_refused_once_and_keeps_no_company_waiting(owner, name, monkeypatch):
+    desk = Linking()
+
+    def breaks(*_args):
+        raise ArithmeticError("R$ 1,00 of somebody")
+
+    monkeypatch.setattr(owner, name, breaks)
+    link = desk.order()
+    assert (link["order"], link["outcome"]) == ("k-1", "refused")
+    assert "não foi possível conferir" in link["text"]
+    assert "ArithmeticError" in link["text"]
+    assert "somebody" not in link["text"]
+    assert desk.calls("AlterarContrato") == 0

@@ -325,10 +325,7 @@ class _Order:
 
     def give_up(self, kind: str) -> str:
         """What is said of a contract of which something could not be computed; the sweep looks at it again daily."""
-        text = (
-            f"{self.today():%d/%m/%Y}: não foi possível conferir este contrato com o Omie ({kind}). Confira os campos "
-            "dele aqui e os itens e datas no Omie; se nada estiver errado, avise quem cuida do sistema."
-        )
+        text = f"{self.today():%d/%m/%Y}: {unreadable(kind)}"
         if self.deps.settings.jestor.contracts.write_back.omie_note:
             self._write_back({"omie_note": text})
         return f"unreadable: {kind}"
@@ -731,6 +728,9 @@ class _LinkOrder(_Order):
             outcome, text, until = "later", later.why, later.until
         except Rejected as refused:
             outcome, text = "refused", f"O Omie recusou: {refused.text}"
+        except DATA_ERRORS as error:  # as in `take`
+            kind = note(f"link of {self.code}", error)
+            outcome, text = "refused", f"{self.code}: {unreadable(kind)}"
         kept = {"order": str(message["key"]), "outcome": outcome, "text": text, "until": until}
         self._remember(lambda memory: replace(memory, link=kept))
         return f"link: {outcome}"
@@ -770,6 +770,14 @@ class _LinkOrder(_Order):
         if around.busy:
             return f"O faturamento de {around.month} tem {self.code} em mãos: repita quando ele terminar."
         return ""
+
+
+def unreadable(kind: str) -> str:
+    """For a person: something of the contract could not be computed. `kind`: the error's class."""
+    return (
+        f"não foi possível conferir este contrato com o Omie ({kind}). Confira os campos dele no Jestor e os itens e "
+        "datas no Omie; se nada estiver errado, avise quem cuida do sistema."
+    )
 
 
 def situation_after(found: OmieContract | None, decision: Decision) -> str:
