@@ -319,6 +319,27 @@ def test_what_the_ledger_has_settled_is_not_touched():
     assert [len(desk.billings(code)) for code in desk.codes[:4]] == [0, 0, 0, 1]
 
 
+def test_a_charge_once_sent_and_released_since_the_orders_were_read_is_left_to_settle():
+    desk = Desk()
+    code = desk.codes[0]
+    key, number = ChargeKey(code, DECEMBER), desk.line(code)["nCodCtr"]
+    now = desk.lab.clock.now()
+    facts = {"company": "acme", "amount": 1, "plan_hash": "h", "run": "r"}
+    desk.lab.ledger.claim(key, attempt="a1", now=now, who="t", nCodCtr=number, **facts)
+    order = desk.lab.omie.bill_by_person("acme", number, now=now.timestamp())
+    desk.lab.omie.cancel_by_person("acme", order, now=now.timestamp())
+    for event in (Event.IN_DOUBT, Event.PARK):
+        desk.lab.ledger.apply(key, event, now=now, who="t", why="", attempt="a1")
+    desk.lab.clock.advance(1)
+    desk.lab.ledger.apply(key, Event.REDRIVE, now=desk.lab.clock.now(), who="t", why="")
+
+    desk.bill()
+
+    assert desk.charge(code).state is State.READY
+    assert len(desk.billings(code)) == 1  # the person's
+    assert {desk.charge(each).state for each in desk.codes[1:]} == {State.BILLED}
+
+
 # --- its own month
 
 

@@ -322,7 +322,8 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
     todo = [
         line
         for line in batch.lines
-        if (charge := known.get(ChargeKey(line.contract, batch.month))) is None or charge.state not in settled
+        if (charge := known.get(ChargeKey(line.contract, batch.month))) is None
+        or (charge.state not in settled and not _released_since(charge, batch))
     ]
     wait = 0.0
     if todo:
@@ -334,6 +335,15 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
             wait = max(1.0, stopped.until - deps.clock.now().timestamp())
     deps.runs.add_progress(batch.run, batch.company, **batch.counts)
     return {"wait_seconds": int(wait + 0.999), **batch.counts}
+
+
+def _released_since(charge: Charge, batch: Batch) -> bool:
+    """Whether a person released a charge once sent after the month's orders were read for these lines: Settle reads
+    them again first. Its order may be cancelled: stage 20 then shows it like one that was never billed.
+    """
+    if charge.attempt is None or charge.updated_at is None or charge.history[-1]["event"] != Event.REDRIVE:
+        return False
+    return charge.updated_at.timestamp() > (batch.began or batch.looked_at)
 
 
 def _rested(todo: list[PlanLine], known: Mapping[ChargeKey, Charge], batch: Batch, deps: BillDeps) -> list[PlanLine]:
