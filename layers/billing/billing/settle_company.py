@@ -116,10 +116,10 @@ class _Settlement:
         self.cancelled: list[dict[str, Any]] = []
         """BILLED charges whose order a person cancelled in Omie: {contract, nCodOS, amount in centavos}."""
         self.differing: list[dict[str, Any]] = []
+        """Charges that Omie billed for another amount: {contract, nCodOS, amount, in_omie}, in centavos."""
         self.held_before: dict[str, str] = planned.get("held_since", {})
         self.held_since: dict[str, str] = {}
         """Contracts on hold that Omie shows neither way: since when (ISO)."""
-        """Charges that Omie billed for another amount: {contract, nCodOS, amount, in_omie}, in centavos."""
         self._doubts_of: dict[str, Doubts] = {}
 
     def run(self) -> dict[str, Any]:
