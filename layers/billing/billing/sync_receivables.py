@@ -323,13 +323,7 @@ class _Run:
         return self.today - timedelta(days=self.table.look_back_days)
 
     def seen(self) -> Iterator[Seen]:
-        for title, standing in self._work():
-            row = self.rows.get(title.nCodTitulo)
-            try:
-                values = self._values(title, standing, row)
-            except DATA_ERRORS as error:
-                self._left_out(title, error)
-                continue
+        for title, standing, row, values in self._valued(self._work()):
             yield Seen(
                 title=title,
                 standing=standing,
@@ -350,13 +344,7 @@ class _Run:
             self.links.find(title) is None and self._contract_of(title) is None for title, _ in work
         )
         work.sort(key=lambda pair: (pair[1].status is not Status.LATE, pair[0].nCodTitulo))
-        for title, standing in work:
-            row = self.rows.get(title.nCodTitulo)
-            try:
-                wanted = self._values(title, standing, row)
-            except DATA_ERRORS as error:
-                self._left_out(title, error)
-                continue
+        for title, _, row, wanted in self._valued(work):
             todo = changes(wanted, row.values if row else {})
             if not self._mapped(todo):
                 continue
@@ -378,6 +366,19 @@ class _Run:
                 self._left_out(title, error)
             else:
                 yield title, standing
+
+    def _valued(
+        self, work: Iterable[tuple[Title, Standing]]
+    ) -> Iterator[tuple[Title, Standing, ReceivableRow | None, Values]]:
+        """With each title its row in Jestor and what that is to hold; without those that cannot be computed."""
+        for title, standing in work:
+            row = self.rows.get(title.nCodTitulo)
+            try:
+                values = self._values(title, standing, row)
+            except DATA_ERRORS as error:
+                self._left_out(title, error)
+            else:
+                yield title, standing, row, values
 
     def _left_out(self, title: Title, error: BaseException) -> None:
         note(f"title {title.nCodTitulo}", error)
