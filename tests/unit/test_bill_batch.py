@@ -614,8 +614,8 @@ def changing(kind):
     return desk, contract.code
 
 
-def test_a_differing_contract_is_altered_and_billed_in_the_next_round_once_omie_shows_it():
-    desk, code = changing("differs_amount")
+def asked_of_omie(desk):
+    """The methods that are called from now on, as they are."""
     order = []
 
     def step(name, call):
@@ -624,6 +624,12 @@ def test_a_differing_contract_is_altered_and_billed_in_the_next_round_once_omie_
         return call()
 
     desk.lab.step = step
+    return order
+
+
+def test_a_differing_contract_is_altered_and_billed_in_the_next_round_once_omie_shows_it():
+    desk, code = changing("differs_amount")
+    order = asked_of_omie(desk)
     assert desk.bill()["left"] == 1
     assert order.count("AlterarContrato") == 1
     assert desk.charge(code) is None
@@ -648,16 +654,9 @@ def test_a_churn_before_the_alteration_is_held_and_bothers_nobody():
 def test_a_second_round_within_the_minute_reads_by_the_customers_list():
     """Omie shows one contract once a minute; the list of its customer is another question."""
     desk, code = changing("differs_amount")
-    order = []
-
-    def step(name, call):
-        if name.startswith("omie."):
-            order.append(name.removeprefix("omie."))
-        return call()
-
     desk.bill()
     desk.lab.clock.advance(11)
-    desk.lab.step = step
+    order = asked_of_omie(desk)
     desk.bill(desk.batch | {"round": 1})
 
     assert order == ["ListarContratos", "FaturarContrato"]

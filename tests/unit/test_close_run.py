@@ -471,7 +471,8 @@ def test_money_that_nothing_explains_is_never_green():
 # --- a preview of a plan that will wait
 
 
-def test_a_price_typed_a_hundredfold_stands_on_top_of_the_preview_and_is_not_green():
+def a_price_typed_a_hundredfold():
+    """The desk in January, December billed, and the line of the contract whose centavos were typed as reais since."""
     desk = Desk(20, clean=True)
     desk.bill_all()
     january = datetime(2027, 1, 1, 6, tzinfo=SAO_PAULO)
@@ -481,6 +482,11 @@ def test_a_price_typed_a_hundredfold_stands_on_top_of_the_preview_and_is_not_gre
     data = {FIELDS["unit_amount"]: f"{typo['unit_amount']},00"}  # the centavos, typed as reais
     change = {"table": CONTRACTS_TABLE, "id": typo["jestor_id"], "data": data}
     desk.lab.jestor.edit(change, desk.lab.now())
+    return desk, typo
+
+
+def test_a_price_typed_a_hundredfold_stands_on_top_of_the_preview_and_is_not_green():
+    desk, typo = a_price_typed_a_hundredfold()
 
     answer = desk.lab.run(trigger="operator", preview=True)
 
@@ -499,14 +505,7 @@ def test_a_price_typed_a_hundredfold_stands_on_top_of_the_preview_and_is_not_gre
 
 
 def test_the_page_of_a_plan_that_waits_is_there_before_anybody_answers():
-    desk = Desk(20, clean=True)
-    desk.bill_all()
-    january = datetime(2027, 1, 1, 6, tzinfo=SAO_PAULO)
-    desk.lab.clock.set(january)
-    desk.lab.omie.advance(january.timestamp())
-    typo = desk.to_bill("acme")[0]
-    data = {FIELDS["unit_amount"]: f"{typo['unit_amount']},00"}
-    desk.lab.jestor.edit({"table": CONTRACTS_TABLE, "id": typo["jestor_id"], "data": data}, desk.lab.now())
+    desk, typo = a_price_typed_a_hundredfold()
     opened = open_run(RunRequest(ARN, "operator", BillingMonth(2027, 1)), desk.lab.open_deps())
     planned = plan_company(opened["companies"][0], desk.lab.plan_deps())
     assert planned["decision"] == "approval"
