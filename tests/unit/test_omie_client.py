@@ -469,14 +469,6 @@ def test_a_stage_is_a_list_of_ids_and_numbers(client_of):
     assert omie.params == [{"cEtapa": "20"}] * 5
 
 
-def test_a_contract_is_read_back_from_its_customers_list(client_of):
-    client, omie = client_of(paged([contrato(7), contrato(8)]))
-    assert client.contrato_do_cliente(5, 8) == contrato(8)
-    assert omie.params[0]["filtrar_cliente"] == 5
-    with pytest.raises(NotExecuted):
-        client.contrato_do_cliente(5, 9)
-
-
 def test_every_error_reply_is_told_also_those_repeated(client_of):
     told = []
     client, _ = client_of([BUSY, EMPTY], on_error=lambda method, error: told.append((method, error.rule)))

@@ -351,11 +351,12 @@ def _rested(todo: list[PlanLine], known: Mapping[ChargeKey, Charge], batch: Batc
     wait = timedelta(seconds=deps.settings.companies[batch.company].in_doubt_wait_seconds)
     rested = []
     for line in todo:
-        key = ChargeKey(line.contract, batch.month, ALTERATION)
-        doubted = known.get(key)
-        now, who = deps.clock.now(), batch.who
-        over = doubted is None or doubted.state not in UNDECIDED
-        if over or (doubted is not None and forgotten(doubted, wait, deps.ledger, now=now, who=who)):
+        doubted = known.get(ChargeKey(line.contract, batch.month, ALTERATION))
+        if (
+            doubted is None
+            or doubted.state not in UNDECIDED
+            or forgotten(doubted, wait, deps.ledger, now=deps.clock.now(), who=batch.who)
+        ):
             rested.append(line)
         else:
             batch.counts["left"] += 1

@@ -108,7 +108,7 @@ class _Settlement:
         self.now = deps.clock.now()
         self.who = f"settle_company {planned['execution']}"
         self.books = Books(deps.omie(self.company), self.month, deps.clock)
-        self.lines = self.to_send = 0
+        self.lines = 0
         self.unclear_many = False
         self.list_lag = timedelta(seconds=self.settings.list_lag_seconds)
         self.listed_by: datetime | None = None
@@ -198,7 +198,6 @@ class _Settlement:
                 if state is not State.BILLED and self._order_of(line, charge) is not None:
                     self._adopt(line, charge, "faturado por uma pessoa no Omie antes da execução")
             elif line.action is Action.BILL and state in UNSENT:
-                self.to_send += 1
                 self._unsent(line, charge, resting, unsent, unclear)
             elif charge is not None and _missed(charge):
                 if self._order_of(line, charge) is not None:

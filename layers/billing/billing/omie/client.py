@@ -185,13 +185,6 @@ class OmieClient:
         cadastro: Json = _part(reply, "contratoCadastro", dict, "ConsultarContrato")
         return cadastro
 
-    def contrato_do_cliente(self, nCodCli: int, nCodCtr: int) -> Json:
-        """The contratoCadastro, read from its customer's list: for reading back what was just written."""
-        for cadastro in self.iter_contratos(filtrar_cliente=nCodCli):
-            if _dig(cadastro, "cabecalho", "nCodCtr") == nCodCtr:
-                return cadastro
-        raise _odd(NotExecuted, "ListarContratos", f"Contract {nCodCtr} is not in its customer's list.")
-
     def incluir_contrato(self, cadastro: Json) -> int:
         """Create; returns nCodCtr. AlreadyRegistered when cCodIntCtr exists."""
         return self._write_for_id("IncluirContrato", cadastro, "nCodCtr")
