@@ -319,7 +319,8 @@ def test_what_the_ledger_has_settled_is_not_touched():
     assert [len(desk.billings(code)) for code in desk.codes[:4]] == [0, 0, 0, 1]
 
 
-def test_a_charge_once_sent_and_released_since_the_orders_were_read_is_left_to_settle():
+@pytest.mark.parametrize("after", [(), (Event.HOLD, Event.RELEASE)])
+def test_a_charge_once_sent_and_released_since_the_orders_were_read_is_left_to_settle(after):
     desk = Desk()
     code = desk.codes[0]
     key, number = ChargeKey(code, DECEMBER), desk.line(code)["nCodCtr"]
@@ -331,7 +332,8 @@ def test_a_charge_once_sent_and_released_since_the_orders_were_read_is_left_to_s
     for event in (Event.IN_DOUBT, Event.PARK):
         desk.lab.ledger.apply(key, event, now=now, who="t", why="", attempt="a1")
     desk.lab.clock.advance(1)
-    desk.lab.ledger.apply(key, Event.REDRIVE, now=desk.lab.clock.now(), who="t", why="")
+    for event in (Event.REDRIVE, *after):
+        desk.lab.ledger.apply(key, event, now=desk.lab.clock.now(), who="t", why="")
 
     desk.bill()
 

@@ -144,6 +144,24 @@ def test_a_released_charge_whose_order_was_cancelled_parks_again_and_says_which_
     assert len([one for one in lab.omie.book.billings if one.nCodCtr == number]) == 1
 
 
+@pytest.mark.parametrize("kind", ["mensalidade", "alteracao"])
+def test_what_was_never_sent_makes_no_plan_ask_for_an_empty_list_of_orders(kind):
+    """An empty ListarOS is an error that counts: the fifth within ten minutes stops the lane."""
+    lab = Lab(20, clean=True)
+    key = ChargeKey(plain(lab)[0].code, DECEMBER, kind)
+    facts = {"company": "acme", "amount": 10_000, "plan_hash": "h", "run": "r"}
+    if kind == "mensalidade":
+        lab.ledger.apply(key, Event.PARK, now=START, who="w", why="w", reason="x", reason_code="no_amount", **facts)
+    else:
+        lab.ledger.claim(key, attempt="a1", now=START, who="w", nCodCtr=1, **facts)
+        lab.ledger.apply(key, Event.GIVE_UP, now=START, who="w", why="w", attempt="a1")
+    asked = []
+    lab.step = lambda name, call: asked.append(name) or call()
+    lab.run(trigger="operator", preview=True)
+    assert "omie.ObterContratos" in asked
+    assert "omie.ListarOS" not in asked
+
+
 def test_many_cancelled_orders_do_not_fill_the_runs_state_and_are_all_named():
     """Step Functions carries 256 KB from step to step, for all companies together."""
     lab = Lab(120, clean=True)

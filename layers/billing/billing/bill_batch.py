@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from billing.answers import Answers, NotYet
 from billing.clock import Clock
@@ -43,6 +43,7 @@ from billing.domain.charge import (
     State,
     TransitionRefused,
     is_stale,
+    was_sent,
 )
 from billing.domain.composition import Composition
 from billing.domain.contract import Customer
@@ -337,11 +338,15 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
     return {"wait_seconds": int(wait + 0.999), **batch.counts}
 
 
+_UNREAD: Final = frozenset({Event.REDRIVE, Event.RELEASE})
+"""A person's events, after which a charge is READY: the others name a reply or a reading of Omie as their proof."""
+
+
 def _released_since(charge: Charge, batch: Batch) -> bool:
     """Whether a person released a charge once sent after the month's orders were read for these lines: Settle reads
     them again first. Its order may be cancelled: stage 20 then shows it like one that was never billed.
     """
-    if charge.attempt is None or charge.updated_at is None or charge.history[-1]["event"] != Event.REDRIVE:
+    if not was_sent(charge) or charge.updated_at is None or charge.history[-1]["event"] not in _UNREAD:
         return False
     return charge.updated_at.timestamp() > (batch.began or batch.looked_at)
 

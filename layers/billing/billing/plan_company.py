@@ -23,7 +23,7 @@ from billing import prorated
 from billing.clock import Clock
 from billing.domain.addition import total
 from billing.domain.calendar import HolidayCheck
-from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State
+from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State, was_sent
 from billing.domain.contract import BadRow, Contract, ContractStatus, normalise_document
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.number import whole
@@ -270,15 +270,15 @@ def _handed_over(planned: dict[str, Any], books: Books, deps: PlanDeps, summary:
 def _must_ask(books: Books, ledger: Charges, company: str) -> bool:
     """Whether ListarOS is asked for the month's orders: nothing else proves that a contract was billed.
 
-    Not where stage 30 is empty and the ledger has nothing of the month: then nothing was billed, and an empty list is
-    an error that counts. With a charge in the ledger it is: a contract whose order was cancelled leaves stage 30.
+    Not where stage 30 is empty and no call of ours billed in the month: an empty list is an error that counts. After
+    such a call it is: a contract whose order was cancelled leaves stage 30.
     """
     if books.month > BillingMonth.of(books.clock.now()):
         return False
     if books.month < BillingMonth.of(books.clock.now()):
         return True
     books.to_bill()
-    return not books.none_billed() or next(iter(ledger.by_month(company, books.month)), None) is not None
+    return not books.none_billed() or any(map(was_sent, ledger.by_month(company, books.month)))
 
 
 class _Register(NamedTuple):

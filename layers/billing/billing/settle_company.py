@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from billing.bill_batch import ALTERATION, CREATION, is_written
 from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
-from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused
+from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused, was_sent
 from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth, opens_at
 from billing.domain.plan import Action, PlanLine, Reason, chunks
@@ -352,7 +352,7 @@ class _Settlement:
             else:
                 unsent.append(line)
             return
-        sent = charge is not None and charge.attempt is not None  # and found not to be billed since
+        sent = charge is not None and was_sent(charge)  # and found not to be billed since
         shown = self.books.shows(nCodCtr, sent=sent) if nCodCtr is not None else Shown.TO_BILL
         if shown is Shown.BILLED:
             self._adopt(line, charge, "faturado por uma pessoa no Omie durante a execução", nCodCtr)

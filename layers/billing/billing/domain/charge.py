@@ -174,6 +174,11 @@ class Charge:
     composition: Composition | None = None
 
 
+def was_sent(charge: Charge) -> bool:
+    """Whether a call of ours may have billed it, whatever was found since."""
+    return charge.key.kind == MONTHLY and charge.attempt is not None
+
+
 def is_by_a_person(charge: Charge) -> bool:
     """Whether the charge was found billed in Omie though no call of this system can have billed it.
 
