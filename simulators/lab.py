@@ -829,8 +829,12 @@ class Lab:
         A message whose taker was killed is taken again.
         """
         self.omie.advance(self.now())
-        ask({"company": company}, self.receivables_deps())
-        queue, answers = self.queues.sent[RECEIVABLES], []
+        try:
+            with self.process("sync_receivables"):
+                ask({"company": company}, self.receivables_deps())
+        except Killed:  # tomorrow's schedule asks again
+            pass
+        queue, answers = self.queues.sent.get(RECEIVABLES, []), []
         while queue:
             try:
                 with self.process("sync_receivables"):

@@ -3,6 +3,7 @@
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import NamedTuple, Self
@@ -95,12 +96,15 @@ def tally(seeds: Sequence[int]) -> Tally:
     found = Tally()
     gc.freeze()  # what is there by now stays
     gc.disable()  # hundreds of small worlds that end at once; collected between the pieces
-    for seed in seeds:
-        try:
-            found.add(run_schedule(seed), f"make sim SEED={seed} SCHEDULES=1")
-        except Killed:  # a pool whose worker ends waits for it for ever
-            raise RuntimeError(f"a kill that the lab did not hear: make sim SEED={seed} SCHEDULES=1") from None
-    gc.enable()
+    try:
+        for seed in seeds:
+            replay = f"make sim SEED={seed} SCHEDULES=1"
+            try:
+                found.add(run_schedule(seed), replay)
+            except (Exception, Killed) as error:  # the lab did not hear it
+                raise RuntimeError(f"{error!r}: {replay}") from error
+    finally:
+        gc.enable()
     gc.collect()
     return found
 
@@ -118,5 +122,9 @@ def tallies(first: int, schedules: int, jobs: int, *, evenings: bool = False) ->
     if jobs == 1:
         yield from map(tally, pieces)
         return
-    with get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(tally, pieces)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:  # a worker that ends ends the search
+        try:
+            for done in as_completed([pool.submit(tally, piece) for piece in pieces]):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
