@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from billing import agree, change_contract, churn_contract, deliver_invoice
 from billing.agree import AgreeDeps
+from billing.bootstrap import LANE_WAIT
 from billing.jestor.client import JestorClient
 from billing.living import LivingDeps, LivingUrls
 from billing.receive_webhook import Known, ReceiveDeps, Request, Sender, receive_webhook
@@ -181,7 +182,7 @@ class LivingLab(Lab):
             runs=self.port("runs", self.runs),
             contracts=self.port("contracts", self.contracts),
             queues=self.port("queues", self.queues),
-            omie=self.omie_clients(self._counting(lanes), repeats=False, read_attempts=1),
+            omie=self.omie_clients(self._counting(lanes), repeats=False, read_attempts=1, longest_wait=LANE_WAIT),
             jestor=partial(self.jestor_client, 1),
             clock=self.clock,
             urls=agree.Urls(changes=CHANGES, jestor_writes=JESTOR_WRITES),

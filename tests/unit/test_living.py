@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing.bill_batch import ALTERATION
+from billing.bootstrap import LANE_WAIT
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.prorate import Pending
+from billing.omie.replies import NotExecuted
 from billing.prorated import additions, shares, still_owed
 from billing.store.contracts import Remembered
 from simulators.lab import Killed, demo_settings
@@ -838,3 +840,16 @@ def test_an_omie_that_cannot_be_read_stops_its_company_alone():
 
 def test_what_is_remembered_of_nobody_is_nothing():
     assert Desk().lab.contracts.get("JST-999999") == Remembered("JST-999999")
+
+
+def test_an_order_in_the_lane_never_waits_for_omie_to_be_asked_again():
+    """After a 429 the process's gate rests for a minute: the order comes again later, the batches go on."""
+    desk = Desk()
+    client = desk.lab.agree_deps().omie("acme")
+    desk.lab.omie.faults.replace([Fault("too_many_requests", methods=frozenset({"ConsultarContrato"}), times=1)])
+    began = desk.lab.now()
+    for number in (desk.number, desk.number + 1):
+        with pytest.raises(NotExecuted) as refused:
+            client.consultar_contrato(number)
+        assert refused.value.retry_after > LANE_WAIT
+    assert desk.lab.now() - began < LANE_WAIT

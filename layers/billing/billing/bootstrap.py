@@ -554,7 +554,7 @@ def take_order(body: str) -> dict[str, Any]:
         runs=_runs(env),
         contracts=_contracts(env),
         queues=_plain_queues(),
-        omie=_omie(env, settings, _counting(lanes, clock), repeats=False, read_attempts=1),
+        omie=_omie(env, settings, _counting(lanes, clock), repeats=False, read_attempts=1, longest_wait=LANE_WAIT),
         jestor=_jestor(env, attempts=1),
         clock=clock,
         urls=agree.Urls(changes=env.contract_changes_queue_url, jestor_writes=env.jestor_writes_queue_url),
