@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from billing.domain.charge import MONTHLY, State
 from billing.omie.mapping import compact
 from billing.omie.replies import OUR_STOPS, Blocked, KeyRefused, OmieError
+from billing.unreadable import DATA_ERRORS, note
 from ops.findings import Examiner, Finding, Findings, count, quoted, some
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ def examine_omie(subject: Subject) -> Findings:
             yield _unread(say, error)
             if error.http_status is None:
                 return
+        except DATA_ERRORS as error:
+            kind = note(f"doctor of {subject.key}", error)
+            what = f"Algo que o Omie respondeu não pôde ser lido ({kind}): uma das verificações ficou por fazer."
+            yield say.error("omie.unreadable", what, "Mostre esta linha a quem mantém o sistema.")
 
 
 def not_shown_by_api() -> Finding:

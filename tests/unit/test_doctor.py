@@ -871,3 +871,13 @@ def test_the_routes_of_kept_webhooks_are_read_from_a_part_of_the_table():
     stack = Stack("billing-ops", OUTPUTS | {"WebhooksTableName": "webhooks"}, {}, clients)
     assert stack.webhook_routes() == {"omie", "churn"}
     assert stack.webhook_routes(pages=2) == {"omie"}
+
+
+@pytest.mark.parametrize("odd", [{"per_multa": "2,00"}, {"nCodCC": None}])
+def test_an_answer_that_cannot_be_read_costs_one_check_and_ends_nothing(house, odd):
+    house.acme.accounts[2208238701].update(odd)
+    findings = house.findings()
+    assert any(f["check"] == "omie.scheduled" and f["where"] == "Omie acme" for f in findings)
+    assert any(f["where"] == "Omie nimbus" for f in findings)
+    told = found(findings, "omie.unreadable") + found(findings, "omie.account")
+    assert len(told) == 1

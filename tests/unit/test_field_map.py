@@ -233,6 +233,12 @@ def test_an_address_that_is_no_email_is_left_out():
     assert read(row(customer={"email_faturamento": "não tem"})).customer.email is None
 
 
+def test_option_ids_written_as_decimals_are_read_by_label():
+    options = option_labels([{"key": "servico_contratado", "type": "tags", "tags": [{"id": 4.0, "label": "Suporte"}]}])
+    for told in (4, 4.0, "4"):
+        assert read(row(servico_contratado=told), options=options).service == "Suporte"
+
+
 def test_option_fields_that_hold_ids_are_read_by_label():
     options = option_labels(
         [

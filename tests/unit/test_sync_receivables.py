@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from billing import sync_receivables
 from billing.domain.month import SAO_PAULO
 from billing.jestor.client import JestorUnavailable
 from billing.jestor.receivables import TableProblems, waivers
@@ -383,6 +384,23 @@ def test_a_late_row_says_what_the_delay_costs_and_why_until_a_person_waives_it(l
     sync(lab)
     row = rows(lab)[title]
     assert (row["charges"], row["proof"], row["stage"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("charges", [False, True])
+def test_a_title_whose_delay_cannot_be_computed_keeps_no_other_from_its_row(lab, charges, monkeypatch):
+    if charges:
+        with_late_fees(lab, bank_return_days=0)
+    title, other = add_title(lab, date(2026, 11, 20)), add_title(lab, date(2026, 11, 21))
+    real = sync_receivables.assess
+
+    def assess(found, *args, **given):
+        if found.nCodTitulo == title:
+            raise OverflowError
+        return real(found, *args, **given)
+
+    monkeypatch.setattr(sync_receivables, "assess", assess)
+    assert sync(lab)["unreadable"] == 1
+    assert list(rows(lab)) == [other]
 
 
 def test_a_title_that_cannot_be_read_is_counted_and_its_row_left_alone(lab):

@@ -225,7 +225,7 @@ def _order_of(name: str, number: object, omie: OmieClient) -> int | None:
     """The order that a webhook names by its number or its NFS-e; None: Omie has none, which is no error."""
     by: Json = {"nCodNF": int(str(number))} if name == "nIdNf" else {"cNumOS": padded(number)}
     found = omie.nfses_da_os(**by)
-    orders = {int(row.get("OrdemServico", {}).get("nCodigoOS") or 0) for row in found} - {0}
+    orders = {whole((row.get("OrdemServico") or {}).get("nCodigoOS") or 0) for row in found} - {0}
     return orders.pop() if len(orders) == 1 else None
 
 

@@ -295,8 +295,8 @@ class _Run:
         late_fee = self.deps.settings.companies[self.company].late_fee
         if self.quote is None or late_fee is None:
             return
-        late = [title for title in self._wanted() if self._standing(title).delay_days]
-        numbers = {self._contract_of(title) or self.links.find(title) for title in late} - {None}
+        late = [title for title, standing in self._work() if standing.delay_days]
+        numbers = {self._contract_of(title) or self.links.find(title) for title in late}
         month = BillingMonth.containing(self.today - timedelta(days=late_fee.lookback_days)).previous()
         months = []
         while month <= BillingMonth.containing(self.today):

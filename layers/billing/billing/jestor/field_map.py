@@ -169,7 +169,8 @@ def option_labels(properties: Iterable[Mapping[str, Any]]) -> Options:
             *(config.get("options") for config in configs if isinstance(config, dict)),
         ]
         options = [option for each in lists if isinstance(each, list) for option in each]
-        labels = {str(option["id"]): str(option["label"]) for option in options if "id" in option and "label" in option}
+        told = [option for option in options if "id" in option and "label" in option]
+        labels = {texts.of(option["id"]): str(option["label"]) for option in told}
         if labels:
             found[str(field["key"])] = labels
     return found
