@@ -142,12 +142,15 @@ def run(
         here.say(f"Execução {started.name} pedida na pilha {stack.name} ({stack.region}).")
     if follow:
         _follow_to_the_end(here, started, companies or sorted(settings.companies), as_json=as_json)
-    elif as_json:
-        here.say_json({"execution": started.arn, "status": started.status} | request)
     else:
-        if why := refused(here, started):
+        why = refused(here, started)
+        if as_json:
+            told = {"execution": started.arn, "status": started.status, "run_refused": why or None}
+            here.say_json(told | request)
+        if why:
             raise OperatorError(f"{chosen}: não foi tudo iniciado. {why}")
-        here.say(f"Acompanhe com: billing-ops follow {started.name}")
+        if not as_json:
+            here.say(f"Acompanhe com: billing-ops follow {started.name}")
 
 
 @app.command("follow")
@@ -529,8 +532,7 @@ def settings_push(
     here = desk(ctx)
     text = read_text(file)
     checked = load_settings(text)
-    before = here.stack.settings_text()
-    if before == text:
+    if here.stack.settings_bytes() == text.encode():
         here.say(f"A pilha {here.stack.name} já está com esta configuração; nada a fazer.")
         return
     here.stack.put_settings(text)
@@ -564,7 +566,7 @@ def secrets_put_omie(
 ) -> None:
     """Grava app_key e app_secret de uma empresa. Pela entrada: uma em cada linha, nesta ordem."""
     here = desk(ctx)
-    if here.stack.settings_text() is not None:
+    if here.stack.settings_bytes() is not None:
         known_company(here.stack.settings(), company)
     _put_secret(here, here.stack.omie_secret(company), ("app_key", "app_secret"))
 

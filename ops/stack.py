@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from billing.domain.charge import MONTHLY, Charge, ChargeKey, State
 from billing.domain.plan import PlanLine
+from billing.domain.text import UnreadableText, decoded, writable
 from billing.omie import governor
 from billing.settings import Settings, SettingsError, load_settings
 from billing.store import dynamo
@@ -248,7 +249,7 @@ class Stack:
             answer = self.clients.stepfunctions.start_execution(
                 stateMachineArn=self.outputs["StateMachineArn"],
                 name=name,
-                input=json.dumps(request, ensure_ascii=False),
+                input=writable(json.dumps(request, ensure_ascii=False)),
             )
         except ClientError as error:
             if dynamo.error_code(error) != "ExecutionAlreadyExists":
@@ -463,7 +464,7 @@ class Stack:
             raise OperatorError(
                 f"A pilha {self.name} ainda não tem a função redrive. Publique-a de novo (make deploy)."
             )
-        payload = json.dumps(request, ensure_ascii=False).encode()
+        payload = writable(json.dumps(request, ensure_ascii=False)).encode()
         answer = self.clients.functions.invoke(FunctionName=name, Payload=payload)
         told = _json_object(answer["Payload"].read().decode())
         if "FunctionError" not in answer:
@@ -539,15 +540,21 @@ class Stack:
 
     # ---- settings and reports
 
-    def settings_text(self) -> str | None:
-        """The settings file in force; None when none was ever pushed."""
+    def settings_bytes(self) -> bytes | None:
+        """The settings file in force, as it is stored; None when none was ever pushed."""
         try:
-            return self._objects.get_text(self.outputs["SettingsKey"]).removeprefix("\ufeff")
+            return self._objects.get_bytes(self.outputs["SettingsKey"])
         except ObjectMissing:
             return None
-        except UnicodeDecodeError:
+
+    def settings_text(self) -> str | None:
+        """The settings file in force, read as the functions read it; None when none was ever pushed."""
+        raw = self.settings_bytes()
+        try:
+            return None if raw is None else decoded(raw)
+        except UnreadableText as error:
             raise OperatorError(
-                f"A configuração em vigor na pilha {self.name} não está em UTF-8. Envie-a de novo com: "
+                f"A configuração em vigor na pilha {self.name} não pode ser lida: {error} Envie-a de novo com: "
                 "billing-ops settings push ARQUIVO"
             ) from None
 

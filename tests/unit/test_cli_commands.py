@@ -1281,6 +1281,9 @@ def test_a_run_that_was_refused_does_not_say_that_it_was_begun(ops):
     ops.machine.opened = {"anything_to_do": False, "refused": [{"company": "acme", "why": why}]}
     result = ops("run", "--yes", "--no-follow")
     assert (result.exit_code, result.stderr) == (1, f"2026-12: não foi tudo iniciado. acme: {why}\n")
+    for_programs = ops("run", "--yes", "--no-follow", "--json")
+    assert for_programs.exit_code == 1
+    assert json.loads(for_programs.stdout)["run_refused"] == f"acme: {why}"
     assert "iniciada" not in result.stdout
 
 
@@ -1302,6 +1305,19 @@ def test_a_settings_file_of_windows_is_pushed_without_its_mark(ops, tmp_path, en
     assert pushed.stdout == "Configuração em vigor na pilha billing-ops. Empresas: acme, nimbus.\n"
     assert not ops.stack.settings_text().startswith("\ufeff")
     assert "# revisão" in ops.stack.settings_text()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_settings_in_force_in_another_encoding_are_said_once_and_the_advised_push_mends_them(ops, tmp_path, encoding):
+    text = (SETTINGS + "\n# revisão\n").encode(encoding, "replace")
+    ops.stack.clients.s3.put_object(Bucket="dados", Key=ops.stack.outputs["SettingsKey"], Body=text)
+    shown = ops("settings", "show")
+    assert (shown.exit_code, shown.stderr.count("\n")) == ((0, 0) if encoding == "utf-16" else (1, 1))
+    assert ("# revisão" in shown.stdout) is (encoding == "utf-16")  # read as the functions read it
+    file = tmp_path / "novo.toml"
+    file.write_text(SETTINGS, encoding="utf-8")
+    assert ops("settings", "push", str(file)).exit_code == 0
+    assert ops("settings", "show").stdout.strip() == SETTINGS.strip()
 
 
 def test_a_settings_file_in_ansi_is_named_in_one_line(ops, tmp_path):

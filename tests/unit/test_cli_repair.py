@@ -444,7 +444,7 @@ def test_a_wrong_adoption_is_put_right_with_the_name_and_the_reason_of_who_saw_i
         key, Event.ADOPT, now=ops.lab.clock.now(), who="w", why="w", company="acme", amount=5,
         nCodCtr=cabecalho["nCodCtr"],
     )  # fmt: skip
-    words = ("not-billed", "--contract", code, "--month", "2026-12", "--why", "no Omie não há OS")
+    words = ("not-billed", "--contract", code, "--month", "2026-12", "--why", "no Omie não há OS \udce3")
     dry = ops(*words, "--dry-run")
     assert dry.stdout.splitlines()[-1] == "Simulação, nada foi mudado: 1 parado."
     assert ops.lab.ledger.get(key).state is State.BILLED

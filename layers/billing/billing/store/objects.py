@@ -134,12 +134,16 @@ class ObjectStore:
 
     def get_text(self, key: str) -> str:
         """The stored text. Raises ObjectMissing."""
+        return self.get_bytes(key).decode()
+
+    def get_bytes(self, key: str) -> bytes:
+        """As it is stored. Raises ObjectMissing."""
         try:
             body = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"]
         except ClientError as error:
             raise _missing(error, key) from None
         with body:
-            return body.read().decode()
+            return body.read()
 
 
 def _missing(error: ClientError, key: str) -> Exception:
