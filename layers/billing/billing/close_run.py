@@ -31,9 +31,9 @@ from billing.unreadable import DATA_ERRORS, note
 BEYOND = "Faturado nesta competência; não está no plano desta execução."
 DOUBTFUL = " (não se sabe se foi cobrado: confira a OS no Omie)"
 NOT_APPROVED = "NotApproved"
+"""The error name with which `billing-ops reject` ends the wait for approval."""
 NAMED = 5
 """So many contracts one sentence names."""
-"""The error name with which `billing-ops reject` ends the wait for approval."""
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ def customer_warnings(customer: Customer, *, writes: bool = False) -> list[str]:
             found.append(f"A cidade diz {uf} e o estado é {customer.estado}: {_REFUSED}")
     for name, typed, length in _texts(customer):
         text = unicodedata.normalize("NFC", typed)
-        if _NO_XML.search(text) or _NO_ADDRESS.search(text):
+        if _NO_ADDRESS.search(text):
             found.append(f"O campo {name} tem caractere que a nota não aceita (emoji, símbolo): {_REFUSED}")
         if writes and len(text) > length:
             found.append(

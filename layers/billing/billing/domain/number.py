@@ -9,7 +9,7 @@ from billing.domain.text import of, shown, visible
 LIMIT: Final = 10**15
 """Omie's codes have ten digits, quantities fewer: from here on it is a slip of the keyboard."""
 
-_WHOLE: Final = re.compile(r"(?P<units>[0-9]+)(?:[.,]0{1,2})?|(?P<groups>[0-9]{1,3}(?:\.[0-9]{3})+)(?P<zeros>,0{1,2})?")
+_WHOLE: Final = re.compile(r"(?P<units>[0-9]+)(?:[.,]0{1,2})?|(?P<groups>[0-9]{1,3}(?:\.[0-9]{3})+)(?:,0{1,2})?")
 _AMBIGUOUS: Final = re.compile(r"([0-9]{1,3})[.,]([0-9]{3})")
 _PERCENT: Final = re.compile(r"[0-9]{1,6}(?:[.,][0-9]{1,12})?")
 
