@@ -355,6 +355,17 @@ def test_in_doubt_that_omie_does_not_explain_stays(bench):
     assert (decisions(answer), bench.state(key), bench.letters.count()) == ([("JST-777", "stays")], State.PARKED, 1)
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_in_doubt_whose_order_was_cancelled_stays_and_names_the_order(bench, dry_run):
+    contract, nCodCtr = bench.contracts[0]
+    key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.IN_DOUBT)
+    order = bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    bench.lab.omie.cancel_by_person("acme", order, now=bench.lab.now())
+    answer = bench(dry_run=dry_run)
+    assert (decisions(answer), bench.state(key)) == ([(contract, "stays")], State.PARKED)
+    assert f"cancelada no Omie (OS {order})" in answer["items"][0]["why"]
+
+
 def test_an_old_harmless_letter_does_not_release_a_doubt(bench):
     contract, nCodCtr = bench.contracts[0]
     key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.TRANSIENT)

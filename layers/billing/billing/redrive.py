@@ -33,7 +33,7 @@ from billing.clock import Clock
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
 from billing.domain.sizes import shortened
-from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict
+from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict, unclear_reason
 from billing.omie.client import OmieClient
 from billing.omie.governor import blocked
 from billing.omie.replies import OUR_STOPS, Blocked, OmieError
@@ -456,9 +456,10 @@ class _Work:
             doubts = self._doubts_of(charge.company, charge.key.month)
             if doubts is None:
                 return Decision.STAYS, self.refused[charge.company]
-            if self.request.dry_run:
-                return self._resolved(doubts.foresee(charge))
-            return self._resolved(doubts.resolve(charge))
+            resolution = doubts.foresee(charge) if self.request.dry_run else doubts.resolve(charge)
+            if resolution.verdict is Verdict.STAYS and doubts.books.cancelled(charge.nCodCtr) is not None:
+                return Decision.STAYS, unclear_reason(doubts.books, charge.nCodCtr)
+            return self._resolved(resolution)
         except OmieError as error:
             return Decision.STAYS, self._cannot_read(charge.company, error)
 
