@@ -180,6 +180,7 @@ def demo(
             runs.append(_run(state, console))
     finally:
         if not (keep or was_up):
+            console.print("Ending the emulator and the simulators; deleting the emulator's files may take minutes ...")
             local.down()
     expected = [] if was_up or runs[0]["billed"] == contracts else [f"{runs[0]['billed']} of {contracts} were billed"]
     problems = expected + [problem for summary in runs for problem in disagreements(summary)]
