@@ -24,7 +24,7 @@ test-all: test model ## all of it, hours: what make test leaves out, 50,000 sche
 	@$(MAKE) --no-print-directory sim EXHAUSTIVE=singles
 	@$(MAKE) --no-print-directory rows EXAMPLES=20000
 	@$(MAKE) --no-print-directory fuzz
-	@$(MAKE) --no-print-directory chaos ARGS="--mix rough --contracts 100"
+	@$(MAKE) --no-print-directory chaos ARGS="--mix rough --contracts 80 --seed 6709"
 	@$(MAKE) --no-print-directory chaos
 
 test-offline: check ## check, the slow ones, the model's and the simulation's tests

@@ -20,7 +20,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.text import Text
 
-from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.month import BillingMonth
 from ops import render
 from ops.desk import Desk, desk
 from ops.doctor_aws import examine_stack, read_settings
@@ -164,9 +164,9 @@ def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Sho
         yield _not_looked_at(say, error)
         return
     show.reading(f"Omie de {key}")
-    today, until = now.astimezone(SAO_PAULO).date(), now + COMPANY_BOUND
+    until = now + COMPANY_BOUND
     try:
-        yield from examine_omie(Subject(key, company, omie, charges, seen, today, month, lambda: here.now() > until))
+        yield from examine_omie(Subject(key, company, omie, charges, seen, now, month, lambda: here.now() > until))
     except ClientError as error:  # the turns at Omie are noted in AWS
         yield _not_looked_at(say, error)
 

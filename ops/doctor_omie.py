@@ -12,14 +12,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from billing.domain.charge import MONTHLY, State
+from billing.domain.month import SAO_PAULO, opens_at
 from billing.omie.mapping import compact
 from billing.omie.replies import OUR_STOPS, Blocked, KeyRefused, OmieError
 from billing.unreadable import DATA_ERRORS, note
 from ops.findings import Examiner, Finding, Findings, count, quoted, some
+from ops.follow import hour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     from billing.domain.charge import Charge
     from billing.domain.month import BillingMonth
@@ -52,9 +54,13 @@ class Subject:
     omie: OmieClient
     charges: Sequence[Charge]
     seen: Seen | None
-    today: date
+    now: datetime
     month: BillingMonth
     time_is_up: Callable[[], bool] = lambda: False
+
+    @property
+    def today(self) -> date:
+        return self.now.astimezone(SAO_PAULO).date()
 
 
 def examine_omie(subject: Subject) -> Findings:
@@ -387,12 +393,21 @@ def _lots(say: Examiner, subject: Subject) -> Findings:
 
 
 def _stage_30(say: Examiner, subject: Subject) -> Findings:
+    """Before Omie's month turns, its stage 30 still shows what was billed in the month before."""
     billed = dict(subject.omie.obter_contratos(30))
     ours = {charge.nCodCtr for charge in subject.charges if charge.state is State.BILLED and charge.key.kind == MONTHLY}
     unknown = [
         f"nº {number}" if number else f"código {nCodCtr}" for nCodCtr, number in billed.items() if nCodCtr not in ours
     ]
-    if unknown:
+    turned = opens_at(subject.month, timedelta(hours=subject.company.month_turn_hours))
+    if unknown and subject.now < turned:
+        contracts = count(len(unknown), "contrato já aparece como faturado", "contratos já aparecem como faturados")
+        yield say.by_hand(
+            "omie.billed_elsewhere",
+            f"{contracts}; até {hour(turned, subject.now)} isso pode ser ainda o faturamento do mês anterior.",
+            "Repita depois disso, para saber se alguém mais fatura contratos: billing-ops doctor",
+        )
+    elif unknown:
         contracts = count(len(unknown), "contrato foi faturado", "contratos foram faturados")
         yield say.warning(
             "omie.billed_elsewhere",

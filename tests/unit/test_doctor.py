@@ -31,6 +31,8 @@ from simulators.omie.transport import transport as omie_transport
 from simulators.world import make_world
 
 START = datetime(2026, 12, 1, 6, 0, tzinfo=SAO_PAULO)
+TURNED = 2 * 3600
+"""Seconds after START: Omie's stages have turned to the new month."""
 NOVEMBER = BillingMonth(2026, 11)
 WORLD = make_world(14, 7, START.date(), clean=True)
 SECRETS = {
@@ -743,10 +745,22 @@ def test_contracts_of_another_program_are_named(house):
 
 def test_omies_own_schedule_is_an_error(house):
     house.omie.bill_all("acme", now=START.timestamp())
-    house.clock.advance(120)
+    house.clock.advance(TURNED)
     findings = house.findings("acme")
     assert "faturou 1 lote pelo próprio agendamento" in found(findings, "omie.scheduled", "error")[0]
     assert "sem passar por este sistema" in found(findings, "omie.billed_elsewhere", "warning")[0]
+
+
+def test_what_stage_30_keeps_of_the_month_before_accuses_nobody(house):
+    number = of_acme().omie_contrato["cabecalho"]["nCodCtr"]
+    house.omie.bill_by_person("acme", number, now=START.timestamp())
+    house.clock.advance(120)
+    findings = house.findings("acme")
+    assert (
+        "até 08:00 isso pode ser ainda o faturamento do mês anterior"
+        in found(findings, "omie.billed_elsewhere", "by_hand")[0]
+    )
+    assert not found(findings, "omie.billed_elsewhere", "warning")
 
 
 def test_a_lot_begun_by_another_program_is_a_warning(house):
@@ -759,7 +773,7 @@ def test_what_this_system_billed_is_not_held_against_anybody(house):
     contract = of_acme()
     number = contract.omie_contrato["cabecalho"]["nCodCtr"]
     order = house.omie.bill_by_person("acme", number, now=START.timestamp())
-    house.clock.advance(61)
+    house.clock.advance(TURNED)
     assert found(house.findings("acme"), "omie.billed_elsewhere", "warning")
     house.bill(contract.code, "acme", BillingMonth(2026, 12), nCodCtr=number, nCodOS=order)
     assert not found(house.findings("acme"), "omie.billed_elsewhere", "warning")
