@@ -47,7 +47,7 @@ sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EVENINGS=1, E
 	    $(if $(EVENINGS),--evenings) --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
 rows: setup-dev ## one row or title with anything in it among twelve: make rows EXAMPLES=20000
-	EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q tests/simulation/test_rows.py
+	PARTS=20 EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 tests/simulation/test_rows.py
 
 up: setup ## start the whole stack for work and leave it running (OMIE_BASE_URL, JESTOR_BASE_URL, SETTINGS)
 	@$(BIN)/python -m ops.local up --late-titles 12 $(ARGS)

@@ -1,18 +1,20 @@
 """One row of Jestor with anything in it, or one title of Omie, changes nothing of what the others get.
 
-EXAMPLES=20000 tries more; `make rows` does.
+EXAMPLES=20000 tries more, in PARTS that run side by side; `make rows` does.
 """
 
 import os
 from functools import lru_cache
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.rows import Spoiled, SpoiledLab, Told, row_fields, title_fields, told
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "1000"))
-TITLES = max(1, EXAMPLES // 4)
+PARTS = int(os.environ.get("PARTS", "1"))
+PART = EXAMPLES // PARTS
 
 
 @lru_cache(maxsize=1)
@@ -55,9 +57,10 @@ def test_the_month_that_is_compared_with_has_everything_in_it():
     assert any(line["additions"] for each in as_always().of.values() for line in each.get("plan", ()))
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(range(24)), row_fields)
-def test_one_row_with_anything_in_it_changes_nothing_for_the_others(which, fields):
+@pytest.mark.parametrize("_part", range(PARTS))
+@settings(max_examples=PART, deadline=None, suppress_health_check=list(HealthCheck))
+@given(which=st.sampled_from(range(24)), fields=row_fields)
+def test_one_row_with_anything_in_it_changes_nothing_for_the_others(_part, which, fields):
     row = rows()[which % len(rows())]
     found = others_get_what_they_always_get(Spoiled(row=row, fields=fields))
     lines = found.of[f"JST-{row}"]["plan"]
@@ -65,8 +68,9 @@ def test_one_row_with_anything_in_it_changes_nothing_for_the_others(which, field
     assert lines[0]["action"] == "bill" or lines[0]["reason"]
 
 
-@settings(max_examples=TITLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(range(64)), title_fields)
-def test_one_title_with_anything_in_it_changes_nothing_for_the_others(which, fields):
+@pytest.mark.parametrize("_part", range(PARTS))
+@settings(max_examples=PART // 4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(which=st.sampled_from(range(64)), fields=title_fields)
+def test_one_title_with_anything_in_it_changes_nothing_for_the_others(_part, which, fields):
     titles = lab().titles
     others_get_what_they_always_get(Spoiled(title=titles[which % len(titles)].nCodTitulo, fields=fields))
