@@ -7,6 +7,10 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
     --python-version 3.11
 
+# What Python compiles is kept, outside the tree, also where the machine says that it is not to be.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
+
 .PHONY: help demo test test-all rows test-offline test-deployed check up down setup setup-dev lock build bench browser format clean docs deploy model sim rows mutation chaos fuzz
 
 help: ## this list

@@ -464,11 +464,17 @@ def test_a_month_to_come_is_refused(ops):
 # ---- explain
 
 
+@pytest.fixture(scope="module")
+def clients():
+    """Made once, because clients are slow to make; whoever uses them is inside mock_aws."""
+    session = boto3.Session("testing", "testing", region_name="sa-east-1")
+    return session.client("dynamodb"), session.client("s3")
+
+
 @pytest.fixture
-def books():
+def books(clients):
+    dynamodb, s3 = clients
     with mock_aws():
-        session = boto3.Session("testing", "testing", region_name="sa-east-1")
-        dynamodb, s3 = session.client("dynamodb"), session.client("s3")
         s3.create_bucket(Bucket="dados", CreateBucketConfiguration={"LocationConstraint": "sa-east-1"})
         for table, key in (("ledger", "charge"), ("holds", "contract")):
             dynamodb.create_table(

@@ -99,9 +99,9 @@ hundred_orders = partial(many, lambda n: {"nCodOS": 7000 + n})
     "event_of",
     [
         deleted,
-        unknown_title,
-        unknown_number,
-        hundred_titles,
+        pytest.param(unknown_title, marks=pytest.mark.slow),
+        pytest.param(unknown_number, marks=pytest.mark.slow),
+        pytest.param(hundred_titles, marks=pytest.mark.slow),
         pytest.param(hundred_numbers, marks=pytest.mark.slow),
         pytest.param(hundred_notes, marks=[pytest.mark.slow, pytest.mark.long]),
         hundred_orders,
