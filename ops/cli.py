@@ -329,6 +329,7 @@ def status(
                         "opened_at": runs[key].opened_at,
                         "closed_at": runs[key].closed_at,
                         "states": {state.value: count for state, count in states[key].items()},
+                        "list_lag_seconds": runs[key].counts.get("list_lag"),
                         "blocked_until": lanes[key].blocked_until,
                         "blocked_reason": lanes[key].reason or None,
                     }
@@ -349,6 +350,11 @@ def status(
     for key, lane in lanes.items():
         if lane.blocked_until:
             here.say(f"Bloqueada: {key} até {hour(lane.blocked_until, now)}. {lane.reason}".rstrip())
+    for key, run in runs.items():
+        if run.status == "open" and (late := run.counts.get("list_lag")):
+            here.say(
+                f"Listas atrasadas: o Omie de {key} demora até {late} s a mostrar o faturamento; as dúvidas esperam."
+            )
     for item in waiting:
         here.say(f"Espera aprovação: {item.company}: {'; '.join(item.reasons)}")
         here.say(f"  billing-ops approve --month {chosen} --company {item.company}   (ou reject)")

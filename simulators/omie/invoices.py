@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from simulators.omie import receivables
 from simulators.omie.answers import Json, Rendered, dumps, refused, required, unknown
-from simulators.omie.dates import br, day_of, hour_of, read_br
+from simulators.omie.dates import br, day_of, hour_of, month_of, read_br
 from simulators.omie.links import portal_link, signed_link
 from simulators.omie.paging import MODERN, one_page
 from simulators.omie.state import App, Call, Handler, Line, Order, Sim, digits
@@ -184,9 +184,9 @@ def cancel_order(sim: Sim, app: App, order: Order, now: float, *, nfse: bool) ->
         title.cancelled, title.altered = True, now
     contract = app.contracts.get(order.nCodCtr)
     again = [each for each in app.order_list if each.nCodCtr == order.nCodCtr and each.billed and not each.cancelled]
-    billed_still = any(day_of(each.billed_at).month == day_of(order.billed_at).month for each in again)
-    if contract is not None and order.cOrigem == "CTR" and not billed_still:
-        month = contract.billed_month
+    month = month_of(day_of(order.billed_at))
+    billed_still = any(month_of(day_of(each.billed_at)) == month for each in again)
+    if contract is not None and order.cOrigem == "CTR" and contract.billed_month == month and not billed_still:
         contract.billed_month = 0
         if sim.switches.after_cancel == "20":
             app.billed_in.get(month, {}).pop(contract.nCodCtr, None)

@@ -226,11 +226,11 @@ class Sim:
 
     def list_lags(self) -> tuple[float, float]:
         """Seconds for which a billing just made is missing from the stages, and from the list of orders."""
-        longest = self.switches.list_lag
+        least, longest = self.switches.list_lag_least, self.switches.list_lag
         if not longest:
             return 0.0, 0.0
-        stages = self._lags.uniform(0, longest)
-        return stages, stages if self.switches.lists_lag == "alike" else self._lags.uniform(0, longest)
+        stages = self._lags.uniform(least, longest)
+        return stages, stages if self.switches.lists_lag == "alike" else self._lags.uniform(least, longest)
 
     def later(self, when: float, action: Callable[[float], None]) -> None:
         heapq.heappush(self._agenda, (when, next(self._order), action))

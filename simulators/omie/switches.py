@@ -56,7 +56,8 @@ class Switches:
     receipt_value: does LancarRecebimento's `valor` include interest and fine ("gross") or not ("net")?
     read_lag: for up to so many seconds after a contract was written, ConsultarContrato, ListarContratos and the stages
       show it as it was before (seen live: 2 to 8 s); lists leave a created one out as long.
-    list_lag: a billing is missing from the stages and from ListarOS for up to so many seconds.
+    list_lag, list_lag_least: a billing is missing from the stages and from ListarOS for up to, and at least, so many
+      seconds.
     lists_lag: do the stages and ListarOS lag "alike", or each for itself ("apart")? Not documented.
     turn_late: seconds after midnight of the 1st until the stages turn to the new month: until then stage 30 still shows
       what was billed last month. Whether and when Omie turns them is not documented.
@@ -103,6 +104,7 @@ class Switches:
     receipt_value: Literal["gross", "net"] = "gross"
     read_lag: float = 0.0
     list_lag: float = 0.0
+    list_lag_least: float = 0.0
     lists_lag: Literal["alike", "apart"] = "alike"
     turn_late: float = 0.0
     clock_offset: float = 0.0

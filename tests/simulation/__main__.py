@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="of the exhaustive search, only every n-th")
     parser.add_argument("--script", default="", help="what one exhaustive failure printed")
     parser.add_argument("--evenings", action="store_true", help="only those that begin on a month's last evening")
+    parser.add_argument("--late", action="store_true", help="Omie's lists are 200 to 400 s late, the setting says 120")
     parser.add_argument("--log-every", type=int, default=0, help="a line after so many schedules")
     wanted = parser.parse_args()
     if wanted.script:
@@ -26,9 +27,9 @@ def main() -> int:
     if wanted.exhaustive:
         return _tell(search(singles() if wanted.exhaustive == "singles" else pairs(), wanted.every))
     if wanted.schedules == 1:
-        return _replay(adversary_of(wanted.seed))
+        return _replay(adversary_of(wanted.seed, late=wanted.late))
     total, began, told = Tally(), time.monotonic(), 0
-    for piece in tallies(wanted.seed, wanted.schedules, wanted.jobs, evenings=wanted.evenings):
+    for piece in tallies(wanted.seed, wanted.schedules, wanted.jobs, evenings=wanted.evenings, late=wanted.late):
         for replay, broken in piece.failed:
             print(f"FAILED  {replay}\n        " + "\n        ".join(broken), flush=True)
         total += piece
@@ -44,6 +45,8 @@ def _replay(adversary: Adversary) -> int:
     print("\n".join(found.trace))
     for promise in found.verdict.forgiven:
         print(f"forgiven: {promise}")
+    for promise in found.verdict.unmeasured:
+        print(f"unmeasured: {promise}")
     for promise in found.verdict.broken:
         print(f"BROKEN: {promise}")
     print(f"{found.steps} steps, {found.billings} billings, {len(found.verdict.broken)} promises broken")
@@ -54,6 +57,8 @@ def _tell(total: Tally) -> int:
     print(total)
     for kind, times in total.done.most_common():
         print(f"  {times:8} {kind}")
+    for replay in total.unmeasured[:20]:
+        print(f"UNMEASURED  {replay}")
     for replay, broken in total.failed[:20]:
         print(f"FAILED  {replay}\n        " + "\n        ".join(broken))
     return int(bool(total.failed))

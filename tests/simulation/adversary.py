@@ -25,7 +25,7 @@ from billing.domain.charge import Event, State, TransitionRefused
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.omie.replies import OmieError
 from billing.redrive import redrive
-from billing.settings import Settings
+from billing.settings import FUNCTION_TIMEOUT_SECONDS, Settings
 from simulators.lab import START, Killed, Lab, Message, demo_settings
 from simulators.omie import billing as omie_billing
 from simulators.omie.answers import OmieFault
@@ -38,6 +38,9 @@ from tests.simulation.lean import lean
 LONGEST_LIST_LAG = 10.0
 """config/demo.toml's list_lag_seconds. Likewise, with LONGEST_READ_LAG, how long contracts are shown as they were."""
 LONGEST_READ_LAG = 10.0
+LATE = (200.0, 400.0)
+"""Seconds for which the lists lack a billing where the second assumption is false; the setting is LATE_SETTING."""
+LATE_SETTING = 120
 LONGEST_ABANDONED = 60.0
 """config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
 MOVES = 220
@@ -173,11 +176,14 @@ def small_world(
 
 
 @lru_cache
-def only(companies: tuple[str, ...], repetition_refused: bool) -> Settings:
+def only(companies: tuple[str, ...], repetition_refused: bool, late: bool = False) -> Settings:
     """An Omie that answers the same question at once is asked at once: doubts are then looked at as early as may be."""
     settings = demo_settings()
-    window = {} if repetition_refused else {"same_question_seconds": 0}
-    chosen = {key: settings.companies[key].model_copy(update=window) for key in companies}
+    changes = {} if repetition_refused else {"same_question_seconds": 0}
+    if late:
+        least = FUNCTION_TIMEOUT_SECONDS + int(LONGEST_ABANDONED) + LATE_SETTING + 1
+        changes |= {"list_lag_seconds": LATE_SETTING, "in_doubt_wait_seconds": least}
+    chosen = {key: settings.companies[key].model_copy(update=changes) for key in companies}
     return settings.model_copy(update={"companies": chosen})
 
 
@@ -219,6 +225,7 @@ class Adversary:
         spoil: changes the lab before it starts: the mutations.
         contracts: how many.
         kind: of lab.
+        late: whether Omie's lists are later than assumed.
     """
 
     def __init__(
@@ -229,8 +236,10 @@ class Adversary:
         spoil: Callable[[Lab], None] | None = None,
         contracts: int | None = None,
         kind: type[Lab] = Lab,
+        late: bool = False,
     ) -> None:
         self.seed = seed
+        self.late = late
         self.random = random = Random(seed)
         self.script = script
         self.steps = 0
@@ -255,10 +264,13 @@ class Adversary:
         if script is None:
             self.silence = self.reality.choice((0.0, 0.03))
             _as_it_is(self.reality, switches)
+            if late:
+                switches.list_lag_least, switches.list_lag = LATE
+                self.silence = self.reality.choice((0.1, 0.3))
             world = _with_an_interval(self.reality, world)
         self.lab = kind(
             world=world,
-            settings=only(companies, switches.redundant_on > 0),
+            settings=only(companies, switches.redundant_on > 0, late),
             switches=switches,
             latency_ms=60 if script is not None else Random(f"latency-{seed}").choice((60, 900)),
             seed=seed,
@@ -274,6 +286,11 @@ class Adversary:
         self.lab.runs.put_plan = self._planned  # type: ignore[method-assign]
         if spoil is not None:
             spoil(self.lab)
+
+    @property
+    def list_lag(self) -> float:
+        """The longest for which Omie's lists lack a billing."""
+        return LATE[1] if self.late else LONGEST_LIST_LAG
 
     # --- the schedule ----------------------------------------------------------------------------------------------
 
@@ -316,7 +333,7 @@ class Adversary:
         lab.jestor.set_faults(())
         lab.drain(A_DAY)
         for _ in range(CALM_RUNS):
-            lab.clock.advance(LONGEST_LIST_LAG)  # what was billed a moment ago is listed by then
+            lab.clock.advance(self.list_lag)  # what was billed a moment ago is listed by then
             month = str(BillingMonth.of(lab.clock.now()))
             execution = lab.start(trigger="operator")
             self.witness.calm_runs += 1

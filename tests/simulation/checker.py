@@ -10,35 +10,41 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from billing.bill_batch import LOOK_HOLDS_FOR
-from billing.domain.charge import MONTHLY, Charge, Event, State
+from billing.domain.charge import MONTHLY, Charge, Event, State, sent_at
 from billing.domain.plan import plan_hash
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing
-from tests.simulation.adversary import LONGEST_ABANDONED, LONGEST_LIST_LAG, LONGEST_READ_LAG, Adversary, Witness
+from tests.simulation.adversary import LONGEST_ABANDONED, LONGEST_READ_LAG, Adversary
 
 HARD_LIMITS = frozenset({"ip_per_minute", "method_per_minute", "in_flight", "parallel_write"})
 
 
 class Verdict(NamedTuple):
+    """`unmeasured`: billed twice because the lists were later than assumed, and no known order could show it."""
+
     broken: list[str]
     forgiven: list[str]
+    unmeasured: list[str]
 
 
 def check(adversary: Adversary) -> Verdict:
     for code in sorted(adversary.witness.claims_when_held):
         adversary.hold_kept(code)
-    return _Check(adversary.lab, adversary.witness, adversary.charges()).run()
+    return _Check(adversary).run()
 
 
 class _Check:
-    def __init__(self, lab: Lab, witness: Witness, charges: list[Charge]) -> None:
-        self.lab = lab
-        self.witness = witness
-        self.charges = [charge for charge in charges if charge.key.kind == MONTHLY]
+    def __init__(self, adversary: Adversary) -> None:
+        self.lab = adversary.lab
+        self.witness = adversary.witness
+        self.late = adversary.late
+        self.nobody_can_tell = NOBODY_CAN_TELL + adversary.list_lag
+        self.charges = [charge for charge in adversary.charges() if charge.key.kind == MONTHLY]
         self.broken: list[str] = []
         self.forgiven: list[str] = []
-        self.planned = _planned(lab)
+        self.unmeasured: list[str] = []
+        self.planned = _planned(self.lab)
         self.cancelled: dict[tuple[str, str], list[Billing]] = defaultdict(list)
         """(code, month) -> the orders that a person cancelled."""
         self.orders = self._orders()
@@ -54,7 +60,7 @@ class _Check:
         self._created_beside()
         self._limits()
         self.broken += [f"{code}: claimed although it was on hold" for code in self.witness.claimed_on_hold]
-        return Verdict(self.broken, self.forgiven)
+        return Verdict(self.broken, self.forgiven, self.unmeasured)
 
     def _orders(self) -> dict[tuple[str, str], list[Billing]]:
         """(code, month) -> the live orders, wherever Omie holds a contract of that code."""
@@ -87,7 +93,9 @@ class _Check:
         for (code, month), cancelled in self.cancelled.items():
             ours = [order for order in (*cancelled, *self.orders.get((code, month), ())) if order.by != "person"]
             if len(ours) > 1:
-                self.broken.append(f"{code}: billed again in {month} after a person cancelled its order")
+                line = f"{code}: billed again in {month} after a person cancelled its order"
+                unmeasured = self.late and not self._knew_an_order(code, month, ours)
+                (self.unmeasured if unmeasured else self.broken).append(line)
         for (code, month), orders in self.orders.items():
             ours = [order for order in orders if order.by != "person"]
             if ours and (code, month) not in claimed:
@@ -95,16 +103,37 @@ class _Check:
             if len(orders) > 1:
                 line = f"{code}: billed {len(orders)} times in {month}: {[(o.company, o.by, o.nCodOS) for o in orders]}"
                 clicked = [order for order in orders if order.by == "person"]
-                at_once = len(ours) == len(clicked) == 1 and 0 <= ours[0].at - clicked[0].at <= NOBODY_CAN_TELL
+                at_once = self._at_once(code, ours, clicked)
                 once_in_each = len({order.company for order in orders}) == len(orders)
                 if len(ours) <= 1 and once_in_each and code in self.witness.moved:
                     self.forgiven.append(line)  # by hand in the company that the contract then left
+                elif self.late and len(ours) > 1 and not self._knew_an_order(code, month, ours):
+                    self.unmeasured.append(line)
                 elif not at_once:
                     self.broken.append(line)
                 elif month in self.witness.calm_months and not self._noticed(month):
                     self.broken.append(f"{line}, and no run says so")
                 else:
                     self.forgiven.append(line)
+
+    def _at_once(self, code: str, ours: list[Billing], clicked: list[Billing]) -> bool:
+        """Did a person click in that company under our very call? In one that the contract left it is another story."""
+        here = [order for order in clicked if ours and order.company == ours[0].company]
+        told_apart = len(here) == len(clicked) or code in self.witness.moved
+        return len(ours) == len(here) == 1 and told_apart and 0 <= ours[0].at - here[0].at <= self.nobody_can_tell
+
+    def _knew_an_order(self, code: str, month: str, orders: list[Billing]) -> bool:
+        """Did the ledger know an order of that company, made before the doubted one, when it was sent again?"""
+        doubted, again = sorted(order.at for order in orders)[:2]
+        for charge in self.charges:
+            sent = sent_at(charge)
+            same = charge.company == orders[0].company and str(charge.key.month) == month
+            if sent is None or not same or charge.key.contract == code:
+                continue
+            answered = datetime.fromisoformat(charge.history[-1]["at"]).timestamp()
+            if sent.timestamp() < doubted and answered < again:
+                return True
+        return False
 
     def _cancellation_said(self, code: str, month: str) -> bool:
         branches = [branch.event for one in self.lab.executions for branch in one.branches]
@@ -277,8 +306,8 @@ class _Check:
             self.broken.append(f"blocked by our own errors: {book.blocks}")
 
 
-NOBODY_CAN_TELL = LOOK_HOLDS_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_LIST_LAG
-"""Seconds from a person's click to our own billing of the same contract, at most, when no reading we may afford shows
+NOBODY_CAN_TELL = LOOK_HOLDS_FOR + FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED
+"""Seconds, and as many as the lists are late, from a person's click to our own billing of the same contract, at most, when no reading we may afford shows
 the click in time: Omie accepts both (one of its undocumented choices), and the run must end saying so."""
 
 

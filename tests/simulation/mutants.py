@@ -3,7 +3,7 @@
 import argparse
 from collections import Counter
 
-from tests.simulation.mutations import MUTATIONS, constants
+from tests.simulation.mutations import LATE, MUTATIONS, constants
 from tests.simulation.schedules import run_schedule
 
 
@@ -21,7 +21,7 @@ def main() -> None:
         why: Counter[str] = Counter()
         with constants(rule):
             for seed in range(wanted.seed, wanted.seed + wanted.most):
-                broken = run_schedule(seed, spoil=rule).verdict.broken
+                broken = run_schedule(seed, spoil=rule, late=rule in LATE).verdict.broken
                 if broken:
                     seeds.append(seed)
                     why[broken[0].partition(":")[2][:60].strip()] += 1

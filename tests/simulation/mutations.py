@@ -6,6 +6,7 @@ from typing import Any
 
 from billing import bill_batch, plan_company
 from billing.domain.charge import WRITER_ONLY, Charge, ChargeKey, Event, State
+from billing.doubt import Books
 from billing.omie import mapping
 from billing.store.ledger import Claimed, NotClaimed
 from simulators.lab import Lab
@@ -108,6 +109,10 @@ def every_register(lab: Lab) -> None:
     """Of the registers of one document the last one counts."""
 
 
+def list_lag_measure(lab: Lab) -> None:
+    """Nobody looks whether the lists show the orders that the ledger knows."""
+
+
 _REAL_ORDER, _REAL_COMPACT, _REAL_CUSTOMERS = mapping.billed_order, mapping.compact, plan_company._customers
 
 
@@ -130,6 +135,7 @@ _INSTEAD: dict[Callable[[Lab], None], tuple[Any, str, Any]] = {
     interval_rule: (mapping, "compact", _monthly),
     cancelled_order_rule: (mapping, "billed_order", _live_only),
     every_register: (plan_company, "_customers", _last_register),
+    list_lag_measure: (Books, "measure", lambda *_: None),
 }
 """Rules that no port carries: where they stand, and what stands there without them."""
 
@@ -159,4 +165,7 @@ MUTATIONS = (
     interval_rule,
     cancelled_order_rule,
     every_register,
+    list_lag_measure,
 )
+LATE = frozenset({list_lag_measure})
+"""Missed where Omie's lists are later than assumed."""

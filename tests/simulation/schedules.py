@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple, Self
 
@@ -26,15 +27,15 @@ class Outcome(NamedTuple):
     trace: list[str]
 
 
-def adversary_of(seed: int, *, spoil: Callable[[Lab], None] | None = None) -> Adversary:
+def adversary_of(seed: int, *, spoil: Callable[[Lab], None] | None = None, late: bool = False) -> Adversary:
     """Every fourth seed lives: webhooks, their workers and orders in the lane come between (`living`)."""
     if seed % 4 == LIVES and spoil is None:
-        return LivingAdversary(seed)
-    return Adversary(seed, spoil=spoil)
+        return LivingAdversary(seed, late=late)
+    return Adversary(seed, spoil=spoil, late=late)
 
 
-def run_schedule(seed: int, *, spoil: Callable[[Lab], None] | None = None) -> Outcome:
-    return outcome(adversary_of(seed, spoil=spoil).run())
+def run_schedule(seed: int, *, spoil: Callable[[Lab], None] | None = None, late: bool = False) -> Outcome:
+    return outcome(adversary_of(seed, spoil=spoil, late=late).run())
 
 
 def outcome(adversary: Adversary) -> Outcome:
@@ -60,6 +61,8 @@ class Tally:
     disturbed: int = 0
     redundant: int = 0
     forgiven: int = 0
+    unmeasured: list[str] = field(default_factory=list)
+    """What replays each in which a contract was billed twice and no order was known that could have shown it."""
     done: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[str, list[str]]] = field(default_factory=list)
     """(what replays it, the promises it broke)."""
@@ -72,6 +75,8 @@ class Tally:
         self.redundant += bool(outcome.redundant)
         self.done += outcome.done
         self.forgiven += bool(outcome.verdict.forgiven)
+        if outcome.verdict.unmeasured:
+            self.unmeasured.append(replay)
         if outcome.verdict.broken:
             self.failed.append((replay, outcome.verdict.broken))
 
@@ -79,6 +84,7 @@ class Tally:
         for name in ("schedules", "steps", "billings", "disturbed", "redundant", "forgiven"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.done += other.done
+        self.unmeasured += other.unmeasured
         self.failed += other.failed
         return self
 
@@ -89,18 +95,19 @@ class Tally:
             f"{self.steps} steps ({each:.0f} each), {self.billings} billings; {len(self.failed)} failed; "
             f"{self.forgiven} with a person's click or edit under our very call; "
             f"{self.redundant} in which Omie answered REDUNDANT at least once"
+            + (f"; {len(self.unmeasured)} billed twice where no order was known" if self.unmeasured else "")
         )
 
 
-def tally(seeds: Sequence[int]) -> Tally:
+def tally(seeds: Sequence[int], *, late: bool = False) -> Tally:
     found = Tally()
     gc.freeze()  # what is there by now stays
     gc.disable()  # hundreds of small worlds that end at once; collected between the pieces
     try:
         for seed in seeds:
-            replay = f"make sim SEED={seed} SCHEDULES=1"
+            replay = f"make sim SEED={seed} SCHEDULES=1{' LATE=1' if late else ''}"
             try:
-                found.add(run_schedule(seed), replay)
+                found.add(run_schedule(seed, late=late), replay)
             except (Exception, Killed) as error:  # the lab did not hear it
                 raise RuntimeError(f"{error!r}: {replay}") from error
     finally:
@@ -109,22 +116,24 @@ def tally(seeds: Sequence[int]) -> Tally:
     return found
 
 
-def tallies(first: int, schedules: int, jobs: int, *, evenings: bool = False) -> Iterator[Tally]:
+def tallies(first: int, schedules: int, jobs: int, *, evenings: bool = False, late: bool = False) -> Iterator[Tally]:
     """The schedules first, first + 1..., counted piece by piece, in `jobs` processes.
 
-    `evenings`: of these only those that begin on a month's last evening, a fifth of them.
+    `evenings`: of these only those that begin on a month's last evening, a fifth of them. `late`: in a world whose
+    lists are later than assumed.
     """
+    count = partial(tally, late=late)
     size = 50
     pieces: list[Sequence[int]]
     pieces = [range(at, min(at + size, first + schedules)) for at in range(first, first + schedules, size)]
     if evenings:
         pieces = [[seed for seed in piece if on_the_last_evening(seed)] for piece in pieces]
     if jobs == 1:
-        yield from map(tally, pieces)
+        yield from map(count, pieces)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:  # a worker that ends ends the search
         try:
-            for done in as_completed([pool.submit(tally, piece) for piece in pieces]):
+            for done in as_completed([pool.submit(count, piece) for piece in pieces]):
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -19,15 +19,18 @@ BITES = {
     mutations.interval_rule: (6, 13, 46),
     mutations.cancelled_order_rule: (94,),
     mutations.every_register: (125, 140, 180),
+    mutations.list_lag_measure: (38, 127, 348),
 }
 
 
 @pytest.mark.parametrize("rule", mutations.MUTATIONS, ids=lambda rule: rule.__name__)
 def test_without_the_rule_the_simulation_fails(rule: Callable[[Lab], None]):
     with mutations.constants(rule):
-        assert any(run_schedule(seed, spoil=rule).verdict.broken for seed in BITES[rule])
+        late = rule in mutations.LATE
+        assert any(run_schedule(seed, spoil=rule, late=late).verdict.broken for seed in BITES[rule])
 
 
 @pytest.mark.parametrize("rule", mutations.MUTATIONS, ids=lambda rule: rule.__name__)
 def test_with_the_rule_the_same_schedules_pass(rule: Callable[[Lab], None]):
-    assert not any(run_schedule(seed).verdict.broken for seed in BITES[rule])
+    late = rule in mutations.LATE
+    assert not any(run_schedule(seed, late=late).verdict.broken for seed in BITES[rule])

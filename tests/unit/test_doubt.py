@@ -6,6 +6,7 @@ import pytest
 
 from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import ChargeKey, Event, State
+from billing.domain.list_lag import ListLag
 from billing.domain.month import BillingMonth
 from billing.doubt import ASK_AGAIN, Books, Doubts, Shown, Verdict
 from simulators.clock import VirtualClock
@@ -16,6 +17,8 @@ CLAIMED = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 LATER = CLAIMED + timedelta(minutes=20)
 JANUARY = datetime(2027, 1, 2, 9, 0, tzinfo=UTC)
 WAIT = timedelta(minutes=10)
+LAG = 120
+"""`list_lag_seconds`."""
 KEY = ChargeKey("JST-12", MONTH)
 CREATE = ChargeKey("JST-12", MONTH, CREATION)
 CTR = 700
@@ -43,9 +46,9 @@ class Omie:
         return iter(self.made)
 
 
-def order(nCodOS=55, total=100, **more):
+def order(nCodOS=55, total=100, nCodCtr=CTR, **more):
     return {
-        "Cabecalho": {"nCodOS": nCodOS, "nCodCtr": CTR, "nValorTotal": total},
+        "Cabecalho": {"nCodOS": nCodOS, "nCodCtr": nCodCtr, "nValorTotal": total},
         "InfoCadastro": {"cOrigem": "CTR", "cCancelada": "N"},
     } | more
 
@@ -61,10 +64,15 @@ class Case:
             self.ledger.apply(key, event, now=CLAIMED, who="w", why="w", attempt="a1", **why)
         self.key = key
 
+    def doubts(self):
+        books = Books(self.omie, MONTH, self.clock, ListLag(LAG))
+        return Doubts("acme", self.ledger, self.queues, books, WAIT, self.clock.now(), "resolve maria")
+
     def resolve(self, before=None):
-        books = Books(self.omie, MONTH, self.clock)
-        doubts = Doubts(self.ledger, self.queues, books, WAIT, self.clock.now(), "resolve maria")
-        return doubts.resolve(before or self.ledger.get(self.key))
+        return self.doubts().resolve(before or self.ledger.get(self.key))
+
+    def foresee(self):
+        return self.doubts().foresee(self.ledger.get(self.key))
 
 
 @pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,), (Event.IN_DOUBT, Event.PARK)])
@@ -107,6 +115,73 @@ def test_what_stays_neither_is_parked_with_one_message_of_its_own_group(events, 
     assert (resolution.verdict, resolution.charge.reason_code) == (Verdict.PARKED, "in_doubt")
     [(group, message)] = case.queues.sent["dlq"]
     assert (group, message["contract"], message["class"], message["amount"]) == ("JST-12", "JST-12", "in_doubt", 10_000)
+
+
+STALE = timedelta(minutes=30)
+
+
+def knows_an_order(case, at, nCodOS=77, nCodCtr=7700):
+    """Omie answered the call for another contract, begun at `at`, with that order."""
+    key = ChargeKey("JST-77", MONTH)
+    facts = {"company": "acme", "amount": 1, "plan_hash": "h", "run": "r"}
+    case.ledger.claim(key, attempt="k", now=at, nCodCtr=nCodCtr, who="w", **facts)
+    case.ledger.apply(key, Event.DONE, now=at, who="w", why="w", attempt="k", nCodOS=nCodOS)
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
+@pytest.mark.parametrize(
+    ("shown", "orders"),
+    [({20: [CTR, 7700]}, []), ({20: [CTR]}, []), ({20: [CTR, 7700]}, [order(77, nCodCtr=7700)])],
+    ids=["both lists", "the orders", "the stages"],
+)
+def test_stage_20_proves_nothing_while_a_list_lacks_an_order_that_is_known(events, shown, orders):
+    case = Case(Omie(shown, orders), CLAIMED + WAIT, *events)
+    knows_an_order(case, CLAIMED)
+    resolution = case.resolve()
+    age = WAIT.total_seconds()
+    assert (resolution.verdict, resolution.charge.state) == (Verdict.RESTS, State.UNKNOWN)
+    assert resolution.until == CLAIMED + WAIT + timedelta(seconds=1.5 * age - LAG)
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
+def test_lists_that_stay_late_are_asked_once_more_and_then_a_person_is(events):
+    case = Case(Omie({20: [CTR, 7700]}), CLAIMED + WAIT + STALE, *events)
+    knows_an_order(case, CLAIMED)
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.charge.reason_code) == (Verdict.PARKED, "in_doubt")
+    assert "as listas do Omie estão atrasadas" in resolution.charge.reason
+
+
+def test_what_a_person_looks_into_rests_while_the_lists_are_late():
+    case = Case(Omie({20: [CTR, 7700]}), CLAIMED + WAIT + STALE, Event.IN_DOUBT, Event.PARK)
+    knows_an_order(case, CLAIMED)
+    assert case.foresee().verdict is Verdict.RESTS
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.charge.state) == (Verdict.RESTS, State.PARKED)
+
+
+def test_stage_20_may_be_sent_again_when_the_lists_show_what_is_known():
+    case = Case(Omie({20: [CTR]}, [order(77, nCodCtr=7700)]), LATER, Event.IN_DOUBT)
+    knows_an_order(case, LATER - timedelta(seconds=30))
+    assert case.resolve().verdict is Verdict.RELEASED
+
+
+@pytest.mark.parametrize("cancelled", ["S", "N"])
+def test_an_order_that_a_person_cancelled_or_deleted_makes_no_list_late(cancelled):
+    known = order(77, nCodCtr=7700) if cancelled == "S" else order(78, nCodCtr=7800)
+    known["InfoCadastro"]["cCancelada"] = cancelled
+    case = Case(Omie({20: [CTR, 7700]}, [known]), LATER + timedelta(hours=1), Event.IN_DOUBT)
+    knows_an_order(case, CLAIMED)
+    assert case.resolve().verdict is Verdict.RELEASED
+
+
+def test_while_stage_20_shows_every_known_order_the_orders_are_not_asked_for():
+    """An empty ListarOS is an error that counts."""
+    omie = Omie({20: [CTR, 7700]})
+    case = Case(omie, LATER, Event.IN_DOUBT)
+    knows_an_order(case, LATER - timedelta(seconds=5))
+    assert case.doubts().look_early() == LATER + timedelta(seconds=LAG + 1 - 5)
+    assert omie.asked == [20]
 
 
 def test_neither_stage_but_an_order_of_this_month_is_adopted():
@@ -159,7 +234,7 @@ def test_an_answer_that_came_after_midnight_proves_nothing():
             clock.advance(1800)
             return super().obter_contratos(cEtapa)
 
-    assert Books(Slow({20: [CTR], 30: [CTR]}), MONTH, clock).shows(CTR) is Shown.UNCLEAR
+    assert Books(Slow({20: [CTR], 30: [CTR]}), MONTH, clock, ListLag(LAG)).shows(CTR) is Shown.UNCLEAR
 
 
 # ---- somebody else is faster

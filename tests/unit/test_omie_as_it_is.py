@@ -388,3 +388,30 @@ def test_no_read_in_the_lane_waits_longer_than_the_function_has_left():
         if lab.now() > START.timestamp() + 3600:
             break
     assert longest < timedelta(seconds=120)
+
+
+# --- lists that are later than assumed
+
+
+@pytest.mark.parametrize(("late", "lists"), [(400.0, "alike"), (200.0, "apart"), (300.0, "alike")])
+def test_what_lists_that_are_later_than_assumed_do_not_show_is_not_billed_again(late, lists):
+    """Eight replies are lost, and long after the in-doubt wait both lists still show all of them as not billed."""
+    lab = Lab(24, clean=True, switches=Switches(list_lag=late, list_lag_least=late, lists_lag=lists))
+    lab.omie.faults.replace([Fault("lost_reply", methods=frozenset({"FaturarContrato"}), nth=frozenset(range(3, 11)))])
+    answer = lab.run()
+    assert answer["balanced"]
+    assert {charge.state for charge in charges(lab).values()} == {State.BILLED}
+    numbers = [billing.nCodCtr for billing in lab.omie.book.billings]
+    assert len(numbers) == len(set(numbers)) == 24
+    [told] = answer["attention"]
+    assert "as listas dele ainda não o mostravam; a configuração supõe 10 s" in told
+    assert answer["explanation"].startswith("Confira antes de dar o mês por encerrado: Acme Tecnologia: ")
+    assert answer["companies"][0]["list_lag_seconds"] > late
+    assert lab.runs.get("2026-12#mensalidade#acme").companies["acme"]["list_lag"] > late
+
+
+def test_a_billing_that_late_lists_do_not_show_yet_is_no_cancelled_order():
+    lab = Lab(24, clean=True, switches=Switches(list_lag=300.0, list_lag_least=300.0))
+    answer = lab.run()
+    assert answer["balanced"]
+    assert not any(branch.event["cancelled_orders"] for branch in lab.executions[0].branches)

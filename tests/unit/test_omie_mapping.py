@@ -23,7 +23,7 @@ from billing.omie.mapping import (
     compact,
     contrato_cadastro,
     differs,
-    live_order,
+    order_number,
     own_items_to_remove,
     register_warnings,
     total,
@@ -303,7 +303,7 @@ def test_the_os_of_a_billing_names_contract_order_and_amount():
     assert billed_order(by_number) is None
     cancelled = os | {"InfoCadastro": {"cOrigem": "CTR", "cCancelada": "S"}}
     assert billed_order(cancelled) == BilledOrder(7, 99, 20010, live=False)
-    assert (live_order(os), live_order(cancelled), live_order({})) == (99, None, None)
+    assert [order_number(each) for each in (os, cancelled, {})] == [(99, True), (99, False), (0, True)]
     assert billed_order(os | {"InfoCadastro": {"cOrigem": "MAN"}}) is None
     assert billed_order({}) is None
 

@@ -17,6 +17,7 @@ from billing.clock import Clock
 from billing.domain.addition import NAMES as ADDITION_NAMES
 from billing.domain.addition import charged_kind
 from billing.domain.charge import MONTHLY, Charge, ChargeKey, State, is_by_a_person
+from billing.domain.list_lag import ListLag
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, as_charged, chunks, is_jump
@@ -125,6 +126,7 @@ def _account(
         waits={book.key: tuple(book.company["reasons"]) for book in books if event["preview"] and book.waits},
         waiting=waiting,
         adopted_share={book.key: deps.settings.companies[book.key].adopted_share for book in books},
+        late_lists=tuple(said for book in books for said in book.late_lists()),
         cancelled_orders=tuple(order for book in books for order in book.cancelled_orders()),
         csv_name=f"faturamento-{month}-{stem}.csv",
     )
@@ -158,6 +160,21 @@ class _Book:
     def waits(self) -> bool:
         """Whether the plan is one that a person must approve before it is billed."""
         return bool(self.plan and self.company.get("reasons") and self.plan["counts"].get(Action.BILL))
+
+    @property
+    def list_lag(self) -> ListLag:
+        """How late Omie's lists were, as Settle measured it."""
+        return ListLag(self.deps.settings.companies[self.key].list_lag_seconds, **self.company.get("list_lag", {}))
+
+    def late_lists(self) -> Iterator[str]:
+        """What a person must know when they were later than the settings assume."""
+        lag, settings = self.list_lag, self.deps.settings.companies[self.key]
+        if not lag.in_time:
+            yield (
+                f"{settings.name}: {lag.missing:.0f} s depois de um faturamento que o Omie confirmou, as listas dele "
+                f"ainda não o mostravam; a configuração supõe {lag.assumed:.0f} s. O que estava em dúvida esperou "
+                "mais: aumente list_lag_seconds."
+            )
 
     def find_beyond(self, in_plans: Container[str]) -> None:
         """Looks up what the ledger has billed this month beside the plans, which hold the contracts `in_plans`."""
@@ -406,6 +423,7 @@ def _answer(book: _Book, of_company: report.CompanyReport, report_at: str) -> di
         "planned_at": book.company.get("planned_at"),
         "already_billed": book.already_billed,
         "mismatches": book.company.get("mismatches", 0),
+        "list_lag_seconds": book.list_lag.seconds,
         "report_key": report_at,
     }
 

@@ -2,8 +2,8 @@
 
     SENDING, UNKNOWN        rests until the in-doubt wait is over, counted from its claim; then, inside its own month
         a live OS of it     adopt
-        Omie's stage 20,    may be sent again
-          and no OS of it
+        Omie's stage 20,    may be sent again, if both lists are as late as assumed; if they are later by the orders
+          and no OS of it   that the ledger knows (`billing.domain.list_lag`), it rests as much longer
         anything else       asked again for a while, then a person
     its month is over       the stages speak of another month and prove nothing: an OS of it: adopt; none: a person
     altering the contract   nothing to find out: it is read before it is billed
@@ -12,6 +12,7 @@
 Settle asks this at the end of a run, `billing-ops resolve` and `dlq redrive` ask it any time after.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,7 +21,8 @@ from typing import Any, NamedTuple
 from billing.bill_batch import ALTERATION, CREATION, Look, keep_look
 from billing.clock import Clock
 from billing.domain.addition import as_billed
-from billing.domain.charge import Charge, Event, State, TransitionRefused
+from billing.domain.charge import Charge, Event, State, TransitionRefused, sent_at
+from billing.domain.list_lag import GONE_AFTER, ListLag
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
 from billing.domain.plan import CANCELLED_REASON
 from billing.omie import mapping
@@ -36,8 +38,14 @@ MONTH_OVER_REASON = (
     "Não se sabe se foi faturado: o mês terminou e o Omie não mostra OS dele deste contrato. "
     "Confira no Omie antes de cobrar por ordem de serviço avulsa."
 )
+STALE_REASON = (
+    "Não se sabe se foi faturado: as listas do Omie estão atrasadas e ainda não mostram ordens que ele confirmou. "
+    "Confira no Omie e não reenvie."
+)
 UNCLEAR_FOR = timedelta(minutes=10)
 """How long what Omie shows neither way is asked again after the in-doubt wait, before a person is asked."""
+STALE_FOR = timedelta(minutes=30)
+"""How long lists that are later than assumed are waited for after the in-doubt wait, before a person is asked."""
 ASK_AGAIN = timedelta(seconds=61)
 
 
@@ -71,11 +79,17 @@ class Books:
     omie: OmieClient
     month: BillingMonth
     clock: Clock
+    lag: ListLag
+    """How late both lists are, by earlier looks; `measure` adds this one."""
+    late: int = 0
+    """How many orders that the ledger knows `measure` did not find."""
     looked_at: float | None = None
     """When stage 20 was asked for (epoch seconds); None: it was not."""
+    _measured: bool = False
     _to_bill: frozenset[int] | None = None
     _orders: dict[int, Order] | None = None
-    _alive: set[int] = field(default_factory=set)
+    _listed: dict[int, bool] = field(default_factory=dict)
+    """nCodOS -> whether the order is live."""
     _cancelled: dict[int, Order] = field(default_factory=dict)
     _numbers: dict[str, int] | None = None
     _none_billed: bool | None = None
@@ -116,7 +130,30 @@ class Books:
     def lists(self, nCodOS: int) -> bool:
         """Whether that OS is among the month's orders that nobody cancelled, of whatever contract."""
         self.orders()
-        return nCodOS in self._alive
+        return self._listed.get(nCodOS, False)
+
+    def measure(self, charges: Iterable[Charge]) -> None:
+        """Once: how late both lists are by those of `charges` of which Omie itself answered that it billed them.
+
+        While stage 20 still shows all of them, ListarOS is not asked: it is probably empty, an error that counts.
+        """
+        if self._measured:
+            return
+        self._measured = True
+        waiting = self.to_bill()
+        for charge in charges:
+            sent = sent_at(charge)
+            if sent is None or charge.nCodOS is None:
+                continue
+            shown = charge.nCodCtr not in waiting
+            if shown:
+                self.orders()
+                shown = charge.nCodOS in self._listed
+            if not self._listed.get(charge.nCodOS, True):
+                continue  # cancelled by a person: its contract may stand in stage 20 again
+            age = (self.clock.now() - sent).total_seconds()
+            self.lag = self.lag.seen(age, listed=shown)
+            self.late += not shown and age < GONE_AFTER
 
     def created(self, contract: str) -> int | None:
         """nCodCtr of a contract created in Omie since the month began, by its code."""
@@ -159,8 +196,8 @@ class Books:
         found: dict[int, Order] = {}
         for os in self.omie.iter_os(self.month.first_day, until):
             order = mapping.billed_order(os, self._by_number)
-            if (nCodOS := mapping.live_order(os)) is not None:
-                self._alive.add(nCodOS)
+            nCodOS, live = mapping.order_number(os)
+            self._listed[nCodOS] = live
             if order is None:
                 continue
             if not order.live:
@@ -206,11 +243,12 @@ class Doubts:
     """Resolves charges of one company and month.
 
     Args:
-        wait: the in-doubt wait.
+        wait: the in-doubt wait, longer than a call can last and the lists are assumed to be late.
         now: before anything of `books` was read.
         who: for the history.
     """
 
+    company: str
     ledger: Charges
     queues: Messages
     books: Books
@@ -237,13 +275,58 @@ class Doubts:
             case Shown.BILLED:
                 return self._adopt(charge, nCodCtr)
             case Shown.TO_BILL:
-                return self._release(charge, "em dúvida; o Omie mostra que não foi faturado")
+                return self._not_billed(charge, nCodCtr)
         now = self.books.clock.now()
         if self.books.turning(now):  # it began to while Omie answered
             return Resolution(Verdict.RESTS, charge, now + MIDNIGHT_MARGIN)
         if charge.state is not State.PARKED and self._may_clear_up(charge):
             return Resolution(Verdict.RESTS, charge, now + ASK_AGAIN)
         return self._leave(charge, nCodCtr)
+
+    def _not_billed(self, charge: Charge, nCodCtr: int | None) -> Resolution:
+        """Both lists say so: it may be sent again, unless they are later than assumed. Then it rests, up to a bound."""
+        fresh_at = self._fresh_at(charge)
+        if self.now >= fresh_at:
+            return self._release(charge, "em dúvida; o Omie mostra que não foi faturado")
+        bound = fresh_at - self._later() + STALE_FOR
+        if charge.state is State.PARKED or self.now < bound:
+            return Resolution(Verdict.RESTS, charge, fresh_at if charge.state is State.PARKED else min(fresh_at, bound))
+        return self._leave(charge, nCodCtr, STALE_REASON)
+
+    def look_early(self) -> datetime | None:
+        """While charges rest, looks how late the lists are; answers when to look again, or None: nothing more to learn.
+
+        At once, and while an order that the ledger knows is missing: when the youngest should be listed, then each
+        minute.
+        """
+        if self.books.lag.measured:
+            return None
+        youngest = max(filter(None, map(sent_at, self._billed())), default=None)
+        if youngest is None:
+            return None
+        self.measure()
+        if not self.books.late:
+            return None
+        listed_by = youngest + timedelta(seconds=self.books.lag.assumed + 1)
+        return max(listed_by, self.books.clock.now() + ASK_AGAIN)
+
+    def measure(self) -> None:
+        """Looks for every order that the ledger knows: `books.lag` says how late the lists are."""
+        self.books.measure(self._billed())
+
+    def _billed(self) -> Iterator[Charge]:
+        return self.ledger.by_month(self.company, self.books.month, {State.BILLED})
+
+    def _later(self) -> timedelta:
+        """By how much the lists are later than assumed."""
+        lag = self.books.lag
+        return timedelta(seconds=max(0.0, lag.seconds - lag.assumed))
+
+    def _fresh_at(self, charge: Charge) -> datetime:
+        """From when on both lists show what the charge's call may have billed, by what was measured until now."""
+        self.measure()
+        since = charge.claimed_at or charge.updated_at
+        return since + self.wait + self._later() if since is not None else self.now
 
     def _may_clear_up(self, charge: Charge) -> bool:
         """Whether what Omie shows neither way is too young to ask a person about."""
@@ -262,6 +345,8 @@ class Doubts:
             shown = Shown.TO_BILL
         else:
             shown = self.books.shows(charge.nCodCtr)
+            if shown is Shown.TO_BILL and self.now < (fresh_at := self._fresh_at(charge)):
+                return Resolution(Verdict.RESTS, charge, fresh_at)
         unclear = Verdict.STAYS if charge.state is State.PARKED else Verdict.PARKED
         if unclear is Verdict.PARKED and shown is Shown.UNCLEAR and self._may_clear_up(charge):
             return Resolution(Verdict.RESTS, charge, self.now + ASK_AGAIN)
@@ -269,10 +354,14 @@ class Doubts:
         return Resolution(verdict, charge, self.now)
 
     def rests_until(self, charge: Charge) -> datetime | None:
-        """When the charge may be decided, if not yet: after the wait, and not while the month is about to turn."""
+        """When the charge may be decided, if not yet: after the wait, and not while the month is about to turn.
+
+        As much later as the lists are known to be late, but not beyond the bound, when it is looked at once more.
+        """
         since = charge.claimed_at or charge.updated_at
-        if since is not None and self.now < since + self.wait:
-            return since + self.wait
+        wait = self.wait + min(self._later(), STALE_FOR)
+        if since is not None and self.now < since + wait:
+            return since + wait
         return self.now + MIDNIGHT_MARGIN if self.books.turning(self.now) else None
 
     def _resolve_creation(self, charge: Charge) -> Resolution:
@@ -298,11 +387,11 @@ class Doubts:
         event = Event.REDRIVE if charge.state is State.PARKED else Event.RESEND
         return self._done(Verdict.RELEASED, charge, self._apply(charge, event, why))
 
-    def _leave(self, charge: Charge, nCodCtr: int | None) -> Resolution:
+    def _leave(self, charge: Charge, nCodCtr: int | None, reason: str = "") -> Resolution:
         if charge.state is State.PARKED:
             return Resolution(Verdict.STAYS, charge, self.now)
         over = self.books.month < BillingMonth.of(self.now)
-        reason = MONTH_OVER_REASON if over else unclear_reason(self.books, nCodCtr)
+        reason = reason or (MONTH_OVER_REASON if over else unclear_reason(self.books, nCodCtr))
         parked = self._apply(charge, Event.PARK, reason, reason_code="in_doubt", reason=reason)
         if parked is not None:
             tell(parked, self.ledger, self.queues)

@@ -29,4 +29,5 @@ def measure(company: Mapping[str, Any]) -> None:
     metrics.add_dimension(name="company", value=company["company"])
     for name in ("planned", "billed", "skipped", "parked", "in_doubt", "unexplained", "mismatches"):
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=company[name])
+    metrics.add_metric(name="list_lag", unit=MetricUnit.Seconds, value=company["list_lag_seconds"])
     metrics.flush_metrics()

@@ -25,6 +25,7 @@ from billing.domain.addition import total
 from billing.domain.calendar import HolidayCheck
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State, was_sent
 from billing.domain.contract import BadRow, Contract, ContractStatus, normalise_document
+from billing.domain.list_lag import ListLag
 from billing.domain.month import SAO_PAULO, BillingMonth
 from billing.domain.number import whole
 from billing.domain.plan import (
@@ -192,7 +193,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     with tempfile.TemporaryFile() as spool:
         rows = _Rows(spool, deps, company)
         named = rows.read()
-        books = Books(omie, month, deps.clock)
+        books = Books(omie, month, deps.clock, ListLag(settings.list_lag_seconds))
         asked = _must_ask(books, deps.ledger, company)
         billed = books.orders() if asked else {}
         cancelled = books.all_cancelled() if asked else {}

@@ -31,6 +31,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from billing.bill_batch import CREATION
 from billing.clock import Clock
 from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, Event, ParkClass, State, TransitionRefused
+from billing.domain.list_lag import ListLag
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
 from billing.domain.sizes import shortened
 from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict, unclear_reason
@@ -498,9 +499,12 @@ class _Work:
                 until = datetime.fromtimestamp(lane.blocked_until, now.tzinfo)
                 self.refused[company] = f"O Omie não pode ser consultado até {_hour(until)}: {lane.blocked_reason}"
                 return None
-            wait = timedelta(seconds=self.deps.settings.companies[company].in_doubt_wait_seconds)
-            books = Books(self.deps.omie(company), month, self.deps.clock)
-            self._doubts[company, month] = Doubts(self.deps.ledger, self.deps.queues, books, wait, self.now, self.who)
+            settings = self.deps.settings.companies[company]
+            wait = timedelta(seconds=settings.in_doubt_wait_seconds)
+            books = Books(self.deps.omie(company), month, self.deps.clock, ListLag(settings.list_lag_seconds))
+            self._doubts[company, month] = Doubts(
+                company, self.deps.ledger, self.deps.queues, books, wait, self.now, self.who
+            )
         return self._doubts[company, month]
 
     def _cannot_read(self, company: str, error: OmieError) -> str:

@@ -293,8 +293,8 @@ class Run:
     `companies`: key -> name, in the order of the report. `plan_hash`, `approval`, `stopped` and `findings` by company
     key; so are `notes`, which are about no contract of the plan, `waits` (why the plan needs a person's approval) and
     `adopted_share` (percent of the billed contracts that people may have billed in Omie). `waiting`: the approval has
-    been asked for. `vanished`:
-    contracts billed last month that the plan does not know any more. `versions`: what -> version.
+    been asked for. `late_lists`: sentences about an Omie whose lists were later than assumed. `vanished`: contracts
+    billed last month that the plan does not know any more. `versions`: what -> version.
     """
 
     month: BillingMonth
@@ -317,6 +317,7 @@ class Run:
     waiting: bool = False
     adopted_share: Mapping[str, int] = field(default_factory=dict)
     cancelled_orders: tuple[CancelledOrder, ...] = ()
+    late_lists: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -761,6 +762,7 @@ def attention(report: RunReport) -> tuple[str, ...]:
             f"Diferença de {_signed(unknown.difference)} sem causa conhecida, em {_contracts(unknown.count)}: "
             "confira em Diferenças."
         )
+    found += report.run.late_lists
     for company in report.companies:
         share = report.run.adopted_share.get(company.key)
         if share is not None and company.by_person.count * 100 > share * company.billed.count:

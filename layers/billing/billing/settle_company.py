@@ -24,6 +24,7 @@ from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused, was_sent
 from billing.domain.composition import Composition
+from billing.domain.list_lag import ListLag
 from billing.domain.month import BillingMonth, opens_at
 from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import (
@@ -58,7 +59,7 @@ UNREAD_FOR = timedelta(hours=2)
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
 UNSENT = frozenset({None, State.READY})
-_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since", "held_since"})
+_NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since", "held_since", "list_lag"})
 """Of the run's state: what is said anew, or not at all."""
 
 
@@ -107,10 +108,10 @@ class _Settlement:
         self.settings = deps.settings.companies[self.company]
         self.now = deps.clock.now()
         self.who = f"settle_company {planned['execution']}"
-        self.books = Books(deps.omie(self.company), self.month, deps.clock)
+        lag = ListLag(self.settings.list_lag_seconds, **planned.get("list_lag", {}))
+        self.books = Books(deps.omie(self.company), self.month, deps.clock, lag)
         self.lines = 0
         self.unclear_many = False
-        self.list_lag = timedelta(seconds=self.settings.list_lag_seconds)
         self.listed_by: datetime | None = None
         """When Omie's list shows the last order that it does not show yet."""
         self.cancelled: list[dict[str, Any]] = []
@@ -122,13 +123,21 @@ class _Settlement:
         """Contracts on hold that Omie shows neither way: since when (ISO)."""
         self._doubts_of: dict[str, Doubts] = {}
 
+    @property
+    def list_lag(self) -> timedelta:
+        return timedelta(seconds=self.books.lag.seconds)
+
     def run(self) -> dict[str, Any]:
         resting, unsent, unclear = self._settle_each()
+        look_early = self._doubts(self.company).look_early() if resting.doubts else None
         waiting_for = self._rest_or_park(self._without_held(unclear, resting), resting)
         keep_books_look(self.deps.objects, self.company, self.books)
         round_ = self.planned["round"]
         found = {"mismatches": 0, "cancelled_orders": [], "differing_orders": []}
         answer = self.planned | found | {"in_doubt": resting.count, "wait_seconds": 0}
+        answer |= {"list_lag": self.books.lag.measures()}
+        if not self.books.lag.in_time:
+            self.deps.runs.set_progress(self.planned["run"], self.company, list_lag=self.books.lag.seconds)
         answer |= waiting_for | ({"held_since": self.held_since} if self.held_since else {})
         if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
             began, looked_at = self.now.timestamp(), self.books.looked_at
@@ -137,7 +146,8 @@ class _Settlement:
             )
             return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
         if resting.count:
-            wait = max(1, int((resting.until - self.deps.clock.now()).total_seconds()) + 1)
+            until = min(resting.until, look_early) if look_early else resting.until
+            wait = max(1, int((until - self.deps.clock.now()).total_seconds()) + 1)
             return answer | {"decision": "wait", "wait_seconds": wait}
         mismatches = self._compare()
         if self.listed_by is not None:
@@ -383,9 +393,12 @@ class _Settlement:
         if company not in self._doubts_of:
             books = self.books
             if company != self.company:
-                books = Books(self.deps.omie(company), self.month, self.deps.clock)
+                lag = ListLag(self.deps.settings.companies[company].list_lag_seconds)
+                books = Books(self.deps.omie(company), self.month, self.deps.clock, lag)
             wait = timedelta(seconds=self.deps.settings.companies[company].in_doubt_wait_seconds)
-            self._doubts_of[company] = Doubts(self.deps.ledger, self.deps.queues, books, wait, self.now, self.who)
+            self._doubts_of[company] = Doubts(
+                company, self.deps.ledger, self.deps.queues, books, wait, self.now, self.who
+            )
         return self._doubts_of[company]
 
     # --- Omie, in bulk -----------------------------------------------------------------------------------------------
@@ -408,10 +421,11 @@ class _Settlement:
             return cancelled.nCodOS
         if charge.nCodOS is None or books.lists(charge.nCodOS):
             return None
-        if self._is_listed_by_now(charge):
+        self._doubts(charge.company).measure()
+        listed_by = (charge.updated_at or self.now) + timedelta(seconds=books.lag.found)
+        if charge.updated_at is None or listed_by < self.now:
             return charge.nCodOS
-        assert charge.updated_at is not None  # noqa: S101 - else it is listed by now
-        self.listed_by = max(self.listed_by or self.now, charge.updated_at + self.list_lag)
+        self.listed_by = max(self.listed_by or self.now, listed_by)
         return None
 
     def _is_listed_by_now(self, charge: Charge) -> bool:
@@ -500,6 +514,8 @@ class _Resting:
 
     until: datetime
     count: int = 0
+    doubts: int = 0
+    """How many of them are in doubt."""
 
     def add(self, until: datetime) -> None:
         self.count += 1
@@ -512,3 +528,4 @@ class _Resting:
     def add_if_waiting(self, resolution: Resolution) -> None:
         if resolution.verdict in {Verdict.RESTS, Verdict.MOVED}:
             self.add(resolution.until)
+            self.doubts += 1

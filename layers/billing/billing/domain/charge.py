@@ -179,6 +179,15 @@ def was_sent(charge: Charge) -> bool:
     return charge.key.kind == MONTHLY and charge.attempt is not None
 
 
+def sent_at(charge: Charge) -> datetime | None:
+    """When the call was begun of which Omie itself answered that it billed the charge, by the order's number.
+
+    None: it was not billed, or what billed it was only found later.
+    """
+    answered = charge.history and charge.history[-1]["event"] == Event.DONE
+    return charge.claimed_at if charge.state is State.BILLED and charge.nCodOS and answered else None
+
+
 def is_by_a_person(charge: Charge) -> bool:
     """Whether the charge was found billed in Omie though no call of this system can have billed it.
 

@@ -402,8 +402,8 @@ def _billed_order(os: Json, by_number: Callable[[], Mapping[str, int]]) -> Bille
     return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), amount, live)
 
 
-def live_order(os: Json) -> int | None:
-    """The nCodOS of an osCadastro that nobody cancelled.
+def order_number(os: Json) -> tuple[int, bool]:
+    """The nCodOS of an osCadastro, 0 if it has none, and whether it is live: nobody cancelled it.
 
     Raises:
         IncompleteRead: it does not say so.
@@ -411,7 +411,7 @@ def live_order(os: Json) -> int | None:
     try:
         number = (os.get("Cabecalho") or {}).get("nCodOS")
         cancelled = (os.get("InfoCadastro") or {}).get("cCancelada", "N") == "S"
-        return int(number) if number and not cancelled else None
+        return int(number or 0), not cancelled
     except DATA_ERRORS as error:
         note("an order of ListarOS", error)
         raise IncompleteRead("ListarOS", "An order that cannot be read.", rule="odd_reply") from error
