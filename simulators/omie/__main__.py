@@ -9,7 +9,7 @@ import socket
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -17,7 +17,7 @@ from simulators.omie.core import OmieCore, apps_of
 from simulators.omie.dates import SAO_PAULO, day_of
 from simulators.omie.faults import FaultError, read_faults
 from simulators.omie.server import Clock, DroppableProtocol, Server
-from simulators.omie.switches import SwitchError, Switches
+from simulators.omie.switches import SwitchError, Switches, read_switches
 from simulators.world import make_world
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
-        changes = dict(pair.partition("=")[::2] for pair in options.switch)
+        changes = _switches(options.switches) | dict(pair.partition("=")[::2] for pair in options.switch)
         Switches().update(changes)
         rules = _faults(options.faults)
-    except (SwitchError, FaultError, json.JSONDecodeError) as error:
+    except (SwitchError, FaultError, json.JSONDecodeError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"omie simulator: {error}")
 
     def make_core(now: float) -> OmieCore:
@@ -65,7 +65,12 @@ class AnnouncedServer(uvicorn.Server):
 async def serve(server: Server, host: str, port: int) -> None:
     """Serve until stopped."""
     config = uvicorn.Config(
-        server.app(), http=DroppableProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        server.app(),
+        http=DroppableProtocol,
+        log_level="warning",
+        access_log=False,
+        date_header=False,  # the simulator's clock is not this machine's
+        timeout_graceful_shutdown=1,
     )
     await AnnouncedServer(config).serve(sockets=[socket.create_server((host, port))])
 
@@ -80,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--webhook-url", action="append", default=[], help="send webhooks there (repeatable)")
     parser.add_argument("--faults", default="", help="file, preset, JSON, or lost_reply:share=0.03;...")
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="repeatable")
+    parser.add_argument("--switches", metavar="FILE", help="switches.toml of billing-ops probe; --switch wins over it")
     parser.add_argument("--now", type=_moment, help="São Paulo time to start at, e.g. 2026-12-01T06:00")
     parser.add_argument("--today", type=lambda text: _moment(text).date(), help="day the world is made for (else: now)")
     return parser
@@ -88,6 +94,15 @@ def _parser() -> argparse.ArgumentParser:
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=SAO_PAULO)
+
+
+def _switches(file: str | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return read_switches(Path(file).read_text(encoding="utf-8"))
+    except SwitchError as error:
+        raise SwitchError(f"{file}: {error}") from None
 
 
 def _faults(source: str) -> list[Fault]:

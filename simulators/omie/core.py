@@ -7,6 +7,7 @@ simultaneity of the method, repetition, parameter, then the method itself. Fault
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -333,6 +334,10 @@ class OmieCore:
         now += self.switches.clock_offset
         self.sim.advance(now)
         billing.bill_all(self.sim, self.apps[company], now, origin)
+
+    def date_header(self, now: float) -> str:
+        """The `Date` header of an answer that leaves at `now`: whole seconds by Omie's own clock."""
+        return formatdate(now + self.switches.clock_offset, usegmt=True)
 
     def read_book(self, *, billings: bool = True) -> dict[str, Any]:
         """The book, with what is queued for webhooks."""

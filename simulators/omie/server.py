@@ -119,7 +119,8 @@ class Server:
             request.scope[DROP]()
             await asyncio.sleep(0)
             return Response()
-        return Response(answer.body, answer.status, answer.headers)
+        dated = {**answer.headers, "Date": self.core.date_header(self.clock.now())}
+        return Response(answer.body, answer.status, dated)
 
     # ---------------------------------------------------------------------------------------- control plane
 

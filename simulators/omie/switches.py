@@ -5,6 +5,7 @@ The defaults are the uncomfortable side: a client that is safe here is safe with
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -123,6 +124,23 @@ class Switches:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def read_switches(text: str) -> dict[str, Any]:
+    """The switches that a file sets: its table [switches], as `billing-ops probe` writes it; each is checked.
+
+    Raises:
+        SwitchError: one line: not TOML, no such table, a switch that does not exist, a value that it cannot take.
+    """
+    try:
+        content = tomllib.loads(text.removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError as error:
+        raise SwitchError(f"not a TOML file: {error}") from None
+    table = content.get("switches")
+    if not isinstance(table, dict):
+        raise SwitchError("no table [switches] with lines such as read_lag = 8.0")
+    Switches().update(table)
+    return table
 
 
 def _read(name: str, value: object, hints: Mapping[str, Any]) -> Any:

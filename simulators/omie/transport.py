@@ -31,7 +31,8 @@ def transport(
             raise httpx.ReadTimeout("the answer did not come in time", request=request)
         if reply.lost:
             raise httpx.RemoteProtocolError("the server disconnected without an answer", request=request)
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+        dated = {**reply.headers, "Date": core.date_header(now())}
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in dated.items()]
         return httpx.Response(reply.status, headers=headers, content=reply.body)
 
     return httpx.MockTransport(answer)

@@ -743,6 +743,11 @@ class CompanySettings(_Model):
         le=100,
     )
     max_failures: Whole = _said("failures after which a contract is parked; throttling is none", default=3, ge=1, le=20)
+    test_account: bool = _said(
+        "the Omie account is a test one of yours, in which nobody owes anything: `billing-ops probe` makes, bills and "
+        "cancels contracts of R$ 1,00 there, and refuses any other account",
+        default=False,
+    )
     create_unknown: bool = _said("create in Omie what only Jestor knows; otherwise park it", default=True)
     alter_differences: bool = _said("make Omie's contract agree with Jestor; otherwise park it", default=True)
 

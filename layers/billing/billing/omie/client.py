@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import httpx
 import tenacity
@@ -123,6 +123,9 @@ class OmieClient:
 
     Every method raises OmieError and nothing else. No request or key travels with the error.
     """
+
+    paths: ClassVar[Mapping[str, str]] = PATHS
+    """Method -> its path below `base_url`."""
 
     def __init__(
         self,
@@ -463,7 +466,7 @@ class OmieClient:
         headers = {"Content-Type": "application/json"}
         try:
             with nullcontext() if write or self._gate is None else self._gate.call(method):
-                return self._http.post(self._base_url + PATHS[method], content=body, headers=headers)
+                return self._http.post(self._base_url + self.paths[method], content=body, headers=headers)
         except httpx.HTTPError as exc:
             return transport_error(method, write=write, exc=exc, sent=was_sent(exc))
 

@@ -1,0 +1,80 @@
+"""A whole probe: experiments, cleaning, answers. Whatever ends the first, the second is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops.probe import cleaning
+from ops.probe.answers import answers
+from ops.probe.caller import StopProbe
+from ops.probe.experiments import run_experiments
+from ops.probe.field import Field, Made
+from ops.probe.observations import Observations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ops.probe.caller import Caller, Measured
+    from ops.probe.things import Maker
+    from ops.probe.told import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What came of a probe.
+
+    made: everything it made, and whether it is gone. doubtful: codes of contracts that may have an order nobody sees.
+    stopped: why it ended early, in Portuguese; "" when it did not. interrupted: whether a person ended it.
+    """
+
+    answers: dict[str, Answer]
+    made: list[Made]
+    doubtful: list[str]
+    measured: Measured
+    seconds: float
+    stopped: str
+    interrupted: bool
+    began: datetime
+    customer: int
+    notes: tuple[int, int]
+    """Notes that the city issued, and refused."""
+
+
+def probe(caller: Caller, maker: Maker, *, boleto_wanted: bool = True, say: Callable[[str], None] = print) -> Probed:
+    """Ask, clean up, answer. `say` is told, in Portuguese, what goes on."""
+    began = caller.clock.now()
+    field = Field(caller, maker, Observations(caller.measured, boleto_wanted=boleto_wanted))
+    stopped, interrupted = "", False
+    try:
+        run_experiments(field, say)
+    except StopProbe as stop:
+        stopped = str(stop)
+    except KeyboardInterrupt:
+        stopped, interrupted = "interrompida por você", True
+    found = answers(field.seen)
+    for name, code in field.seen.asked_again.items():
+        if found[name].value == "refuse":  # no order will come of it
+            del field.unanswered[code]
+    say("Desfazendo o que a sonda fez...")
+    try:
+        cleaning.clean(field)
+    except StopProbe as stop:
+        stopped = stopped or str(stop)
+    except KeyboardInterrupt:
+        stopped, interrupted = "interrompida por você, também ao desfazer", True
+    if stopped:
+        field.seen.reasons = dict.fromkeys(answers(field.seen), stopped) | field.seen.reasons
+    return Probed(
+        answers=answers(field.seen),
+        made=field.made,
+        doubtful=cleaning.doubtful(field),
+        measured=caller.measured,
+        seconds=caller.seconds,
+        stopped=stopped,
+        interrupted=interrupted,
+        began=began,
+        customer=maker.nCodCli,
+        notes=(sum(each.note.seen for each in field.seen.billed), sum(each.refused for each in field.seen.billed)),
+    )
