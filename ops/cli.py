@@ -37,6 +37,7 @@ from ops.link import check_link, contract_number, order_link
 from ops.opening import refused
 from ops.options import Company, Json, Month, whole_number
 from ops.portuguese import App, Group
+from ops.probe.command import probe
 from ops.reajuste import reajuste_app
 from ops.receivables import receivables
 from ops.repair import dlq_app, explain, not_billed, resolve
@@ -395,6 +396,7 @@ def report(
 
 
 app.command("doctor")(doctor)
+app.command("probe")(probe)
 
 
 # ---- what waits for a person

@@ -20,7 +20,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.text import Text
 
-from billing.domain.month import BillingMonth
+from billing.domain.month import SAO_PAULO, BillingMonth
 from ops import render
 from ops.desk import Desk, desk
 from ops.doctor_aws import examine_stack, read_settings
@@ -31,6 +31,7 @@ from ops.errors import OperatorError, explain
 from ops.findings import Examiner, Finding, Findings, Level, as_dict, count
 from ops.follow import hour
 from ops.options import Companies, Json  # noqa: TC001 - Typer reads the annotations
+from ops.probe.facts import examine_facts, facts_key
 from ops.stack import known_company
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Sho
     except (OperatorError, ClientError) as error:
         yield _not_looked_at(say, error)
         return
+    yield examine_facts(say, key, stack.facts(facts_key(key)), now.astimezone(SAO_PAULO).date())
     show.reading(f"Omie de {key}")
     until = now + COMPANY_BOUND
     try:

@@ -2,19 +2,20 @@
 
 Of Omie they only read, and as readers: a question that anybody asked within the minute waits for its turn, two errors
 of a method in ten minutes stop every reader, and nothing a person types can stop a lane. What a command wants written
-goes into the company's lane as an order.
+goes into the company's lane as an order. The one exception is the probe of an account that is marked as a test one.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from billing.jestor.client import JestorClient
 from billing.omie.client import Credentials, OmieClient, reader_permit, shared_turns
 from billing.omie.governor import ReadGate
 from billing.omie.replies import BLOCK_SECONDS, Blocked
 from ops.errors import OperatorError
+from ops.probe.caller import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from billing.omie.governor import BlockedUntil
     from billing.omie.replies import OmieError
     from ops.desk import Desk
+    from ops.probe.client import ProbeClient
 
 READS_PER_MINUTE: Final = 200
 """Of one method: room for a run that reads at the same time with the same key."""
@@ -49,16 +51,6 @@ def omie_of(
     error, and of each that did not come.
     """
     stack, clock = here.stack, here.tools.clock
-
-    def count(method: str, error: OmieError) -> None:
-        if error.counts_toward_block:
-            stack.note_omie_error(company, method, here.now())
-        elif isinstance(error, Blocked):
-            until = here.now() + timedelta(seconds=error.retry_after or BLOCK_SECONDS)
-            stack.block_lane(company, until, error.text)
-        if failed is not None:
-            failed(error)
-
     keys = stack.read_secret(stack.omie_secret(company), ("app_key", "app_secret"))
     base_url = parameter(here, "OmieBaseUrl")
     turn = turns_at(here, company, same_question_seconds, waiting)
@@ -70,10 +62,50 @@ def omie_of(
         http=here.tools.http(),
         clock=clock,
         gate=gate,
-        on_error=count,
+        on_error=_counting(here, company, failed),
         read_attempts=ATTEMPTS,
         repeats_errors=False,
     )
+
+
+def _counting(
+    here: Desk, company: str, failed: Callable[[OmieError], None] | None = None
+) -> Callable[[str, OmieError], None]:
+    """Notes each error among the readers', and a block of the key in the lane."""
+
+    def count(method: str, error: OmieError) -> None:
+        if error.counts_toward_block:
+            here.stack.note_omie_error(company, method, here.now())
+        elif isinstance(error, Blocked):
+            until = here.now() + timedelta(seconds=error.retry_after or BLOCK_SECONDS)
+            here.stack.block_lane(company, until, error.text)
+        if failed is not None:
+            failed(error)
+
+    return count
+
+
+def probe_caller(here: Desk, company: str, same_question_seconds: float) -> Caller:
+    """The probe's way to a test account, the only one of a command that writes in Omie.
+
+    Its own budget of errors is narrower than the lane's; they are counted among the readers' all the same.
+    """
+    stack, clock = here.stack, here.tools.clock
+    keys = Credentials(*stack.read_secret(stack.omie_secret(company), ("app_key", "app_secret")))
+    base_url, gate = parameter(here, "OmieBaseUrl"), ReadGate(clock, READS_PER_MINUTE)
+
+    def make(kind: type[ProbeClient], http: Any) -> ProbeClient:
+        return kind(
+            keys,
+            base_url=base_url,
+            http=http,
+            clock=clock,
+            gate=gate,
+            on_error=_counting(here, company),
+            read_attempts=1,
+        )
+
+    return Caller(make, here.tools.http(), clock, turns_at(here, company, same_question_seconds))
 
 
 def turns_at(

@@ -574,6 +574,16 @@ class Stack:
     def put_settings(self, text: str) -> None:
         self._objects.put_text(self.outputs["SettingsKey"], text, "application/toml; charset=utf-8")
 
+    def facts(self, key: str) -> str | None:
+        """What a probe wrote of a company's Omie; None when there was none."""
+        try:
+            return self._objects.get_text(key)
+        except ObjectMissing:
+            return None
+
+    def put_facts(self, key: str, text: str) -> None:
+        self._objects.put_text(key, text, "application/toml; charset=utf-8")
+
     def indices(self) -> IndexTable:
         """The imported price indices; empty when there are none. Raises BadTable."""
         return read_indices(self._objects)

@@ -179,7 +179,7 @@ def suspend_twice(field: Field) -> None:
 
 
 def lot(field: Field) -> None:
-    """The lot bills whatever stands in stage 20: only where a fresh look shows nothing but the probe's own contracts."""
+    """The lot bills whatever stands in stage 20: only where a fresh look shows the probe's own contracts alone."""
     shown = look_stage(field, "20")
     if shown and shown <= field.own_contracts():
         reply = field.caller.write("FaturarLoteContrato", {"cCodIntLote": field.maker.code(0)})

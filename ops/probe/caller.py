@@ -188,7 +188,7 @@ class Caller:
         if method.startswith(("Consultar", "Status")):
             texts.append(f"id {_ids(param)}")
         if not again:
-            self._take_turn(method, param)
+            self._take_turn(method, param, self._shared(f"{method} {_text(param)}"))
         self._asked = self._asked._replace(
             asked=self._asked.asked | dict.fromkeys(_questions(method, param), self.now())
         )
@@ -199,8 +199,8 @@ class Caller:
         self._take_turn(method, param)
         return self._call(method, lambda: self._client.write(method, param))
 
-    def _take_turn(self, method: str, param: Json) -> None:
-        waits = [self._shared(f"{method} {_text(param)}")]
+    def _take_turn(self, method: str, param: Json, least: float = 0.0) -> None:
+        waits = [least]
         for question in _questions(method, param):
             self._asked, wait = ask(self._asked, question, self.now())
             waits.append(wait)

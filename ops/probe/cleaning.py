@@ -41,7 +41,7 @@ def clean(field: Field) -> None:
     """
     field.caller.clean_up()
     lags = known(field.seen.altered.values())
-    if field.unanswered:  # their orders may not be listed yet
+    if +field.unanswered:  # their orders may not be listed yet
         lags += known(each.in_orders for each in field.seen.billed)
     for wait in (0.0, max(LEAST_WAIT, longest(lags).high if lags else 0.0)):
         _try(partial(field.caller.wait, wait))
@@ -50,7 +50,7 @@ def clean(field: Field) -> None:
         for one in sorted(field.made, key=lambda made: _ORDER.index(made.kind)):
             if not one.gone and (one.number or one.kind in BY_CODE):
                 _try(partial(_undo, field, one))
-        if all(one.gone for one in field.made) and not field.unanswered:
+        if all(one.gone for one in field.made) and not +field.unanswered:
             return
 
 

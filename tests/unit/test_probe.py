@@ -9,6 +9,7 @@ import pytest
 
 from billing.domain.month import SAO_PAULO
 from billing.omie.client import Credentials
+from billing.omie.governor import ReadGate
 from ops.probe.caller import MOST_CALLS, MOST_ERRORS, MOST_SECONDS, Caller
 from ops.probe.questions import QUESTIONS
 from ops.probe.run import probe
@@ -105,6 +106,7 @@ class Account:
                 base_url="https://omie.test/api/v1",
                 http=meter,
                 clock=self.clock,
+                gate=ReadGate(self.clock, 200),
                 read_attempts=1,
             )
 
