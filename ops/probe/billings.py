@@ -26,6 +26,8 @@ STAGE_TURN: Final = 30.6
 """Seconds between looks at the two stages in turn: each is asked for once a minute."""
 BETWEEN_BILLINGS: Final = 6.0
 AFTER_CANCEL: Final = 120.0
+ROOM_TO_WAIT: Final = 300.0
+"""Seconds that the experiments after it need; it is not waited for into them."""
 LOT: Final = "lote"
 """Stands for the codes of contracts that the lot billed."""
 
@@ -77,8 +79,9 @@ def follow(field: Field) -> None:
     while not (_listed(field) or waited(LONGEST_LIST_LAG)) or not (_documents(field) or waited(LONGEST_NOTE)):
         if not _listed(field):
             look_orders(field)
-        if not _documents(field) and (rounds % 2 == 0 or not waited(60)):
-            look_notes(field)
+        if not _documents(field) and rounds % (1 if not waited(60) else 3) == 0:
+            if not all(each.note.seen or each.refused for each in field.seen.billed):
+                look_notes(field)
             look_titles(field)
         rounds += 1
         _pause(field, 8.0 if not waited(120) else 20.0)
@@ -162,14 +165,16 @@ def cancel(field: Field) -> None:
 
 
 def _watch(field: Field, seconds: float) -> None:
-    """Wait so long, and look at the lists meanwhile as long as they do not show every billing."""
-    until = field.caller.now() + seconds
-    step = 12.0
-    while (left := until - field.caller.now()) > step and not _listed(field):
+    """Wait so long, and longer while a list lacks a billing that may yet be the latest; look meanwhile."""
+    began, step = field.caller.now(), 12.0
+    while not _listed(field):
+        waited = field.caller.now() - began
+        if waited >= seconds and not (waited < LONGEST_LIST_LAG and field.caller.room(ROOM_TO_WAIT)):
+            return
         _pause(field, step)
         look_orders(field)
         step = min(30.0, step + 2.0)
-    field.caller.wait(left)
+    field.caller.wait(seconds - (field.caller.now() - began))
 
 
 def suspend_twice(field: Field) -> None:
@@ -230,7 +235,8 @@ def read_boletos(field: Field) -> None:
     """One boleto, read twice. Before none is an answer the titles have their time; then one is asked for."""
     titles = [each for each in field.seen.billed if each.title.seen and each.nCodOS not in field.settled]
     if titles and not any(each.boleto.seen for each in titles):
-        if field.seen.boleto_wanted:
+        look_titles(field)
+        if field.seen.boleto_wanted and field.seen.title_age < BOLETO_PATIENCE:
             field.caller.wait(BOLETO_PATIENCE + 10.0 - field.seen.title_age)
             look_titles(field)
         if not any(each.boleto.seen for each in titles):

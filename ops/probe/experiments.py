@@ -32,7 +32,7 @@ Json = dict[str, Any]
 
 BILLED_AT_FIRST: Final = range(2, 8)
 READ_AGAIN: Final = (2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 8, 8, 10, 10, 15, 15, 20, 20, 25, 30, 40)
-LIST_AGAIN: Final = (4, 15, 40, 60, 60, 60)
+LIST_AGAIN: Final = (4, 10, 20, 30, 60, 60)
 """Seconds between looks at what was altered, and at what was created."""
 
 
@@ -117,6 +117,9 @@ def _make_contracts(field: Field) -> None:
             field.numbers[code] = field.made[-1].number
             field.seen.created[code] = Sighting(reply.sent, reply.answered)
     _until(field, lambda: _all_seen(field.seen.created), LIST_AGAIN)
+    if not field.by_customer:  # the account's order of contracts may be another than we suppose
+        field.by_customer = True
+        look_contracts(field)
     field.seen.before = field.contracts.get(maker.code(ALTERED))
 
 
@@ -294,7 +297,7 @@ PLAN: Final[tuple[tuple[Callable[[Field], None], str, tuple[str, ...]], ...]] = 
     (_emptied, "", ("empty_on_alter",)),
     (_look_at_receipt, "", ("receipt_value",)),
     (lot, "Faturando um lote, se só tem contratos da sonda...", ("lot_details",)),
-    (read_boletos, "Lendo boletos...", ("boleto", "boleto_seconds", "links_change", "barcode_digits")),
     (_last_look, "", ("once_only_after_billing", "billing_moves_alteration_date")),
+    (read_boletos, "Lendo boletos...", ("boleto", "boleto_seconds", "links_change", "barcode_digits")),
 )
 """Each experiment, what the operator is told meanwhile, and the questions that stay open when it cannot be made."""

@@ -50,6 +50,8 @@ class Field:
     """cEtapa -> when it was last asked for, and the contracts it showed."""
     settled: set[int] = field(default_factory=set)
     """Orders at which no look is taken any more, because they were cancelled."""
+    by_customer: bool = False
+    """Whether the list of contracts is asked for by the customer, because some of the probe's were seen in it."""
     billed_again: set[str] = field(default_factory=set)
     """Codes of contracts billed a second time: what the stages show of them is of either billing."""
     unanswered: Counter[str] = field(default_factory=Counter)
@@ -81,11 +83,12 @@ class Field:
         """FaturarContrato; an order that the reply names is looked for from now on."""
         if self.billed(code) is not None:
             self.billed_again.add(code)
-        reply = self.caller.write("FaturarContrato", {"nCodCtr": self.number(code)})
+        contract = self.number(code)
+        self.unanswered[code] += 1
+        reply = self.caller.write("FaturarContrato", {"nCodCtr": contract})
         number = (reply.answer or {}).get("nCodOS")
-        if not reply.done:
-            self.unanswered[code] += 1
         if isinstance(number, int):
+            self.unanswered[code] -= 1
             first = not any(each.code == code for each in self.seen.billed)
             self.seen.billed.append(Billed.by(reply, code, number, first=first))
         return reply

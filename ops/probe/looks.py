@@ -23,16 +23,21 @@ REFUSED_NOTE: Final = ("R", "003")
 
 
 def look_contracts(field: Field) -> bool:
-    """List the customer's new contracts; False when the list was not answered."""
+    """List the customer's new contracts; False when the list was not answered.
+
+    Until one of them was seen the account's newest are listed: an empty list is an error that counts.
+    """
     today = field.maker.today
-    param = {
-        **_page(field, "ListarContratos", "pagina", "registros_por_pagina"),
-        "filtrar_cliente": field.maker.nCodCli,
-        "filtrar_por_data_de": omie_date(today - timedelta(days=1)),
-        "filtrar_por_data_ate": omie_date(today + timedelta(days=1)),
-        "filtrar_apenas_inclusao": "S",
-        "cExibirInfoCadastro": "S",
-    }
+    param = {**_page(field, "ListarContratos", "pagina", "registros_por_pagina"), "cExibirInfoCadastro": "S"}
+    if field.by_customer:
+        param |= {
+            "filtrar_cliente": field.maker.nCodCli,
+            "filtrar_por_data_de": omie_date(today - timedelta(days=1)),
+            "filtrar_por_data_ate": omie_date(today + timedelta(days=1)),
+            "filtrar_apenas_inclusao": "S",
+        }
+    else:
+        param["ordem_descrescente"] = "S"
     reply = field.caller.read("ListarContratos", param)
     rows = reply.rows("contratoCadastro")
     if rows is None:
@@ -46,6 +51,7 @@ def look_contracts(field: Field) -> bool:
             field.numbers.setdefault(code, number)
         if field.numbers.get(code, number) == number:  # another may carry the same code
             field.contracts[code] = row
+    field.by_customer = field.by_customer or any(code in field.contracts for code in field.seen.created)
     for code, one in field.seen.created.items():
         one.look(reply.sent, reply.answered, shows=code in field.contracts)
     for code, row in field.contracts.items():

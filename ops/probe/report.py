@@ -166,8 +166,11 @@ def _made(probed: Probed) -> Iterator[str]:
         yield f"{kind}: {len(mine)}, desfeitos {sum(one.gone for one in mine)}{f': {names}' if names else ''}"
     for one in probed.made:
         if not one.gone:
-            number = one.number or "sem número: o Omie não respondeu"
-            yield f"FICOU, desfaça à mão no Omie: {one.kind} {one.code} ({number})"
+            yield (
+                f"FICOU, desfaça à mão no Omie: {one.kind} {one.code} ({one.number})"
+                if one.number
+                else f"PODE TER FICADO, confira no Omie: {one.kind} {one.code} (o Omie não respondeu à criação)"
+            )
     for code in probed.doubtful:
         yield f"PODE TER FICADO uma OS de {code}: o Omie não respondeu ao faturamento; olhe as OS do cliente."
 

@@ -58,12 +58,17 @@ def probe(caller: Caller, maker: Maker, *, boleto_wanted: bool = True, say: Call
         if found[name].value == "refuse":  # no order will come of it
             del field.unanswered[code]
     say("Desfazendo o que a sonda fez...")
-    try:
-        cleaning.clean(field)
-    except StopProbe as stop:
-        stopped = stopped or str(stop)
-    except KeyboardInterrupt:
-        stopped, interrupted = "interrompida por você, também ao desfazer", True
+    for times in (1, 2):  # whoever is impatient once more while it is undone is told what stays
+        try:
+            cleaning.clean(field)
+        except StopProbe as stop:
+            stopped = stopped or str(stop)
+        except KeyboardInterrupt:
+            stopped, interrupted = "interrompida por você", True
+            if times == 1:
+                say("Termino de desfazer; aperte Ctrl+C outra vez para parar já.")
+                continue
+        break
     if stopped:
         field.seen.reasons = dict.fromkeys(answers(field.seen), stopped) | field.seen.reasons
     return Probed(
