@@ -79,7 +79,7 @@ def follow(field: Field) -> None:
     while not (_listed(field) or waited(LONGEST_LIST_LAG)) or not (_documents(field) or waited(LONGEST_NOTE)):
         if not _listed(field):
             look_orders(field)
-        if not _documents(field) and rounds % (1 if not waited(60) else 3) == 0:
+        if not _documents(field) and rounds % (3 if waited(180) else 2 if waited(60) else 1) == 0:
             if not all(each.note.seen or each.refused for each in field.seen.billed):
                 look_notes(field)
             look_titles(field)

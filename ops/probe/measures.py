@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 BOLETO_PATIENCE: Final = 480.0
 """Seconds for which a title without a boleto must be known before boletos count as made on request only."""
 DOCUMENTED_PAGES: Final = (100, 500)
-SMALLEST_LAG: Final = 5.0
-"""Seconds: what every list showed sooner than this did not lag, as far as calls one after another can tell."""
+QUICK: Final = 3
+"""Looks that must have shown a thing at once, for the longest of their times to bound a lag that none of them saw."""
 LATE_LOOK: Final = 40.0
 """Seconds between two looks, at most, for them to bound a lag: the stages in turn are looked at every half minute."""
 FEWEST: Final = 4
@@ -128,10 +128,9 @@ def _how_late(sightings: Sequence[Sighting], what: str, rare: float) -> Answer:
         return could_not(f"um dos {len(looked)} {what} ainda não aparecia depois de {still:.0f} s")
     if still > 0:
         return Answer(round(span.high, 1), f"o maior de {len(spans)}: entre {still:.0f} e {span.high:.0f} s")
-    first = min(one.high for one in spans)
-    if first > SMALLEST_LAG:
-        return could_not(f"nenhum atraso foi visto, mas o olhar mais rápido levou {first:.0f} s")
-    return Answer(0.0, f"{len(spans)} vistos já no primeiro olhar, o mais rápido em {first:.1f} s")
+    # Nothing lagged that could be seen: what three quick looks agree on is the bound, and no lag at all is not claimed.
+    bound = sorted(one.high for one in spans)[QUICK - 1]
+    return Answer(round(bound, 1), f"{len(spans)} vistos já no primeiro olhar: se há atraso, é de até {bound:.1f} s")
 
 
 def read_lag(seen: Observations) -> Answer:
@@ -180,8 +179,9 @@ def _noted(seen: Observations) -> list[Billed]:
 
 
 def nfse_seconds(seen: Observations) -> Answer:
-    spans = [each.note.span for each in _noted(seen) if each.note.span.width <= LATE_LOOK / 2]
-    if not spans:
+    found = [each.note.span for each in _noted(seen)]
+    spans = [span for span in found if span.width <= max(LATE_LOOK / 2, span.low / 2)]
+    if len(spans) < QUICK:
         refused = sum(each.refused for each in seen.billed)
         return could_not(f"{refused} notas recusadas pela prefeitura" if refused else "nenhuma NFS-e saiu a tempo")
     mean = sum(span.middle for span in spans) / len(spans)

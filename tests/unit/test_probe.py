@@ -138,9 +138,9 @@ class Account:
 def wrong(name, value, truth):
     """Whether a told value is not what the simulator plays; a measure may lie within what chance allows."""
     if name == "read_lag":
-        return not (truth / 2 <= value <= truth * 1.25 + 4) if truth else value != 0
+        return not truth / 2 <= value <= truth * 1.25 + 5
     if name == "list_lag":
-        return not (truth / 2 <= value <= truth * 1.15 + 35) if truth else value != 0
+        return not truth / 2 <= value <= truth * 1.15 + 35
     if name == "list_lag_least":
         return not (truth - 35 <= value <= truth + 120)
     if name == "nfse_seconds":
