@@ -164,11 +164,11 @@ def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Sho
     except (OperatorError, ClientError) as error:
         yield _not_looked_at(say, error)
         return
-    yield examine_facts(say, key, stack.facts(facts_key(key)), now.astimezone(SAO_PAULO).date())
     show.reading(f"Omie de {key}")
     until = now + COMPANY_BOUND
     try:
         yield from examine_omie(Subject(key, company, omie, charges, seen, now, month, lambda: here.now() > until))
+        yield examine_facts(say, key, stack.facts(facts_key(key)), now.astimezone(SAO_PAULO).date())
     except ClientError as error:  # the turns at Omie are noted in AWS
         yield _not_looked_at(say, error)
 

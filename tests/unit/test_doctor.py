@@ -96,6 +96,7 @@ class House:
     parameters: dict = field(default_factory=lambda: dict(PARAMETERS))
     queues: dict = field(default_factory=dict)
     routes: set = field(default_factory=lambda: {"contract", "omie"})
+    facts: dict = field(default_factory=dict)
     schedule: str = "ENABLED"
     lane: Lane = field(default_factory=lambda: Lane(None, ""))
     terminal: bool = False
@@ -149,6 +150,10 @@ class House:
     # what the AWS clients are asked
 
     def get_object(self, *, Bucket, Key):
+        if Key.startswith("probe/"):
+            if Key not in self.facts:
+                raise refused("GetObject", "NoSuchKey")
+            return {"Body": io.BytesIO(self.facts[Key].encode())}
         if self.settings is None:
             raise refused("GetObject", "NoSuchKey")
         return {"Body": io.BytesIO(self.settings.encode())}
@@ -617,7 +622,7 @@ def test_a_refused_omie_key_ends_that_companys_part(house):
     house.secrets["billing-ops/omie/acme"]["app_secret"] = "errado"
     findings = house.findings()
     assert "billing-ops secrets put omie acme" in found(findings, "omie.key", "error")[0]
-    assert [f["check"] for f in findings if f["where"] == "Omie acme"] == ["omie.key"]
+    assert [f["check"] for f in findings if f["where"] == "Omie acme" and f["check"] != "omie.probe"] == ["omie.key"]
 
 
 def test_a_blocked_lane_is_left_alone(house):
@@ -856,7 +861,9 @@ def test_an_omie_that_does_not_answer_is_one_error(house):
     house.answer = dead
     findings = house.findings("acme")
     assert found(findings, "omie.reachable", "error")[0].startswith("O Omie não respondeu (ListarContasCorrentes).")
-    assert [f["check"] for f in findings if f["where"] == "Omie acme"] == ["omie.reachable"]
+    assert [f["check"] for f in findings if f["where"] == "Omie acme" and f["check"] != "omie.probe"] == [
+        "omie.reachable"
+    ]
 
 
 def test_a_read_that_omie_refuses_leaves_the_other_checks_standing(house):
@@ -895,3 +902,19 @@ def test_an_answer_that_cannot_be_read_costs_one_check_and_ends_nothing(house, o
     assert any(f["where"] == "Omie nimbus" for f in findings)
     told = found(findings, "omie.unreadable") + found(findings, "omie.account")
     assert len(told) == 1
+
+
+# ---- the facts of a probe
+
+
+def test_a_company_that_nobody_probed_is_well(house):
+    assert found(house.findings("acme"), "omie.probe", "ok")[0].startswith("Ninguém mediu ainda")
+
+
+def test_facts_that_are_older_than_90_days_are_to_be_measured_again(house):
+    house.facts["probe/acme/switches.toml"] = "measured_on = 2026-09-02\n"
+    assert found(house.findings("acme"), "omie.probe") == []
+    house.facts["probe/acme/switches.toml"] = "measured_on = 2026-09-01\n"
+    assert found(house.findings("acme"), "omie.probe", "by_hand")[0].startswith(
+        "O comportamento do Omie foi medido em 01/09/2026, há mais de 90 dias."
+    )

@@ -1,4 +1,4 @@
-"""The terminal writes nothing in Omie: what must be written goes through the company's lane."""
+"""The terminal writes nothing in Omie but a probe's test contracts: all else goes through the company's lane."""
 
 import ast
 import inspect
@@ -8,7 +8,9 @@ import pytest
 
 from billing.omie.client import OmieClient
 
-OPS = sorted((Path(__file__).resolve().parents[2] / "ops").glob("*.py"))
+FOLDER = Path(__file__).resolve().parents[2] / "ops"
+PROBE_CLIENT = FOLDER / "probe" / "client.py"
+OPS = sorted(path for path in FOLDER.rglob("*.py") if path != PROBE_CLIENT)
 WRITES = {
     name
     for name, method in inspect.getmembers(OmieClient, inspect.isfunction)
@@ -41,6 +43,16 @@ def test_no_command_calls_a_method_that_writes_in_omie(path):
 def test_only_the_reader_s_door_makes_a_client_of_omie(path):
     made = "OmieClient(" in path.read_text(encoding="utf-8")
     assert not made or path.name == "doors.py"
+
+
+def test_only_the_probe_s_caller_writes_and_only_its_own_door_makes_one():
+    """`ops.probe.command` asks for that door once the settings have said that the account is a test one."""
+    text = {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in OPS}
+    assert [name for name, source in text.items() if "_client.write(" in source] == ["probe/caller.py"]
+    assert [name for name, source in text.items() if "Caller(" in source] == ["doors.py"]
+    assert [name for name, source in text.items() if "probe_caller(" in source] == ["doors.py", "probe/command.py"]
+    command = text["probe/command.py"]
+    assert command.index("not chosen.test_account") < command.index("= probe_caller(")
 
 
 @pytest.mark.parametrize(
