@@ -172,6 +172,8 @@ def assert_within_the_budgets(account, result):
     assert result.measured.calls.total() <= MOST_CALLS
     assert result.seconds <= MOST_SECONDS
     assert not account.core.book.blocks
+    broken = {(each["limit"], each["method"]) for each in account.core.book.breaches}
+    assert broken <= {("redundant", "ListarCategorias"), ("same_id", "ConsultarContrato"), ("same_id", "StatusOS")}
     assert max(result.measured.errors.values(), default=0) <= MOST_ERRORS
 
 
