@@ -32,8 +32,11 @@ Json = dict[str, Any]
 
 BILLED_AT_FIRST: Final = range(2, 8)
 READ_AGAIN: Final = (2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 8, 8, 10, 10, 15, 15, 20, 20, 25, 30, 40)
-LIST_AGAIN: Final = (4, 10, 20, 30, 60, 60)
+LIST_AGAIN: Final = (10, 20, 30, 60, 60)
 """Seconds between looks at what was altered, and at what was created."""
+FIRST_LOOK: Final = 6.0
+AFTER_EMPTY: Final = 60.0
+"""Seconds before the first look at what was created, and after a list that had nothing at all."""
 
 
 def run_experiments(field: Field, say: Callable[[str], None]) -> None:
@@ -116,6 +119,7 @@ def _make_contracts(field: Field) -> None:
         if reply.done:
             field.numbers[code] = field.made[-1].number
             field.seen.created[code] = Sighting(reply.sent, reply.answered)
+    field.caller.wait(FIRST_LOOK)
     _until(field, lambda: _all_seen(field.seen.created), LIST_AGAIN)
     if not field.by_customer:  # the account's order of contracts may be another than we suppose
         field.by_customer = True
@@ -264,11 +268,10 @@ def _until(field: Field, done: Callable[[], bool], waits: Sequence[float]) -> No
         look_contracts(field)
         if done() or wait is None:
             return
-        field.caller.wait(wait)
+        field.caller.wait(max(wait, AFTER_EMPTY if field.empty else 0.0))
 
 
 PLAN: Final[tuple[tuple[Callable[[Field], None], str, tuple[str, ...]], ...]] = (
-    (_page, "", ("largest_page",)),
     (_customer, "Criando um cliente de teste...", ("nome_fantasia",)),
     (_empty, "", ("empty_on_alter",)),
     (_make_contracts, "Criando contratos de R$ 1,00...", ()),
@@ -294,6 +297,7 @@ PLAN: Final[tuple[tuple[Callable[[Field], None], str, tuple[str, ...]], ...]] = 
     (_identical, "", ("redundant_on",)),
     (_same_id, "", ("same_id_lookup",)),
     (_slash, "", ("missing_slash",)),
+    (_page, "", ("largest_page",)),
     (_emptied, "", ("empty_on_alter",)),
     (_look_at_receipt, "", ("receipt_value",)),
     (lot, "Faturando um lote, se só tem contratos da sonda...", ("lot_details",)),

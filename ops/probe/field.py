@@ -50,6 +50,8 @@ class Field:
     """cEtapa -> when it was last asked for, and the contracts it showed."""
     settled: set[int] = field(default_factory=set)
     """Orders at which no look is taken any more, because they were cancelled."""
+    empty: bool = False
+    """Whether the last list of contracts had none: Omie calls that an error, so the next look waits for long."""
     by_customer: bool = False
     """Whether the list of contracts is asked for by the customer, because some of the probe's were seen in it."""
     billed_again: set[str] = field(default_factory=set)

@@ -42,7 +42,7 @@ def look_contracts(field: Field) -> bool:
     rows = reply.rows("contratoCadastro")
     if rows is None:
         return False
-    field.contracts = {}
+    field.empty, field.contracts = not rows, {}
     for row in rows:
         code, number = str(row["cabecalho"].get("cCodIntCtr") or ""), int(row["cabecalho"]["nCodCtr"])
         if code.startswith(MARK):

@@ -168,6 +168,24 @@ def test_a_probe_answers_what_the_simulator_plays(seed):
     assert account.alive() == ([], [], [], set())
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_an_account_without_any_contract_is_told_as_well(seed):
+    switches = hidden(seed) | {"read_lag": 30.0}
+    account = Account(switches, seed=seed)
+    account.app.contracts.clear()
+    account.app.contract_list.clear()
+    account.app.contract_codes.clear()
+    account.before = set(), account.before[1]
+    result = account.probe()
+    truth = switches | FACTS
+    told = {name: answer.value for name, answer in result.answers.items() if answer.told}
+    assert {name: (value, truth[name]) for name, value in told.items() if wrong(name, value, truth[name])} == {}
+    assert "a conta tem só" in result.answers["largest_page"].why
+    assert len(told) >= len(QUESTIONS) - len(QUESTIONS) // 10 - 1
+    assert_within_the_budgets(account, result)
+    assert account.alive() == ([], [], [], set())
+
+
 def assert_within_the_budgets(account, result):
     assert result.measured.calls.total() <= MOST_CALLS
     assert result.seconds <= MOST_SECONDS
