@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 LEAST_WAIT: Final = 10.0
 """Seconds before what was undone is looked at again, at least."""
+LATE_ORDERS, MINUTE = 6, 60.0
+"""How often, and how many seconds apart, orders are looked for whose billing was not answered."""
 ENDED: Final = "99"
 """cCodSit of a cancelled contract."""
 _CODE: Final = re.compile(rf"{MARK}\d{{10}}-\w{{1,2}}")
@@ -40,18 +42,23 @@ def clean(field: Field) -> None:
         StopProbe: Omie is not to be asked any more.
     """
     field.caller.clean_up()
-    lags = known(field.seen.altered.values())
-    if +field.unanswered:  # their orders may not be listed yet
-        lags += known(each.in_orders for each in field.seen.billed)
-    for wait in (0.0, max(LEAST_WAIT, longest(lags).high if lags else 0.0)):
-        _try(partial(field.caller.wait, wait))
-        _try(partial(_find_orders, field))
-        _try(partial(_find_contracts, field))
-        for one in sorted(field.made, key=lambda made: _ORDER.index(made.kind)):
-            if not one.gone and (one.number or one.kind in BY_CODE):
-                _try(partial(_undo, field, one))
-        if all(one.gone for one in field.made) and not +field.unanswered:
-            return
+    _pass(field)
+    for _ in range(LATE_ORDERS):  # of billings without an answer; the lists may be late
+        if doubtful(field) and field.caller.room(MINUTE):
+            _try(partial(field.caller.wait, MINUTE))
+            _try(partial(_find_orders, field))
+    if not all(one.gone for one in field.made):
+        lags = known(field.seen.altered.values())
+        _try(partial(field.caller.wait, max(LEAST_WAIT, longest(lags).high if lags else 0.0)))
+        _pass(field)
+
+
+def _pass(field: Field) -> None:
+    _try(partial(_find_orders, field))
+    _try(partial(_find_contracts, field))
+    for one in sorted(field.made, key=lambda made: _ORDER.index(made.kind)):
+        if not one.gone and (one.number or one.kind in BY_CODE):
+            _try(partial(_undo, field, one))
 
 
 def _try(step: Callable[[], object]) -> None:
@@ -62,11 +69,6 @@ def _try(step: Callable[[], object]) -> None:
         return
     except DATA_ERRORS as error:
         note("probe, cleaning", error)
-
-
-def left(field: Field) -> list[Made]:
-    """What is still there, or may be."""
-    return [one for one in field.made if not one.gone]
 
 
 def doubtful(field: Field) -> list[str]:

@@ -129,6 +129,8 @@ def _make_contracts(field: Field) -> None:
 
 def _duplicate(field: Field) -> None:
     code = field.maker.code(ALTERED)
+    if code not in field.contracts:
+        raise NoRoom("o primeiro contrato com o código não apareceu na lista")
     param = field.maker.contract(ALTERED)
     reply = field.make(CONTRACT, code, "IncluirContrato", param, "nCodCtr")
     field.seen.tries["duplicate_integration_code"] = [reply]
