@@ -132,7 +132,18 @@ def examine(here: Desk, chosen: Sequence[str], show: Show) -> Findings:
     seen = yield from _jestor(here, settings, show)
     for key in companies:
         yield from _omie(here, settings, key, seen, show)
+    yield _probed(here, settings)
     yield not_shown_by_api()
+
+
+def _probed(here: Desk, settings: Settings) -> Finding:
+    """How Omie behaves is the same for every company, so the test account's facts are looked at."""
+    say, marked = Examiner("Omie"), [key for key, company in settings.companies.items() if company.test_account]
+    try:
+        texts = [text for key in marked if (text := here.stack.facts(facts_key(key))) is not None]
+    except ClientError as error:
+        return _not_looked_at(say, error)
+    return examine_facts(say, texts, here.now().astimezone(SAO_PAULO).date())
 
 
 def _jestor(here: Desk, settings: Settings, show: Show) -> Generator[Finding, None, Seen | None]:
@@ -168,7 +179,6 @@ def _omie(here: Desk, settings: Settings, key: str, seen: Seen | None, show: Sho
     until = now + COMPANY_BOUND
     try:
         yield from examine_omie(Subject(key, company, omie, charges, seen, now, month, lambda: here.now() > until))
-        yield examine_facts(say, key, stack.facts(facts_key(key)), now.astimezone(SAO_PAULO).date())
     except ClientError as error:  # the turns at Omie are noted in AWS
         yield _not_looked_at(say, error)
 

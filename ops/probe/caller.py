@@ -3,7 +3,7 @@
     budget                     for experiments     in all
     calls                      210                 250
     minutes                    24                  30
-    errors of one method       3                   3       (Omie blocks the key at ten)
+    errors of one method       3; of a list 2      3       (Omie blocks the key at ten)
 
 The same question waits for 61 s, also the same ID of a method that looks one up. Only the two experiments that ask
 whether Omie minds (`redundant_on`, `same_id_lookup`) put a question again on purpose: at most one error a method each.

@@ -21,7 +21,7 @@ from ops.follow import hour
 from ops.options import Company  # noqa: TC001 - Typer reads the annotation
 from ops.probe.caller import MOST_CALLS, MOST_SECONDS, NoRoom, StopProbe
 from ops.probe.facts import NAME, facts_key, write_facts
-from ops.probe.report import report
+from ops.probe.report import CLOCK_BOUND, report
 from ops.probe.run import probe as run_probe
 from ops.probe.things import Maker
 from ops.stack import known_company
@@ -96,7 +96,7 @@ def _not_now(here: Desk, company: str) -> None:
         raise OperatorError(
             f"{company} está parada até {hour(lane.blocked_until, now)}: {lane.reason}. Espere e repita."
         )
-    if _day(now) != _day(now + timedelta(seconds=MOST_SECONDS)):
+    if _day(now) != _day(now + timedelta(seconds=MOST_SECONDS + CLOCK_BOUND)):
         raise OperatorError(
             "Falta pouco para a meia-noite, e o dia não pode mudar durante a sonda. Repita depois dela."
         )

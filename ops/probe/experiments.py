@@ -5,7 +5,7 @@ contracts    1      two items, two expenses: altered with one of each; later the
              4      billed with what is for one billing only
              5-7    billed                      8   billed after the refusals
              9      not due today: billed, then suspended twice
-others       10 an order that is never billed, 11 a late title, 12 a second contract with the code of the first
+others       10 an order that is never billed, 11 a late title; a second contract with the code of the first
 """
 
 from __future__ import annotations
@@ -173,6 +173,8 @@ def _consult(field: Field, code: str) -> None:
     cadastro = (reply.answer or {}).get("contratoCadastro")
     if isinstance(cadastro, dict):
         look_altered(field, code, cadastro, reply)
+        shows = cadastro["cabecalho"].get("dVigFinal") == field.wanted[code]
+        field.seen.consulted.append((reply.answered - field.seen.altered[code].sent, shows))
 
 
 def _null_value(field: Field) -> None:

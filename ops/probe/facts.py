@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ops.probe.questions import BY_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ops.findings import Examiner, Finding
     from ops.probe.told import Answer
@@ -71,20 +71,18 @@ def read_facts(text: str) -> Facts:
     return Facts(day, sizes[0] + sizes[1], sizes[2])
 
 
-def examine_facts(say: Examiner, company: str, text: str | None, today: date) -> Finding:
-    """What `doctor` says of a company's facts: none yet is no fault, and old ones are to be measured again."""
+def examine_facts(say: Examiner, texts: Sequence[str], today: date) -> Finding:
+    """What `doctor` says of the newest facts: none yet is no fault, and old ones are to be measured again."""
     command = "billing-ops probe, numa conta de teste"
-    if text is None:
+    if not texts:
         return say.ok("omie.probe", f"Ninguém mediu ainda como o Omie se comporta: vale o que supomos ({command}).")
+    again = f"Meça de novo: {command}."
     try:
-        facts = read_facts(text)
+        facts = max((read_facts(text) for text in texts), key=lambda one: one.measured_on)
     except BadFacts as error:
-        return say.by_hand(
-            "omie.probe", f"{facts_key(company)} não pode ser lido: {error}.", f"Meça de novo: {command}."
-        )
+        return say.by_hand("omie.probe", f"O que a sonda do Omie mediu não pode ser lido: {error}.", again)
+    day = f"{facts.measured_on:%d/%m/%Y}"
     if facts.expired(today):
-        what = f"O comportamento do Omie foi medido em {facts.measured_on:%d/%m/%Y}, há mais de {VALID_FOR.days} dias."
-        return say.by_hand("omie.probe", what, f"Meça de novo: {command}.")
-    return say.ok(
-        "omie.probe", f"Comportamento do Omie medido em {facts.measured_on:%d/%m/%Y}: {facts.told} respostas."
-    )
+        what = f"O comportamento do Omie foi medido em {day}, há mais de {VALID_FOR.days} dias."
+        return say.by_hand("omie.probe", what, again)
+    return say.ok("omie.probe", f"Comportamento do Omie medido em {day}: {facts.told} respostas.")

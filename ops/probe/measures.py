@@ -149,6 +149,28 @@ def list_lag(seen: Observations) -> Answer:
     return max(each, key=lambda answer: float(answer.value or 0))
 
 
+def lag_lines(seen: Observations) -> list[str]:
+    """Each lag for itself, as the operator reads it."""
+    orders, stages = _lists(seen)
+    lines = []
+    for what, sightings in (
+        ("Etapas depois de faturar", stages),
+        ("ListarOS depois de faturar", orders),
+        ("ListarContratos e ConsultarContrato depois de alterar", list(seen.altered.values())),
+        ("Contrato criado, até estar no ListarContratos", list(seen.created.values())),
+    ):
+        looked = [one for one in sightings if one.looked]
+        if spans := known(looked):
+            last = longest(spans)
+            lines.append(
+                f"{what}: {len(spans)} de {len(looked)} apareceram, o último entre {last.low:.0f} e {last.high:.0f} s"
+            )
+    if seen.consulted:
+        old, ages = sum(not shows for _, shows in seen.consulted), [age for age, _ in seen.consulted]
+        lines.append(f"ConsultarContrato até {max(ages):.0f} s depois de alterar: {old} de {len(ages)} ainda sem ela")
+    return lines
+
+
 def list_lag_least(seen: Observations) -> Answer:
     spans = known([one for sightings in _lists(seen) for one in sightings])
     if not spans:

@@ -61,6 +61,8 @@ class Observations:
     slash: Reply | None = None
     altered: dict[str, Sighting] = field(default_factory=dict)
     created: dict[str, Sighting] = field(default_factory=dict)
+    consulted: list[tuple[float, bool]] = field(default_factory=list)
+    """Of each ConsultarContrato right after an alteration: how old that was, and whether it was shown."""
     hours: list[Span] = field(default_factory=list)
     before: Json | None = None
     after: Json | None = None

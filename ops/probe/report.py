@@ -145,6 +145,7 @@ def shown(answer: Answer) -> str:
 
 def _measures(probed: Probed) -> Iterator[str]:
     measured = probed.measured
+    yield from probed.lags
     for method, seconds in sorted(measured.latencies.items(), key=lambda each: -max(each[1]))[:8]:
         yield f"{method}: {median(seconds):.1f} s no meio, {max(seconds):.1f} s no pior, de {len(seconds)}".replace(
             ".", ","

@@ -10,6 +10,7 @@ from ops.probe.answers import answers
 from ops.probe.caller import StopProbe
 from ops.probe.experiments import run_experiments
 from ops.probe.field import Field, Made
+from ops.probe.measures import lag_lines
 from ops.probe.observations import Observations
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 class Probed:
     """What came of a probe.
 
-    made: everything it made, and whether it is gone. doubtful: codes of contracts that may have an order nobody sees.
+    lags: each list's own, as the operator reads it.
+    made: everything it made, and whether it is gone.
+    doubtful: codes of contracts that may have an order nobody sees; "lote" stands for those of the lot.
     stopped: why it ended early, in Portuguese; "" when it did not. interrupted: whether a person ended it.
     """
 
@@ -38,6 +41,7 @@ class Probed:
     interrupted: bool
     began: datetime
     customer: int
+    lags: list[str]
     notes: tuple[int, int]
     """Notes that the city issued, and refused."""
 
@@ -81,5 +85,6 @@ def probe(caller: Caller, maker: Maker, *, boleto_wanted: bool = True, say: Call
         interrupted=interrupted,
         began=began,
         customer=maker.nCodCli,
+        lags=lag_lines(field.seen),
         notes=(sum(each.note.seen for each in field.seen.billed), sum(each.refused for each in field.seen.billed)),
     )

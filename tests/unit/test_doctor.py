@@ -153,6 +153,8 @@ class House:
         if Key.startswith("probe/"):
             if Key not in self.facts:
                 raise refused("GetObject", "NoSuchKey")
+            if isinstance(self.facts[Key], Exception):
+                raise self.facts[Key]
             return {"Body": io.BytesIO(self.facts[Key].encode())}
         if self.settings is None:
             raise refused("GetObject", "NoSuchKey")
@@ -622,7 +624,7 @@ def test_a_refused_omie_key_ends_that_companys_part(house):
     house.secrets["billing-ops/omie/acme"]["app_secret"] = "errado"
     findings = house.findings()
     assert "billing-ops secrets put omie acme" in found(findings, "omie.key", "error")[0]
-    assert [f["check"] for f in findings if f["where"] == "Omie acme" and f["check"] != "omie.probe"] == ["omie.key"]
+    assert [f["check"] for f in findings if f["where"] == "Omie acme"] == ["omie.key"]
 
 
 def test_a_blocked_lane_is_left_alone(house):
@@ -861,9 +863,7 @@ def test_an_omie_that_does_not_answer_is_one_error(house):
     house.answer = dead
     findings = house.findings("acme")
     assert found(findings, "omie.reachable", "error")[0].startswith("O Omie não respondeu (ListarContasCorrentes).")
-    assert [f["check"] for f in findings if f["where"] == "Omie acme" and f["check"] != "omie.probe"] == [
-        "omie.reachable"
-    ]
+    assert [f["check"] for f in findings if f["where"] == "Omie acme"] == ["omie.reachable"]
 
 
 def test_a_read_that_omie_refuses_leaves_the_other_checks_standing(house):
@@ -907,14 +907,21 @@ def test_an_answer_that_cannot_be_read_costs_one_check_and_ends_nothing(house, o
 # ---- the facts of a probe
 
 
-def test_a_company_that_nobody_probed_is_well(house):
+def test_that_nobody_probed_omie_is_no_fault(house):
     assert found(house.findings("acme"), "omie.probe", "ok")[0].startswith("Ninguém mediu ainda")
 
 
 def test_facts_that_are_older_than_90_days_are_to_be_measured_again(house):
-    house.facts["probe/acme/switches.toml"] = "measured_on = 2026-09-02\n"
+    house.changed("[companies.nimbus]\n", "[companies.nimbus]\ntest_account = true\n")
+    house.facts["probe/nimbus/switches.toml"] = "measured_on = 2026-09-02\n"
     assert found(house.findings("acme"), "omie.probe") == []
-    house.facts["probe/acme/switches.toml"] = "measured_on = 2026-09-01\n"
+    house.facts["probe/nimbus/switches.toml"] = "measured_on = 2026-09-01\n"
     assert found(house.findings("acme"), "omie.probe", "by_hand")[0].startswith(
         "O comportamento do Omie foi medido em 01/09/2026, há mais de 90 dias."
     )
+
+
+def test_facts_that_cannot_be_fetched_are_said(house):
+    house.changed("[companies.nimbus]\n", "[companies.nimbus]\ntest_account = true\n")
+    house.facts["probe/nimbus/switches.toml"] = refused("GetObject", "AccessDenied")
+    assert found([f for f in house.findings("acme") if f["where"] == "Omie"], "not_examined", "error")

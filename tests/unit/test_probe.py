@@ -410,6 +410,6 @@ def test_the_report_says_which_setting_to_change():
     ],
 )
 def test_doctor_says_how_old_the_facts_are(text, day, level, said):
-    finding = examine_facts(Examiner("Omie acme"), "acme", text, day)
+    finding = examine_facts(Examiner("Omie"), [] if text is None else [text, "measured_on = 2026-11-01"], day)
     assert finding.level is level
     assert said in finding.what
