@@ -14,7 +14,6 @@ from ops.probe.told import NOT_REACHED, Answer, could_not, refusal, unclear
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ops.probe.caller import Reply
     from ops.probe.observations import Observations
 
 Json = dict[str, Any]
@@ -33,16 +32,12 @@ def answers(seen: Observations) -> dict[str, Answer]:
     return found
 
 
-def _taken(
-    seen: Observations, name: str, stem: str, yes: str, no: str, *, judge: Callable[[Reply], bool] | None = None
-) -> Answer:
+def _taken(seen: Observations, name: str, stem: str, yes: str, no: str) -> Answer:
     """For what is either executed or refused: yes, no, or could not be told."""
     replies = seen.tries.get(name, [])
-    if any(reply.done and (judge is None or judge(reply)) for reply in replies):
-        return Answer(yes, "o Omie aceitou")
     if any(reply.done for reply in replies):
-        return could_not("o Omie respondeu que sim, mas com outro registro")
-    if words := refusal(replies, stem, control=seen.control):
+        return Answer(yes, "o Omie aceitou")
+    if words := refusal(replies, stem):
         return Answer(no, f'o Omie recusou: "{words[:120]}"')
     return unclear(replies)
 

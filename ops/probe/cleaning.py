@@ -105,18 +105,15 @@ def _find_contracts(field: Field) -> None:
             known_contracts[number] = Made(CONTRACT, str(head.get("cCodIntCtr") or ""), number)
             field.made.append(known_contracts[number])
         known_contracts[number].gone = known_contracts[number].gone or head.get("cCodSit") == ENDED
+    found = {one.code for one in known_contracts.values()}
     for one in field.made:
-        if (
-            one.kind == CONTRACT
-            and not one.number
-            and any(other.code == one.code for other in known_contracts.values())
-        ):
-            one.gone = True  # made by a call without an answer, and found in the list
+        if one.kind == CONTRACT and not one.number and one.code in found:
+            one.gone = True  # by a call without an answer; what it made was found in the list, and counts there
 
 
 def _undo(field: Field, one: Made) -> None:
     """Note whether it is gone: Omie did it now, or says that there is no such thing any more."""
-    if one.kind == ORDER and one.code == field.maker.code(UNBILLED):
+    if one.kind == ORDER and one.code.endswith(f"-{UNBILLED}"):
         method, param = "ExcluirOS", _key(one, "nCodOS", "cCodIntOS")
     elif one.kind == ORDER:
         method, param = "CancelarOS", {"nCodOS": one.number}
