@@ -205,7 +205,7 @@ def nfse_seconds(seen: Observations) -> Answer:
     spans = [span for span in found if span.width <= max(LATE_LOOK / 2, span.low / 2)]
     if len(spans) < QUICK:
         refused = sum(each.refused for each in seen.billed)
-        return could_not(f"{refused} notas recusadas pela prefeitura" if refused else "nenhuma NFS-e saiu a tempo")
+        return could_not(f"{len(spans)} NFS-e vistas sair de {len(seen.billed)}, {refused} recusadas pela prefeitura")
     mean = sum(span.middle for span in spans) / len(spans)
     return Answer(round(mean, 1), f"média de {len(spans)}, a maior em até {longest(spans).high:.0f} s")
 
