@@ -207,8 +207,10 @@ class Caller:
         self.wait(max(waits))
 
     def _shared(self, question: str) -> float:
+        if self._turn is None or self._cleaning:  # nothing may keep the cleaning from being done
+            return 0.0
         try:
-            return self._turn(question) if self._turn is not None else 0.0
+            return self._turn(question)
         except Blocked as stop:
             raise StopProbe(f"a fila desta empresa está parada: {stop.text}") from None
 

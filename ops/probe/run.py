@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from billing.unreadable import note
 from ops.probe import cleaning
 from ops.probe.answers import answers
 from ops.probe.caller import StopProbe
@@ -57,6 +58,8 @@ def probe(caller: Caller, maker: Maker, *, boleto_wanted: bool = True, say: Call
         stopped = str(stop)
     except KeyboardInterrupt:
         stopped, interrupted = "interrompida por você", True
+    except Exception as error:  # noqa: BLE001 - whatever happened, what was made is undone
+        stopped = f"erro inesperado ({note('probe', error)})"
     found = answers(field.seen)
     for name, code in field.seen.asked_again.items():
         if found[name].value == "refuse":  # no order will come of it

@@ -307,6 +307,30 @@ def test_an_interrupted_probe_leaves_nothing(at, before):
     assert all(answer.told or answer.why for answer in result.answers.values())
 
 
+def test_an_error_of_our_own_leaves_nothing_either():
+    account = Account(seed=3)
+    through, calls = transport(account.core, lambda: account.clock.now().timestamp(), account.clock.advance), count(1)
+
+    def answer(request):
+        if next(calls) == 50:
+            raise OSError("no space left on device")
+        return through.handle_request(request)
+
+    result = account.probe(httpx.MockTransport(answer))
+    assert result.stopped == "erro inesperado (OSError)"
+    assert account.alive() == ([], [], [], set())
+
+
+def test_a_later_probe_undoes_what_a_killed_one_left():
+    account = Account(seed=3)
+    killed = account.probe(silent_from(account, 60))
+    assert [one for one in killed.made if not one.gone]
+    account.clock.advance(3600)
+    account.probe()
+    orders, _, ours, _ = account.alive()
+    assert (orders, ours) == ([], [])
+
+
 # ---- words that nobody has seen
 
 
