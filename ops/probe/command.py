@@ -86,7 +86,7 @@ def probe(
 
 
 def _not_now(here: Desk, company: str) -> None:
-    """Raises OperatorError while somebody else may write, while Omie is not to be asked, and before midnight."""
+    """Raises OperatorError while a run is under way, while Omie is not to be asked, and before midnight."""
     now = here.now()
     running = here.stack.latest_execution()
     if running is not None and not running.ended:

@@ -29,7 +29,7 @@ class Probed:
 
     lags: each list's own, as the operator reads it.
     made: everything it made, and whether it is gone.
-    doubtful: codes of contracts that may have an order nobody sees; "lote" stands for those of the lot.
+    doubtful: codes of contracts that may have an order which no list showed; "lote" stands for those of the lot.
     stopped: why it ended early, in Portuguese; "" when it did not. interrupted: whether a person ended it.
     """
 
@@ -65,7 +65,7 @@ def probe(caller: Caller, maker: Maker, *, boleto_wanted: bool = True, say: Call
         if found[name].value == "refuse":  # no order will come of it
             del field.unanswered[code]
     say("Desfazendo o que a sonda fez...")
-    for times in (1, 2):  # whoever is impatient once more while it is undone is told what stays
+    for times in (1, 2):  # the first Ctrl+C while it is undone does not end that, the second does
         try:
             cleaning.clean(field)
         except StopProbe as stop:
