@@ -415,3 +415,16 @@ def test_a_billing_that_late_lists_do_not_show_yet_is_no_cancelled_order():
     answer = lab.run()
     assert answer["balanced"]
     assert not any(branch.event["cancelled_orders"] for branch in lab.executions[0].branches)
+
+
+def test_what_was_created_too_late_for_the_month_is_a_missed_month_and_no_doubt():
+    """In the last twenty minutes Omie's stages are not read any more; what was never sent is known not to be billed."""
+    lab = Lab(20, start=START.replace(month=11, day=30, hour=23, minute=39, second=30))
+    lab.start(trigger="operator")
+    lab.drain(3600)
+    november = [lab.ledger.get(key) for key in lab.ledger._charges if key.kind == "mensalidade"]
+    parked = {charge.reason_code for charge in november if charge.state is State.PARKED}
+    created = [key for key in lab.ledger._charges if key.kind == "cadastro"]
+    assert created
+    assert "missed_month" in parked
+    assert not parked & {"unclear_in_omie", "in_doubt"}

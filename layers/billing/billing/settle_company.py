@@ -25,7 +25,7 @@ from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused, was_sent
 from billing.domain.composition import Composition
 from billing.domain.list_lag import ListLag
-from billing.domain.month import BillingMonth, opens_at
+from billing.domain.month import SAO_PAULO, BillingMonth, opens_at
 from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import (
     ASK_AGAIN,
@@ -369,10 +369,15 @@ class _Settlement:
         elif charge is not None and charge.failures >= self.settings.max_failures:
             reason = f"Falhou {charge.failures} vezes seguidas no Omie."
             self._park(line, "too_many_failures", reason)
-        elif shown is Shown.TO_BILL or (line.work != "none" and written is None):
+        elif shown is Shown.TO_BILL or (line.work != "none" and written is None) or self._month_ends():
             unsent.append(line)
         else:
             unclear.append(_Unclear(line, nCodCtr, written))
+
+    def _month_ends(self) -> bool:
+        """Whether these are the month's last minutes: its stages are not read any more, and the batch parks as missed."""
+        last_day = self.now.astimezone(SAO_PAULO).date() == self.month.last_day
+        return last_day and self.books.turning(self.now)
 
     def _creation(self, line: PlanLine, resting: "_Resting") -> Charge | None:
         """The contract's creation in Omie, as far as it is certain by now; it settles like a charge, by reading."""
