@@ -375,7 +375,7 @@ class _Settlement:
             unclear.append(_Unclear(line, nCodCtr, written))
 
     def _month_ends(self) -> bool:
-        """Whether these are the month's last minutes: its stages are not read any more, and the batch parks as missed."""
+        """Whether the month is in its last minutes: its stages are not read any more, and the batch parks as missed."""
         last_day = self.now.astimezone(SAO_PAULO).date() == self.month.last_day
         return last_day and self.books.turning(self.now)
 
