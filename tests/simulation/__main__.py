@@ -45,6 +45,8 @@ def _replay(adversary: Adversary) -> int:
     print("\n".join(found.trace))
     for promise in found.verdict.forgiven:
         print(f"forgiven: {promise}")
+    for park in found.verdict.false_parks:
+        print(f"parked for nothing: {park}")
     for promise in found.verdict.unmeasured:
         print(f"unmeasured: {promise}")
     for promise in found.verdict.broken:
@@ -57,6 +59,8 @@ def _tell(total: Tally) -> int:
     print(total)
     for kind, times in total.done.most_common():
         print(f"  {times:8} {kind}")
+    for park in total.false_parks[:20]:
+        print(f"PARKED FOR NOTHING  {park}")
     for replay in total.unmeasured[:20]:
         print(f"UNMEASURED  {replay}")
     for replay, broken in total.failed[:20]:

@@ -207,6 +207,8 @@ class Witness:
     edits: list[tuple[str, int, float]] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)
     """Contracts whose company was written in Jestor."""
+    churned: set[str] = field(default_factory=set)
+    """Contracts that were called stopped in Jestor at some time."""
     plans: list[tuple[float, str, str, str]] = field(default_factory=list)
     """(when, run, company, hash) of each plan that became the valid one."""
     blocks: int = 0

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from billing.bill_batch import LOOK_HOLDS_FOR
 from billing.domain.charge import MONTHLY, Charge, Event, State, sent_at
 from billing.domain.plan import plan_hash
+from billing.parking import REJECTED
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing
@@ -21,11 +22,15 @@ HARD_LIMITS = frozenset({"ip_per_minute", "method_per_minute", "in_flight", "par
 
 
 class Verdict(NamedTuple):
-    """`unmeasured`: billed twice because the lists were later than assumed, and no known order could show it."""
+    """`unmeasured`: billed twice because the lists were later than assumed, and no known order could show it.
+
+    `false_parks`: parked at the end although no person touched the contract and Omie refused nothing.
+    """
 
     broken: list[str]
     forgiven: list[str]
     unmeasured: list[str]
+    false_parks: list[str]
 
 
 def check(adversary: Adversary) -> Verdict:
@@ -39,6 +44,7 @@ class _Check:
         self.lab = adversary.lab
         self.witness = adversary.witness
         self.late = adversary.late
+        self.apps = [*adversary.lab.omie.apps.values()]
         self.nobody_can_tell = NOBODY_CAN_TELL + adversary.list_lag
         self.charges = [charge for charge in adversary.charges() if charge.key.kind == MONTHLY]
         self.broken: list[str] = []
@@ -60,7 +66,23 @@ class _Check:
         self._created_beside()
         self._limits()
         self.broken += [f"{code}: claimed although it was on hold" for code in self.witness.claimed_on_hold]
-        return Verdict(self.broken, self.forgiven, self.unmeasured)
+        return Verdict(self.broken, self.forgiven, self.unmeasured, self._false_parks())
+
+    def _false_parks(self) -> list[str]:
+        """But for a month that was over before it could be billed, and a doubt that nothing in Omie explains."""
+        touched = {number for _, number, _ in (*self.witness.edits, *self.witness.stopped, *self.witness.clicks)}
+        codes = self.witness.moved | self.witness.churned | {code for code, _ in self.cancelled}
+        codes |= {held.cCodIntCtr for app in self.apps for held in app.contract_list if held.nCodCtr in touched}
+        codes |= {one.code for one in self.lab.world.contracts if one.nCodCtr in touched}  # type: ignore[attr-defined]
+        return [
+            f"{charge.key}: {charge.reason_code} {charge.reason}"
+            for charge in self.charges
+            if charge.state is State.PARKED
+            and str(charge.key.month) in self.witness.calm_months
+            and charge.reason_code not in {"missed_month", REJECTED}
+            and charge.nCodCtr not in touched
+            and charge.key.contract not in codes
+        ]
 
     def _orders(self) -> dict[tuple[str, str], list[Billing]]:
         """(code, month) -> the live orders, wherever Omie holds a contract of that code."""

@@ -358,6 +358,15 @@ def test_a_charge_is_sent_in_its_own_month_or_parked(moment):
     assert {message["class"] for message in desk.parked()} == {"missed_month"}
 
 
+def test_when_the_month_is_over_omie_is_not_even_asked_what_still_waits():
+    """Its stages speak of the next month by then."""
+    desk = Desk()
+    desk.lab.clock.set(datetime(2027, 1, 1, 0, 30, tzinfo=SAO_PAULO))
+    asked = desk.lab.omie.book.methods["ObterContratos"].count
+    assert desk.bill()["parked"] == len(desk.codes)
+    assert desk.lab.omie.book.methods["ObterContratos"].count == asked
+
+
 def test_twenty_minutes_before_the_month_ends_it_is_still_sent():
     desk = Desk()
     desk.lab.clock.set(datetime(2026, 12, 31, 23, 39, tzinfo=SAO_PAULO))

@@ -25,7 +25,7 @@ from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused, was_sent
 from billing.domain.composition import Composition
 from billing.domain.list_lag import ListLag
-from billing.domain.month import SAO_PAULO, BillingMonth, opens_at
+from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send, opens_at
 from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import (
     ASK_AGAIN,
@@ -375,9 +375,9 @@ class _Settlement:
             unclear.append(_Unclear(line, nCodCtr, written))
 
     def _month_ends(self) -> bool:
-        """Whether the month is in its last minutes: its stages are not read any more, and the batch parks as missed."""
-        last_day = self.now.astimezone(SAO_PAULO).date() == self.month.last_day
-        return last_day and self.books.turning(self.now)
+        """Whether the month is over, or almost: its stages are not read any more, and the batch parks as missed."""
+        last_day_came = self.now.astimezone(SAO_PAULO).date() >= self.month.last_day
+        return last_day_came and not may_send(self.month, self.now, MIDNIGHT_MARGIN)
 
     def _creation(self, line: PlanLine, resting: "_Resting") -> Charge | None:
         """The contract's creation in Omie, as far as it is certain by now; it settles like a charge, by reading."""
