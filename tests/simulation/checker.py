@@ -16,7 +16,7 @@ from billing.parking import REJECTED
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing
-from tests.simulation.adversary import LONGEST_ABANDONED, LONGEST_READ_LAG, Adversary
+from tests.simulation.adversary import LONGEST_ABANDONED, Adversary
 
 HARD_LIMITS = frozenset({"ip_per_minute", "method_per_minute", "in_flight", "parallel_write"})
 
@@ -45,6 +45,7 @@ class _Check:
         self.witness = adversary.witness
         self.late = adversary.late
         self.apps = [*adversary.lab.omie.apps.values()]
+        self.read_lag = adversary.read_lag
         self.nobody_can_tell = NOBODY_CAN_TELL + adversary.list_lag
         self.charges = [charge for charge in adversary.charges() if charge.key.kind == MONTHLY]
         self.broken: list[str] = []
@@ -178,7 +179,7 @@ class _Check:
 
     def _revived(self) -> None:
         """No alteration of ours makes a stopped contract active, but what was stopped under our very call."""
-        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_READ_LAG
+        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + self.read_lag
         for company, nCodCtr, stopped_at, at in self.lab.omie.book.revived:
             if at - stopped_at > longest:
                 self.broken.append(f"{nCodCtr}: stopped in {company}, and active again {at - stopped_at:.0f} s later")
@@ -295,7 +296,7 @@ class _Check:
 
     def _edited_under_way(self, order: Billing) -> bool:
         """Did a person change the amount in Omie's screen after we had looked and before Omie was done?"""
-        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_READ_LAG
+        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + self.read_lag
         edits = [
             at for company, nCodCtr, at in self.witness.edits if (company, nCodCtr) == (order.company, order.nCodCtr)
         ]
