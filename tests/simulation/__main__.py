@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 
+from tests.simulation import campaign
 from tests.simulation.adversary import Adversary
 from tests.simulation.exhaustive import CONTRACTS, pairs, search, singles
 from tests.simulation.schedules import Tally, adversary_of, outcome, tallies
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--script", default="", help="what one exhaustive failure printed")
     parser.add_argument("--evenings", action="store_true", help="only those that begin on a month's last evening")
     parser.add_argument("--late", action="store_true", help="Omie's lists are 200 to 400 s late, the setting says 120")
+    parser.add_argument("--resume", action="store_true", help="go on with the campaign of this content of layers/")
     parser.add_argument("--log-every", type=int, default=0, help="a line after so many schedules")
     wanted = parser.parse_args()
     if wanted.script:
@@ -29,6 +31,11 @@ def main() -> int:
     if wanted.schedules == 1:
         return _replay(adversary_of(wanted.seed, late=wanted.late))
     total, began, told = Tally(), time.monotonic(), 0
+    if wanted.resume:
+        for block in campaign.resume(wanted.schedules, wanted.jobs, late=wanted.late):
+            total += block
+            print(campaign.stands(), flush=True)
+        return _tell(total)
     for piece in tallies(wanted.seed, wanted.schedules, wanted.jobs, evenings=wanted.evenings, late=wanted.late):
         for replay, broken in piece.failed:
             print(f"FAILED  {replay}\n        " + "\n        ".join(broken), flush=True)
