@@ -268,6 +268,7 @@ class Adversary:
         if script is None:
             self.silence = self.reality.choice((0.0, 0.03))
             _as_it_is(self.reality, switches)
+            switches.repeated_read = Random(f"repeat-{seed}").choice(("cached", "fresh"))
             self.live = late or Random(f"live-{seed}").random() < 1 / 3
             if self.live:
                 switches.list_lag *= LIVE["list_lag_seconds"] / LONGEST_LIST_LAG
