@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from billing.bill_batch import LOOK_HOLDS_FOR
-from billing.domain.charge import MONTHLY, Charge, Event, State, sent_at
+from billing.domain.charge import MONTHLY, Charge, Event, State, known_order
 from billing.domain.plan import plan_hash
 from billing.parking import REJECTED
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
@@ -65,6 +65,7 @@ class _Check:
         self._intervals()
         self._revived()
         self._created_beside()
+        self._missed()
         self._limits()
         self.broken += [f"{code}: claimed although it was on hold" for code in self.witness.claimed_on_hold]
         return Verdict(self.broken, self.forgiven, self.unmeasured, self._false_parks())
@@ -148,13 +149,17 @@ class _Check:
     def _knew_an_order(self, code: str, month: str, orders: list[Billing]) -> bool:
         """Did the ledger know an order of that company, made before the doubted one, when it was sent again?"""
         doubted, again = sorted(order.at for order in orders)[:2]
+        history = next(
+            (one.history for one in self.charges if (one.key.contract, str(one.key.month)) == (code, month)), ()
+        )
+        if not any(line["event"] in {Event.RESEND, Event.REDRIVE} for line in history):
+            return True  # no list was believed: something else billed it twice
         for charge in self.charges:
-            sent = sent_at(charge)
+            known = known_order(charge)
             same = charge.company == orders[0].company and str(charge.key.month) == month
-            if sent is None or not same or charge.key.contract == code:
+            if known is None or not same or charge.key.contract == code:
                 continue
-            answered = datetime.fromisoformat(charge.history[-1]["at"]).timestamp()
-            if sent.timestamp() < doubted and answered < again:
+            if known.sent.timestamp() < doubted and known.answered.timestamp() < again:
                 return True
         return False
 
@@ -183,6 +188,23 @@ class _Check:
         for company, nCodCtr, stopped_at, at in self.lab.omie.book.revived:
             if at - stopped_at > longest:
                 self.broken.append(f"{nCodCtr}: stopped in {company}, and active again {at - stopped_at:.0f} s later")
+
+    def _missed(self) -> None:
+        """Nobody is sent to bill by hand who had left, or what a person had billed long before."""
+        for charge in self.charges:
+            code, month = charge.key.contract, str(charge.key.month)
+            parks = [
+                line for line in charge.history if line["event"] == Event.PARK and "O mês desta cobrança" in line["why"]
+            ]
+            if not parks:
+                continue
+            at = min(datetime.fromisoformat(line["at"]).timestamp() for line in parks)
+            hold = self.lab.ledger.find_hold(code)
+            if charge.state is State.PARKED and hold is not None and hold.put_at.timestamp() < at:
+                self.broken.append(f"{code}: {month} on hold, and told as a missed month")
+            listed = [order.at + self.nobody_can_tell for order in self.orders.get((code, month), ())]
+            if listed and min(listed) < at:
+                self.broken.append(f"{code}: {month} billed long before it was told as a missed month")
 
     def _created_beside(self) -> None:
         """A customer's active contract without a row is never joined by one that we create, whichever register has it."""

@@ -449,8 +449,7 @@ class _Lane:
         if now < (opens := opens_at(self.batch.month, MIDNIGHT_MARGIN)):
             raise LaneStopped(opens.timestamp())
         if self._month_is_over():
-            for line in self.todo:
-                self._miss(line)
+            self.batch.counts["left"] += self.left
             self.left = 0
             return
         self.to_bill = self._look()
@@ -620,7 +619,7 @@ class _Lane:
     def _bill(self, line: PlanLine, found: Callable[[], _Found]) -> None:
         key = ChargeKey(line.contract, self.batch.month)
         if self._month_is_over():
-            self._miss(line)
+            self.batch.counts["left"] += 1
             return
         try:
             ready = self._bring(line, found())
@@ -645,12 +644,8 @@ class _Lane:
                 self._send(line, key, ready)
 
     def _month_is_over(self) -> bool:
-        """Or almost: nothing is sent in its last minutes."""
+        """Or almost: nothing is sent in its last minutes. Settle finds out whom a person billed, or a churn stopped."""
         return not may_send(self.batch.month, self.deps.clock.now(), MIDNIGHT_MARGIN)
-
-    def _miss(self, line: PlanLine) -> None:
-        key = ChargeKey(line.contract, self.batch.month)
-        self._park(line, key, "missed_month", "O mês desta cobrança já terminou.")
 
     def _not_yet(self, until: float, within: timedelta = ANSWERED_WITHIN) -> None:
         """In the first round what was altered is left to the next one: by then Omie shows it, and no slot is lost.
