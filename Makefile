@@ -46,9 +46,9 @@ check: setup-dev ## lint, types, unit, contract and template tests; offline
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 -m "not slow" --hypothesis-profile=check tests/unit tests/contract tests/template
 
-sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EVENINGS=1, LATE=1, EXHAUSTIVE=singles|pairs; one schedule prints what happened
+sim: setup-dev ## the simulation: make sim SEED=0 SCHEDULES=10000, EVENINGS=1, LATE=1, RESUME=1, EXHAUSTIVE=singles|pairs; one schedule prints what happened
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(SCHEDULES),10000) \
-	    $(if $(EVENINGS),--evenings) $(if $(LATE),--late) --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
+	    $(if $(EVENINGS),--evenings) $(if $(LATE),--late) $(if $(RESUME),--resume) --exhaustive "$(EXHAUSTIVE)" --script "$(SCRIPT)" --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
 rows: setup-dev ## one row or title with anything in it among twelve: make rows EXAMPLES=20000
 	PARTS=20 EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 tests/simulation/test_rows.py

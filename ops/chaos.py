@@ -1,11 +1,12 @@
 """`make chaos`: the month on the deployed stack while much goes wrong.
 
-    python -m ops.chaos [--mix lost|rough] [--contracts 500] [--seed 7] [--keep]
+    python -m ops.chaos [--mix lost|rough|none] [--profile demo|live] [--contracts 500] [--seed 7] [--keep]
 
 `lost`: every fifth FaturarContrato is lost before or after Omie executed it, finishes late, or hangs; a worker is
 killed in the middle of a batch. `rough`: a twentieth of all calls, reads and writes, get no answer, a fiftieth HTTP
 500, a fiftieth 429; two workers are killed, and a person bills three contracts by hand. In both the month is started
-twice more while it runs, and at the end the dead-letter queue is redriven three times.
+twice more while it runs, and at the end the dead-letter queue is redriven three times. `none`, the mix of `--profile
+live`: nothing but what that Omie does by itself; then no contract may be parked, and the month must balance.
 
 Exits with 0 only when Omie's book shows every contract billed exactly once. The rough mix also says how long it took
 beside what it may take, how long the lanes rested by our own doing, and how many questions of ours were redundant.
@@ -27,6 +28,8 @@ import httpx
 import typer
 from rich.console import Console
 
+from billing.domain.charge import State
+from billing.domain.month import BillingMonth
 from billing.omie.governor import LIMIT_PER_MINUTE, is_pause
 from ops import local
 from ops.stack import Execution, Stack, connect, find_place
@@ -64,11 +67,13 @@ MIXES: Final = {
         kill_after=(10, 40),
         clicks=3,
     ),
+    "none": Mix("", kill_after=()),
 }
 
 
 def _settings() -> str:
-    demo = (local.ROOT / "config" / "demo.toml").read_text()
+    """The demo's, with a shorter wait: the faults above finish an abandoned call sooner than the demo allows for."""
+    demo = local.demo_settings()
     return demo.replace("in_doubt_wait_seconds = 191", f"in_doubt_wait_seconds = {IN_DOUBT_WAIT}").replace(
         "longest_abandoned_call_seconds = 60", f"longest_abandoned_call_seconds = {LATE + 1}"
     )
@@ -136,7 +141,7 @@ class Watch:
 
     def _disturb(self, book: dict[str, Any]) -> None:
         billed = book["billed_contracts"]
-        if billed >= min(self.mix.kill_after) and not self.started_twice:
+        if self.mix.kill_after and billed >= min(self.mix.kill_after) and not self.started_twice:
             self.started_twice = True
             for trigger in ("operator", "schedule"):
                 _start(self.stack, trigger, f"chaos-again-{trigger}-{int(time.time())}")
@@ -168,38 +173,58 @@ class Watch:
 
 
 def chaos(
-    mix: Annotated[str, typer.Option(help="lost or rough.")] = "lost",
+    mix: Annotated[str, typer.Option(help="lost, rough or none; by default lost, with --profile live none.")] = "",
+    profile: Annotated[str, typer.Option(help="demo; or live: an Omie as live accounts show it.")] = "demo",
     contracts: int = 500,
     seed: int = 7,
     keep: Annotated[bool, typer.Option(help="Leave the stack up.")] = False,
 ) -> None:
     """Bill the month while much goes wrong."""
+    mix = mix or ("none" if profile == "live" else "lost")
+    if mix not in MIXES:
+        raise local.LocalError(f"No mix {mix!r}; there are: {', '.join(MIXES)}")
     console, chosen = Console(), MIXES[mix]
     OUT.mkdir(parents=True, exist_ok=True)
-    settings = OUT / "settings.toml"
-    settings.write_text(_settings())
-    os.environ["SETTINGS"] = str(settings)
-    state = local.up(contracts, seed, 60.0, webhooks=False)
+    if profile == "demo":
+        settings = OUT / "settings.toml"
+        settings.write_text(_settings())
+        os.environ["SETTINGS"] = str(settings)
+    state = local.up(contracts, seed, profile=profile, webhooks=False)
     try:
-        httpx.post(f"{state['simulators']['omie']}/_sim/faults", json={"spec": chosen.faults}).raise_for_status()
+        if chosen.faults:
+            httpx.post(f"{state['simulators']['omie']}/_sim/faults", json={"spec": chosen.faults}).raise_for_status()
         stack = connect(find_place({}, None))
         watch = Watch(stack, state, chosen, tuple(sorted(stack.settings().companies)), console)
         began = time.monotonic()
         watch.until_ended(_start(stack, "operator", f"chaos-{int(time.time())}"))
         took = time.monotonic() - began
         during = _book(state)
-        for _ in range(3):
-            _ops("dlq", "redrive", "--yes")
-        _ops("run", "--yes")
+        ended = {"balanced": _balanced(stack), "parked": _parked(stack)}
+        if mix != "none":
+            for _ in range(3):
+                _ops("dlq", "redrive", "--yes")
+            _ops("run", "--yes")
         _ops("status")
         book = _book(state)
     finally:
         if not keep:
             local.down()
-    summary = _summary(mix, contracts, seed, watch, book) | _time(watch, during, took)
+    summary = _summary(mix, contracts, seed, watch, book) | ended | _time(watch, during, took)
     (OUT / f"{mix}.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1))
     console.print_json(data=summary)
     raise typer.Exit(0 if _good(summary, watch) else 1)
+
+
+def _balanced(stack: Stack) -> bool:
+    execution = stack.latest_execution()
+    return execution is not None and bool(stack.closing(execution).get("balanced"))
+
+
+def _parked(stack: Stack) -> list[str]:
+    """The charges of this month that wait for a person: contract and reason code."""
+    month = BillingMonth.of(datetime.now(UTC))
+    charges = [charge for key in sorted(stack.settings().companies) for charge in stack.month_charges(key, month)]
+    return [f"{one.key.contract} {one.reason_code}" for one in charges if one.state is State.PARKED]
 
 
 def _summary(mix: str, contracts: int, seed: int, watch: Watch, book: dict[str, Any]) -> dict[str, Any]:
@@ -247,6 +272,8 @@ def _time(watch: Watch, during: dict[str, Any], took: float) -> dict[str, Any]:
 def _good(summary: dict[str, Any], watch: Watch) -> bool:
     once = summary["billed_contracts"] == summary["contracts"] and not summary["billed_twice"] and not summary["blocks"]
     disturbed = watch.killed == len(watch.mix.kill_after) and len(watch.clicked) == watch.mix.clicks
+    if summary["mix"] == "none":
+        return once and summary["balanced"] and not summary["parked"]
     calm = not summary["redundant_of_our_own"] and summary["lane_rested_by_our_own_doing"] <= 0.1
     return once and disturbed and (summary["mix"] == "lost" or (calm and summary["seconds"] <= summary["may_take"]))
 

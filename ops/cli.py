@@ -353,9 +353,7 @@ def status(
             here.say(f"Bloqueada: {key} até {hour(lane.blocked_until, now)}. {lane.reason}".rstrip())
     for key, run in runs.items():
         if run.status == "open" and (late := run.counts.get("list_lag")):
-            here.say(
-                f"Listas atrasadas: o Omie de {key} demora até {late} s a mostrar o faturamento; as dúvidas esperam."
-            )
+            here.say(f"Listas atrasadas: depois de {late} s o Omie de {key} ainda não mostrava o que faturou.")
     for item in waiting:
         here.say(f"Espera aprovação: {item.company}: {'; '.join(item.reasons)}")
         here.say(f"  billing-ops approve --month {chosen} --company {item.company}   (ou reject)")

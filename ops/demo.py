@@ -1,6 +1,6 @@
 """`make demo`: a month of simulated contracts billed on the real template, and the books compared with the simulator's.
 
-    python -m ops.demo [--contracts 500] [--seed 7] [--latency-ms 60] [--twice] [--keep]
+    python -m ops.demo [--contracts 500] [--seed 7] [--profile demo|live] [--twice] [--keep]
 
 Starts the stack (or uses the one that is up), runs the operator's own command, then asks the simulator what it
 saw. Exits with 0 only when every active contract was billed exactly once for the planned amount, by our books and by
@@ -155,7 +155,9 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
 def demo(
     contracts: Annotated[int, typer.Option(help="Active contracts to bill; the dirt of real life comes on top.")] = 500,
     seed: int = 7,
-    latency_ms: Annotated[float, typer.Option(help="Mean latency of the Omie simulator.")] = 60.0,
+    latency_ms: Annotated[float | None, typer.Option(help="Mean latency of the Omie simulator.")] = None,
+    *,
+    profile: Annotated[str, typer.Option(help="demo; or live: an Omie as live accounts show it.")] = "demo",
     twice: Annotated[bool, typer.Option(help="Run the same month a second time: nothing may be billed.")] = False,
     keep: Annotated[bool, typer.Option(help="Leave the stack up; a later demo uses it. End it: make down.")] = False,
 ) -> None:
@@ -170,7 +172,7 @@ def demo(
         console.print(
             f"Starting the emulator and the simulators with {contracts} contracts, deploying the template ..."
         )
-        state = local.up(contracts, seed, latency_ms, webhooks=False)
+        state = local.up(contracts, seed, latency_ms, profile=profile, webhooks=False)
     try:
         if set(state["simulators"]) != {"omie", "jestor"}:
             raise local.LocalError("The demo needs our simulators; unset OMIE_BASE_URL and JESTOR_BASE_URL.")

@@ -34,6 +34,7 @@ from billing.domain.month import SAO_PAULO
 from billing.settings import load_settings
 from billing.store.webhooks import webhooks_name
 from ops.files import read_text
+from simulators.omie.profiles import PROFILES
 from simulators.world import JESTOR_TOKEN, OMIE_KEYS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -49,6 +50,12 @@ EMULATED: Final = (
 )  # fmt: skip
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "sa-east-1"}
 """The emulator's root keys; they open nothing else."""
+LIVE_SETTINGS: Final = {
+    "\nlist_lag_seconds = 10\n": "\nlist_lag_seconds = 120\n",
+    "\nread_lag_seconds = 10\n": "\nread_lag_seconds = 60\n",
+    "\nin_doubt_wait_seconds = 191\n": "\nin_doubt_wait_seconds = 301\n",
+}
+"""Lines of config/demo.toml, and what they are for the profile `live`."""
 JESTOR_WEBHOOK_SECRET: Final = "demo-jestor-webhook-secret"  # noqa: S105 - obviously fake
 
 
@@ -85,18 +92,28 @@ class Processes:
             _wait_gone(pid)
 
 
-def up(contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, *, webhooks: bool = True) -> dict[str, Any]:
+def up(
+    contracts: int = 500,
+    seed: int = 7,
+    latency_ms: float | None = None,
+    *,
+    profile: str = "demo",
+    webhooks: bool = True,
+) -> dict[str, Any]:
     """Starts and deploys; answers (and writes to .local/stack.json) the environment and addresses of everything.
 
-    `webhooks`: whether both simulators tell the deployed API of every change, as the real ones would.
+    `profile`: of the simulated Omie (`simulators.omie.profiles`); `latency_ms` instead of the profile's. `webhooks`:
+    whether both simulators tell the deployed API of every change, as the real ones would.
     """
+    if profile not in PROFILES:
+        raise LocalError(f"No profile {profile!r} of the Omie simulator; there are: {', '.join(PROFILES)}")
     if STATE.exists():
         raise LocalError("A local stack is up already (.local/stack.json). End it first: make down")
     _need_tools()
     LOCAL.mkdir(exist_ok=True)
     processes = Processes()
     try:
-        state = _up(processes, contracts, seed, latency_ms)
+        state = _up(processes, contracts, seed, latency_ms, profile)
         if webhooks:
             connect_webhooks(state)
     except BaseException:
@@ -134,12 +151,13 @@ def down() -> bool:
     return True
 
 
-def _up(processes: Processes, contracts: int, seed: int, latency_ms: float) -> dict[str, Any]:
+def _up(processes: Processes, contracts: int, seed: int, latency_ms: float | None, profile: str) -> dict[str, Any]:
     world = ["--contracts", str(contracts), "--seed", str(seed), "--port", "0"]
     addresses = {"omie": os.environ.get("OMIE_BASE_URL", ""), "jestor": os.environ.get("JESTOR_BASE_URL", "")}
     logs = {}
     if not addresses["omie"]:
-        command = [sys.executable, "-m", "simulators.omie", *world, "--latency-ms", str(latency_ms)]
+        command = [sys.executable, "-m", "simulators.omie", *world, "--profile", profile]
+        command += [] if latency_ms is None else ["--latency-ms", str(latency_ms)]
         logs["omie"] = processes.start("omie", command, {})
     if not addresses["jestor"]:
         logs["jestor"] = processes.start("jestor", [sys.executable, "-m", "simulators.jestor", *world], {})
@@ -163,7 +181,7 @@ def _up(processes: Processes, contracts: int, seed: int, latency_ms: float) -> d
         "simulators": simulator,
         "outputs": outputs,
     }
-    _put_settings_and_secrets(state)
+    _put_settings_and_secrets(state, profile)
     return state
 
 
@@ -243,9 +261,18 @@ def _outputs(env: Mapping[str, str]) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def _put_settings_and_secrets(state: Mapping[str, Any]) -> None:
+def demo_settings(profile: str = "demo") -> str:
+    """config/demo.toml; for an Omie that lags as live accounts do, with the settings' defaults for its lags."""
+    text = read_text(ROOT / "config" / "demo.toml")
+    if profile == "live":
+        for demo, live in LIVE_SETTINGS.items():
+            text = text.replace(demo, live)
+    return text
+
+
+def _put_settings_and_secrets(state: Mapping[str, Any], profile: str) -> None:
     outputs, env = state["outputs"], state["env"]
-    text = read_text(Path(os.environ.get("SETTINGS", ROOT / "config" / "demo.toml")))
+    text = read_text(Path(os.environ["SETTINGS"])) if "SETTINGS" in os.environ else demo_settings(profile)
     load_settings(text)
     _client(env, "s3").put_object(Bucket=outputs["DataBucketName"], Key=outputs["SettingsKey"], Body=text.encode())
     if "SECRETS" in os.environ:
@@ -399,10 +426,16 @@ app = typer.Typer(help="The whole stack on this computer.", no_args_is_help=True
 
 @app.command(name="up")
 def up_command(
-    contracts: int = 500, seed: int = 7, latency_ms: float = 60.0, late_titles: int = 0, *, webhooks: bool = True
+    contracts: int = 500,
+    seed: int = 7,
+    latency_ms: float | None = None,
+    late_titles: int = 0,
+    *,
+    profile: str = "demo",
+    webhooks: bool = True,
 ) -> None:
     """Start the emulator and both simulators, deploy the template, and leave it all running."""
-    state = up(contracts, seed, latency_ms, webhooks=webhooks)
+    state = up(contracts, seed, latency_ms, profile=profile, webhooks=webhooks)
     if late_titles and "omie" in state["simulators"]:
         add_late_titles(state, late_titles)
     typer.echo(f"AWS      {state['env']['AWS_ENDPOINT_URL']}")

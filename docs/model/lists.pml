@@ -18,7 +18,7 @@ byte shown = OVER;                      /* and the least at which it was there; 
 #elif defined(ONLY_MISSING)             /* by what is missing alone: half as much again */
 #define lag MAX(ASSUMED, (3 * missing + 1) / 2)
 #else
-#define lag MAX(MAX(ASSUMED, (3 * missing + 1) / 2), found)
+#define lag MAX(found, (missing > ASSUMED -> (3 * missing + 1) / 2 : 0))
 #define found (shown == OVER -> (missing > ASSUMED -> BELIEVED : ASSUMED) : MAX(ASSUMED, shown))
 #endif
 #define shows(made) (now >= made + late)

@@ -16,6 +16,7 @@ import uvicorn
 from simulators.omie.core import OmieCore, apps_of
 from simulators.omie.dates import SAO_PAULO, day_of
 from simulators.omie.faults import FaultError, read_faults
+from simulators.omie.profiles import PROFILES
 from simulators.omie.server import Clock, DroppableProtocol, Server
 from simulators.omie.switches import SwitchError, Switches, read_switches
 from simulators.world import make_world
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
-        changes = _switches(options.switches) | dict(pair.partition("=")[::2] for pair in options.switch)
+        profile = PROFILES[options.profile]
+        changes = {
+            **profile.switches,
+            **_switches(options.switches),
+            **dict(pair.partition("=")[::2] for pair in options.switch),
+        }
         Switches().update(changes)
-        rules = _faults(options.faults)
+        rules = _faults(options.faults or profile.faults)
     except (SwitchError, FaultError, json.JSONDecodeError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"omie simulator: {error}")
 
@@ -42,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
             switches=switches,
             faults=rules,
             seed=options.seed,
-            latency_ms=options.latency_ms,
+            latency_ms=profile.latency_ms if options.latency_ms is None else options.latency_ms,
         )
         for url in options.webhook_url:
             core.outbox.subscribe(url)
@@ -81,9 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8801, help="0 picks a free one")
     parser.add_argument("--contracts", type=int, default=500, help="active billable contracts of the world")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--latency-ms", type=float, default=60.0, help="mean time of a call")
+    parser.add_argument("--profile", choices=PROFILES, default="demo", help="latency, faults and switches together")
+    parser.add_argument("--latency-ms", type=float, help="mean time of a call, instead of the profile's")
     parser.add_argument("--webhook-url", action="append", default=[], help="send webhooks there (repeatable)")
-    parser.add_argument("--faults", default="", help="file, preset, JSON, or lost_reply:share=0.03;...")
+    parser.add_argument(
+        "--faults", default="", help="file, preset, JSON, or lost_reply:share=0.03;...; else the profile's"
+    )
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="repeatable")
     parser.add_argument("--switches", metavar="FILE", help="switches.toml of billing-ops probe; --switch wins over it")
     parser.add_argument("--now", type=_moment, help="São Paulo time to start at, e.g. 2026-12-01T06:00")

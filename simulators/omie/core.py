@@ -7,6 +7,7 @@ simultaneity of the method, repetition, parameter, then the method itself. Fault
 from __future__ import annotations
 
 import json
+from collections import deque
 from email.utils import formatdate
 from functools import partial
 from random import Random
@@ -27,7 +28,7 @@ from simulators.omie import (
 from simulators.omie.answers import Answer, Json, OmieFault, Rendered
 from simulators.omie.dates import hour_of, iso
 from simulators.omie.faults import MAYBE_EXECUTED, Fault, FaultPlan
-from simulators.omie.limits import Limits, Line, TooManyError
+from simulators.omie.limits import MINUTE, Limits, Line, TooManyError
 from simulators.omie.state import App, Call, Handler, Sim
 from simulators.omie.switches import Switches
 from simulators.omie.webhooks import Outbox
@@ -59,6 +60,8 @@ HANDLERS: Final[Mapping[str, Mapping[str, Handler]]] = {
     registers.CATEGORY_PATH: registers.CATEGORY_METHODS,
 }
 
+LONGEST_KEPT: Final = 100_000
+"""Bytes of an answer that is given a second time; whole pages of large accounts are not."""
 SOFT_ERROR_TEXT: Final = "Não foi possível concluir a operação neste momento."
 
 
@@ -115,6 +118,8 @@ class OmieCore:
         self._by_key = {app.app_key: app for app in self.apps.values()}
         self._methods = _methods()
         self._random = Random(f"latency-{seed}")
+        self._kept: dict[tuple[str, str, str], Answer] = {}
+        self._kept_at: deque[tuple[float, tuple[str, str, str]]] = deque()
 
     # ------------------------------------------------------------------------------------------ one request
 
@@ -184,8 +189,9 @@ class OmieCore:
         app, method, line = call.app, call.method, call.line
         name, write, limits = method.name, method.handler.write, self.limits
         delay = self._latency()
+        again = 0
         try:
-            limits.admit_again(app.company, app.app_key, name, call.text, now)
+            again = limits.admit_again(app.company, app.app_key, name, call.text, now)
             if not write and isinstance(call.param, list) and len(call.param) == 1:
                 limits.admit_lookup(app.company, app.app_key, name, _as_dict(call.param[0]), now)
         except OmieFault as fault:
@@ -193,8 +199,13 @@ class OmieCore:
                 limits.error(line, app.company, app.app_key, name, now)
             return self._fault(fault, delay / 4)
         fault_rule = self.faults.draw(name, app.company, call.text, write=write)
-        if fault_rule is None:
+        question = (app.app_key, name, call.text)
+        if fault_rule is None and again > 1 and (kept := self._kept.get(question)) and not write:
+            answer = kept._replace(delay=delay)
+        elif fault_rule is None:
             answer = self._execute(call, now, delay)
+            if again == 1 and not write and self.switches.repeated_read == "cached":
+                self._keep(question, answer, now)
         else:
             self.book.faults[fault_rule.kind] += 1
             self.book.faulted[f"{name} {fault_rule.kind}"] += 1
@@ -202,6 +213,14 @@ class OmieCore:
         written_by = now + min(delay, answer.delay)  # what is refused is answered at once
         limits.begin(line, app.app_key, write=write, until=now + answer.delay, written_by=written_by)
         return answer
+
+    def _keep(self, question: tuple[str, str, str], answer: Answer, now: float) -> None:
+        """For who asks the same within the minute. Whatever is older is dropped."""
+        while self._kept_at and self._kept_at[0][0] <= now - MINUTE:
+            self._kept.pop(self._kept_at.popleft()[1], None)
+        if answer.status == 200 and len(answer.body) < LONGEST_KEPT:
+            self._kept[question] = answer
+            self._kept_at.append((now, question))
 
     def _execute(self, call: _Open, now: float, delay: float) -> Answer:
         try:

@@ -90,15 +90,19 @@ class Limits:
             if switches.parallel_writes == "refuse" and switches.limits:
                 raise answers.busy()
 
-    def admit_again(self, company: str, key: str, method: str, param: str, now: float) -> None:
-        """REDUNDANT: the same method and parameters within 60 s; every repetition starts the window anew."""
+    def admit_again(self, company: str, key: str, method: str, param: str, now: float) -> int:
+        """The how manieth time in a row the question is asked, 0 if nobody counts.
+
+        REDUNDANT: the same method and parameters within 60 s; every repetition starts the window anew.
+        """
         if not self._switches.redundant_on:
-            return
+            return 0
         times, last = self._seen.note((key, method, param), now)
         if times >= self._switches.redundant_on:
             self._book.breach("redundant", company, method, now)
             if self._switches.limits:
                 raise answers.redundant(max(1, ceil(MINUTE - (now - last))))
+        return times
 
     def admit_lookup(self, company: str, key: str, method: str, param: dict[str, Any], now: float) -> None:
         """The same ID, consulted by the same method, is answered once in 60 s."""

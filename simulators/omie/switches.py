@@ -28,6 +28,8 @@ class Switches:
       happens then: "record" executes and puts a breach in the book, "refuse" answers 1880.
     redundant_on: the limits page refuses the second identical call within 60 s, live clients saw the third;
       0 switches the rule off.
+    repeated_read: an identical read within 60 s that is not refused: answered as the first was ("cached", inferred from
+      live accounts), or anew ("fresh")?
     same_id_lookup: "the same ID is answered once in 60 s" does not say which methods look an ID up.
     error_budget, error_window: ten errors of one method block the key; the window's length is not documented.
     redundant_counts, empty_page_counts, busy_counts, server_faults_count: which answers are "errors" there
@@ -73,6 +75,7 @@ class Switches:
     refused_calls_count: bool = False
     parallel_writes: Literal["record", "refuse"] = "record"
     redundant_on: Literal[0, 2, 3] = 3
+    repeated_read: Literal["cached", "fresh"] = "cached"
     same_id_lookup: Literal["off", "consultar", "consultar+status"] = "consultar+status"
     error_budget: int = 10
     error_window: float = 600.0

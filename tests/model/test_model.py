@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from billing.domain.charge import TRANSITIONS, ChargeKey, Event, State, TransitionRefused, target
-from billing.domain.list_lag import LONGEST_BELIEVED, ListLag
 from billing.domain.month import BillingMonth
 from ops import model
 from simulators.memory_store import MemoryLedger
 
 TEXT = model.MODEL.read_text()
-LISTS = model.LISTS.read_text()
 NOT_MODELLED = {Event.RELEASE}
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 
@@ -100,17 +98,3 @@ def test_lists_later_than_assumed_bill_nothing_twice_where_one_order_is_known():
 @pytest.mark.parametrize("name", model.LATE_LISTS)
 def test_without_that_measure_or_with_half_of_it_they_do(name):
     assert "assertion violated" in model.verify(*model.LATE_LISTS[name], model=model.LISTS, shortest=True).error
-
-
-@pytest.mark.parametrize(
-    ("missing", "shown"), [(0, None), (2, None), (3, None), (0, 1), (0, 5), (4, 5), (5, 6), (2, 3)]
-)
-def test_the_model_reckons_the_lag_as_the_code_does(missing, shown):
-    """`lag` of lists.pml, where a tick is the settings' own unit, and one list lags as a whole."""
-    ticks = {name: int(value) for name, value in re.findall(r"^#define (ASSUMED|BELIEVED) +(\d+)", LISTS, re.MULTILINE)}
-    scale = LONGEST_BELIEVED / ticks["BELIEVED"]
-    of_code = ListLag(ticks["ASSUMED"] * scale, missing * scale, None if shown is None else shown * scale)
-    found = max(ticks["ASSUMED"], shown) if shown is not None else ticks["ASSUMED"]
-    if shown is None and missing > ticks["ASSUMED"]:
-        found = ticks["BELIEVED"]
-    assert of_code.seconds >= max(found, 1.5 * missing) * scale

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 
+from tests.simulation import campaign
 from tests.simulation.adversary import Adversary
 from tests.simulation.exhaustive import CONTRACTS, pairs, search, singles
 from tests.simulation.schedules import Tally, adversary_of, outcome, tallies
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--script", default="", help="what one exhaustive failure printed")
     parser.add_argument("--evenings", action="store_true", help="only those that begin on a month's last evening")
     parser.add_argument("--late", action="store_true", help="Omie's lists are 200 to 400 s late, the setting says 120")
+    parser.add_argument("--resume", action="store_true", help="go on with the campaign of this content of layers/")
     parser.add_argument("--log-every", type=int, default=0, help="a line after so many schedules")
     wanted = parser.parse_args()
     if wanted.script:
@@ -29,6 +31,11 @@ def main() -> int:
     if wanted.schedules == 1:
         return _replay(adversary_of(wanted.seed, late=wanted.late))
     total, began, told = Tally(), time.monotonic(), 0
+    if wanted.resume:
+        for block in campaign.resume(wanted.schedules, wanted.jobs, late=wanted.late):
+            total += block
+            print(campaign.stands(), flush=True)
+        return _tell(total)
     for piece in tallies(wanted.seed, wanted.schedules, wanted.jobs, evenings=wanted.evenings, late=wanted.late):
         for replay, broken in piece.failed:
             print(f"FAILED  {replay}\n        " + "\n        ".join(broken), flush=True)
@@ -45,6 +52,8 @@ def _replay(adversary: Adversary) -> int:
     print("\n".join(found.trace))
     for promise in found.verdict.forgiven:
         print(f"forgiven: {promise}")
+    for park in found.verdict.false_parks:
+        print(f"parked for nothing: {park}")
     for promise in found.verdict.unmeasured:
         print(f"unmeasured: {promise}")
     for promise in found.verdict.broken:
@@ -57,6 +66,8 @@ def _tell(total: Tally) -> int:
     print(total)
     for kind, times in total.done.most_common():
         print(f"  {times:8} {kind}")
+    for park in total.false_parks[:20]:
+        print(f"PARKED FOR NOTHING  {park}")
     for replay in total.unmeasured[:20]:
         print(f"UNMEASURED  {replay}")
     for replay, broken in total.failed[:20]:

@@ -39,8 +39,9 @@ LONGEST_LIST_LAG = 10.0
 """config/demo.toml's list_lag_seconds. Likewise, with LONGEST_READ_LAG, how long contracts are shown as they were."""
 LONGEST_READ_LAG = 10.0
 LATE = (200.0, 400.0)
-"""Seconds for which the lists lack a billing where the second assumption is false; the setting is LATE_SETTING."""
-LATE_SETTING = 120
+"""Seconds for which the lists lack a billing where the second assumption is false."""
+LIVE = {"list_lag_seconds": 120, "read_lag_seconds": 60}
+"""The settings' defaults, of a third of the schedules and of those with late lists; Omie keeps to them in the former."""
 LONGEST_ABANDONED = 60.0
 """config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
 MOVES = 220
@@ -176,13 +177,13 @@ def small_world(
 
 
 @lru_cache
-def only(companies: tuple[str, ...], repetition_refused: bool, late: bool = False) -> Settings:
+def only(companies: tuple[str, ...], repetition_refused: bool, live: bool = False) -> Settings:
     """An Omie that answers the same question at once is asked at once: doubts are then looked at as early as may be."""
     settings = demo_settings()
     changes = {} if repetition_refused else {"same_question_seconds": 0}
-    if late:
-        least = FUNCTION_TIMEOUT_SECONDS + int(LONGEST_ABANDONED) + LATE_SETTING + 1
-        changes |= {"list_lag_seconds": LATE_SETTING, "in_doubt_wait_seconds": least}
+    if live:
+        least = FUNCTION_TIMEOUT_SECONDS + int(LONGEST_ABANDONED) + max(LIVE.values()) + 1
+        changes |= LIVE | {"in_doubt_wait_seconds": least}
     chosen = {key: settings.companies[key].model_copy(update=changes) for key in companies}
     return settings.model_copy(update={"companies": chosen})
 
@@ -207,6 +208,8 @@ class Witness:
     edits: list[tuple[str, int, float]] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)
     """Contracts whose company was written in Jestor."""
+    churned: set[str] = field(default_factory=set)
+    """Contracts that were called stopped in Jestor at some time."""
     plans: list[tuple[float, str, str, str]] = field(default_factory=list)
     """(when, run, company, hash) of each plan that became the valid one."""
     blocks: int = 0
@@ -240,6 +243,7 @@ class Adversary:
     ) -> None:
         self.seed = seed
         self.late = late
+        self.live = False
         self.random = random = Random(seed)
         self.script = script
         self.steps = 0
@@ -264,13 +268,18 @@ class Adversary:
         if script is None:
             self.silence = self.reality.choice((0.0, 0.03))
             _as_it_is(self.reality, switches)
+            switches.repeated_read = Random(f"repeat-{seed}").choice(("cached", "fresh"))
+            self.live = late or Random(f"live-{seed}").random() < 1 / 3
+            if self.live:
+                switches.list_lag *= LIVE["list_lag_seconds"] / LONGEST_LIST_LAG
+                switches.read_lag *= LIVE["read_lag_seconds"] / LONGEST_READ_LAG
             if late:
                 switches.list_lag_least, switches.list_lag = LATE
                 self.silence = self.reality.choice((0.1, 0.3))
             world = _with_an_interval(self.reality, world)
         self.lab = kind(
             world=world,
-            settings=only(companies, switches.redundant_on > 0, late),
+            settings=only(companies, switches.redundant_on > 0, self.live),
             switches=switches,
             latency_ms=60 if script is not None else Random(f"latency-{seed}").choice((60, 900)),
             seed=seed,
@@ -290,7 +299,14 @@ class Adversary:
     @property
     def list_lag(self) -> float:
         """The longest for which Omie's lists lack a billing."""
-        return LATE[1] if self.late else LONGEST_LIST_LAG
+        if self.late:
+            return LATE[1]
+        return float(LIVE["list_lag_seconds"]) if self.live else LONGEST_LIST_LAG
+
+    @property
+    def read_lag(self) -> float:
+        """The longest for which Omie shows a contract as it was before an alteration."""
+        return float(LIVE["read_lag_seconds"]) if self.live else LONGEST_READ_LAG
 
     # --- the schedule ----------------------------------------------------------------------------------------------
 

@@ -10,22 +10,27 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from billing.bill_batch import LOOK_HOLDS_FOR
-from billing.domain.charge import MONTHLY, Charge, Event, State, sent_at
+from billing.domain.charge import MONTHLY, Charge, Event, State, known_order
 from billing.domain.plan import plan_hash
+from billing.parking import REJECTED
 from billing.settings import FUNCTION_TIMEOUT_SECONDS
 from simulators.lab import Lab
 from simulators.omie.book import Billing
-from tests.simulation.adversary import LONGEST_ABANDONED, LONGEST_READ_LAG, Adversary
+from tests.simulation.adversary import LONGEST_ABANDONED, Adversary
 
 HARD_LIMITS = frozenset({"ip_per_minute", "method_per_minute", "in_flight", "parallel_write"})
 
 
 class Verdict(NamedTuple):
-    """`unmeasured`: billed twice because the lists were later than assumed, and no known order could show it."""
+    """`unmeasured`: billed twice because the lists were later than assumed, and no known order could show it.
+
+    `false_parks`: parked at the end although no person touched the contract and Omie refused nothing.
+    """
 
     broken: list[str]
     forgiven: list[str]
     unmeasured: list[str]
+    false_parks: list[str]
 
 
 def check(adversary: Adversary) -> Verdict:
@@ -39,6 +44,8 @@ class _Check:
         self.lab = adversary.lab
         self.witness = adversary.witness
         self.late = adversary.late
+        self.apps = [*adversary.lab.omie.apps.values()]
+        self.read_lag = adversary.read_lag
         self.nobody_can_tell = NOBODY_CAN_TELL + adversary.list_lag
         self.charges = [charge for charge in adversary.charges() if charge.key.kind == MONTHLY]
         self.broken: list[str] = []
@@ -58,9 +65,26 @@ class _Check:
         self._intervals()
         self._revived()
         self._created_beside()
+        self._missed()
         self._limits()
         self.broken += [f"{code}: claimed although it was on hold" for code in self.witness.claimed_on_hold]
-        return Verdict(self.broken, self.forgiven, self.unmeasured)
+        return Verdict(self.broken, self.forgiven, self.unmeasured, self._false_parks())
+
+    def _false_parks(self) -> list[str]:
+        """But for a month that was over before it could be billed, and a doubt that nothing in Omie explains."""
+        touched = {number for _, number, _ in (*self.witness.edits, *self.witness.stopped, *self.witness.clicks)}
+        codes = self.witness.moved | self.witness.churned | {code for code, _ in self.cancelled}
+        codes |= {held.cCodIntCtr for app in self.apps for held in app.contract_list if held.nCodCtr in touched}
+        codes |= {one.code for one in self.lab.world.contracts if one.nCodCtr in touched}  # type: ignore[attr-defined]
+        return [
+            f"{charge.key}: {charge.reason_code} {charge.reason}"
+            for charge in self.charges
+            if charge.state is State.PARKED
+            and str(charge.key.month) in self.witness.calm_months
+            and charge.reason_code not in {"missed_month", REJECTED}
+            and charge.nCodCtr not in touched
+            and charge.key.contract not in codes
+        ]
 
     def _orders(self) -> dict[tuple[str, str], list[Billing]]:
         """(code, month) -> the live orders, wherever Omie holds a contract of that code."""
@@ -125,13 +149,17 @@ class _Check:
     def _knew_an_order(self, code: str, month: str, orders: list[Billing]) -> bool:
         """Did the ledger know an order of that company, made before the doubted one, when it was sent again?"""
         doubted, again = sorted(order.at for order in orders)[:2]
+        history = next(
+            (one.history for one in self.charges if (one.key.contract, str(one.key.month)) == (code, month)), ()
+        )
+        if not any(line["event"] in {Event.RESEND, Event.REDRIVE} for line in history):
+            return True  # no list was believed: something else billed it twice
         for charge in self.charges:
-            sent = sent_at(charge)
+            known = known_order(charge)
             same = charge.company == orders[0].company and str(charge.key.month) == month
-            if sent is None or not same or charge.key.contract == code:
+            if known is None or not same or charge.key.contract == code:
                 continue
-            answered = datetime.fromisoformat(charge.history[-1]["at"]).timestamp()
-            if sent.timestamp() < doubted and answered < again:
+            if known.sent.timestamp() < doubted and known.answered.timestamp() < again:
                 return True
         return False
 
@@ -156,10 +184,27 @@ class _Check:
 
     def _revived(self) -> None:
         """No alteration of ours makes a stopped contract active, but what was stopped under our very call."""
-        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_READ_LAG
+        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + self.read_lag
         for company, nCodCtr, stopped_at, at in self.lab.omie.book.revived:
             if at - stopped_at > longest:
                 self.broken.append(f"{nCodCtr}: stopped in {company}, and active again {at - stopped_at:.0f} s later")
+
+    def _missed(self) -> None:
+        """Nobody is sent to bill by hand who had left, or what a person had billed long before."""
+        for charge in self.charges:
+            code, month = charge.key.contract, str(charge.key.month)
+            parks = [
+                line for line in charge.history if line["event"] == Event.PARK and "O mês desta cobrança" in line["why"]
+            ]
+            if not parks:
+                continue
+            at = min(datetime.fromisoformat(line["at"]).timestamp() for line in parks)
+            hold = self.lab.ledger.find_hold(code)
+            if charge.state is State.PARKED and hold is not None and hold.put_at.timestamp() < at:
+                self.broken.append(f"{code}: {month} on hold, and told as a missed month")
+            listed = [order.at + self.nobody_can_tell for order in self.orders.get((code, month), ())]
+            if listed and min(listed) < at:
+                self.broken.append(f"{code}: {month} billed long before it was told as a missed month")
 
     def _created_beside(self) -> None:
         """A customer's active contract without a row is never joined by one that we create, whichever register has it."""
@@ -273,7 +318,7 @@ class _Check:
 
     def _edited_under_way(self, order: Billing) -> bool:
         """Did a person change the amount in Omie's screen after we had looked and before Omie was done?"""
-        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + LONGEST_READ_LAG
+        longest = FUNCTION_TIMEOUT_SECONDS + LONGEST_ABANDONED + self.read_lag
         edits = [
             at for company, nCodCtr, at in self.witness.edits if (company, nCodCtr) == (order.company, order.nCodCtr)
         ]

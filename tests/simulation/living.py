@@ -66,6 +66,7 @@ class LivingAdversary(Adversary):
                 self.stopped_at.pop(contract.code, None)
             case str():
                 self.stopped_at.setdefault(contract.code, self.lab.now())
+                self.witness.churned.add(contract.code)
         self.trace[-1] += f" {contract.code} {list(data.values())}"
         if self.people.random() < 0.6:
             self._one_arrives()

@@ -9,6 +9,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple, Self
 
+from billing.domain.charge import MONTHLY
 from simulators.lab import Killed, Lab
 from tests.simulation.adversary import Adversary, on_the_last_evening
 from tests.simulation.checker import Verdict, check
@@ -22,6 +23,7 @@ class Outcome(NamedTuple):
     verdict: Verdict
     steps: int
     billings: int
+    contracts: int
     done: Counter[str]
     redundant: int
     trace: list[str]
@@ -45,6 +47,7 @@ def outcome(adversary: Adversary) -> Outcome:
         check(adversary),
         adversary.steps,
         len(book.billings),
+        sum(charge.key.kind == MONTHLY for charge in adversary.charges()),
         adversary.witness.done,
         book.refused["redundant"] + book.refused["same_id"],
         adversary.trace,
@@ -63,6 +66,9 @@ class Tally:
     forgiven: int = 0
     unmeasured: list[str] = field(default_factory=list)
     """What replays each in which a contract was billed twice and no order was known that could have shown it."""
+    contracts: int = 0
+    false_parks: list[str] = field(default_factory=list)
+    """What replays each, and the charge."""
     done: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[str, list[str]]] = field(default_factory=list)
     """(what replays it, the promises it broke)."""
@@ -77,14 +83,17 @@ class Tally:
         self.forgiven += bool(outcome.verdict.forgiven)
         if outcome.verdict.unmeasured:
             self.unmeasured.append(replay)
+        self.contracts += outcome.contracts
+        self.false_parks += [f"{replay}: {park}" for park in outcome.verdict.false_parks]
         if outcome.verdict.broken:
             self.failed.append((replay, outcome.verdict.broken))
 
     def __iadd__(self, other: "Tally") -> Self:
-        for name in ("schedules", "steps", "billings", "disturbed", "redundant", "forgiven"):
+        for name in ("schedules", "steps", "billings", "disturbed", "redundant", "forgiven", "contracts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.done += other.done
         self.unmeasured += other.unmeasured
+        self.false_parks += other.false_parks
         self.failed += other.failed
         return self
 
@@ -94,7 +103,8 @@ class Tally:
             f"{self.schedules} schedules ({self.disturbed} disturbed, {sum(self.done.values())} times in all), "
             f"{self.steps} steps ({each:.0f} each), {self.billings} billings; {len(self.failed)} failed; "
             f"{self.forgiven} with a person's click or edit under our very call; "
-            f"{self.redundant} in which Omie answered REDUNDANT at least once"
+            f"{self.redundant} in which Omie answered REDUNDANT at least once; "
+            f"{len(self.false_parks)} of {self.contracts} contracts parked for nothing"
             + (f"; {len(self.unmeasured)} billed twice where no order was known" if self.unmeasured else "")
         )
 

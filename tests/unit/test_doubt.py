@@ -1,12 +1,13 @@
 """What becomes of a charge in doubt, by what Omie shows and by the hour at which it is looked at."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import ChargeKey, Event, State
-from billing.domain.list_lag import ListLag
+from billing.domain.list_lag import LONGEST_BELIEVED, ListLag
 from billing.domain.month import BillingMonth
 from billing.doubt import ASK_AGAIN, Books, Doubts, Shown, Verdict
 from simulators.clock import VirtualClock
@@ -120,12 +121,12 @@ def test_what_stays_neither_is_parked_with_one_message_of_its_own_group(events, 
 STALE = timedelta(minutes=30)
 
 
-def knows_an_order(case, at, nCodOS=77, nCodCtr=7700):
+def knows_an_order(case, at, nCodOS=77, nCodCtr=7700, answered=None):
     """Omie answered the call for another contract, begun at `at`, with that order."""
-    key = ChargeKey("JST-77", MONTH)
+    key = ChargeKey(f"JST-{nCodOS}", MONTH)
     facts = {"company": "acme", "amount": 1, "plan_hash": "h", "run": "r"}
     case.ledger.claim(key, attempt="k", now=at, nCodCtr=nCodCtr, who="w", **facts)
-    case.ledger.apply(key, Event.DONE, now=at, who="w", why="w", attempt="k", nCodOS=nCodOS)
+    case.ledger.apply(key, Event.DONE, now=answered or at, who="w", why="w", attempt="k", nCodOS=nCodOS)
 
 
 @pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
@@ -166,13 +167,61 @@ def test_stage_20_may_be_sent_again_when_the_lists_show_what_is_known():
     assert case.resolve().verdict is Verdict.RELEASED
 
 
-@pytest.mark.parametrize("cancelled", ["S", "N"])
-def test_an_order_that_a_person_cancelled_or_deleted_makes_no_list_late(cancelled):
-    known = order(77, nCodCtr=7700) if cancelled == "S" else order(78, nCodCtr=7800)
-    known["InfoCadastro"]["cCancelada"] = cancelled
-    case = Case(Omie({20: [CTR, 7700]}, [known]), LATER + timedelta(hours=1), Event.IN_DOUBT)
-    knows_an_order(case, CLAIMED)
+def test_an_order_that_a_person_cancelled_shows_as_well_how_late_the_lists_are():
+    """Its contract may stand in stage 20 again. Were it no witness, the setting would stand alone."""
+    known = order(77, nCodCtr=7700)
+    known["InfoCadastro"]["cCancelada"] = "S"
+    case = Case(Omie({20: [CTR, 7700]}, [known]), CLAIMED + WAIT, Event.IN_DOUBT)
+    knows_an_order(case, CLAIMED - timedelta(seconds=100))
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.for_the_lists) == (Verdict.RESTS, True)
+    case.clock.set(CLAIMED + WAIT + timedelta(seconds=LONGEST_BELIEVED - LAG))
     assert case.resolve().verdict is Verdict.RELEASED
+
+
+def test_an_order_that_a_person_deleted_makes_no_list_late_that_shows_younger_ones():
+    case = Case(Omie({20: [CTR]}, [order(78, nCodCtr=7800)]), LATER, Event.IN_DOUBT)
+    knows_an_order(case, LATER - timedelta(minutes=15))
+    knows_an_order(case, LATER - timedelta(seconds=30), 78, 7800)
+    assert case.resolve().verdict is Verdict.RELEASED
+
+
+def test_how_long_the_call_and_our_reading_took_makes_no_list_late():
+    """Missing is counted from Omie's answer to when the list was asked for."""
+    case = Case(Omie({20: [CTR, 7700]}), LATER, Event.IN_DOUBT)
+    knows_an_order(case, LATER - timedelta(seconds=LAG + 50), answered=LATER - timedelta(seconds=LAG))
+    doubts = case.doubts()
+    doubts.look_early()
+    assert doubts.books.lag.in_time
+
+
+def test_a_look_that_was_early_enough_is_the_last_one():
+    omie = Omie({20: [CTR]}, [order(77, nCodCtr=7700)])
+    case = Case(omie, LATER, Event.IN_DOUBT)
+    knows_an_order(case, LATER - timedelta(seconds=30))
+    doubts = case.doubts()
+    assert doubts.look_early() is None
+    asked = list(omie.asked)
+    books = Books(omie, MONTH, case.clock, doubts.books.lag)
+    assert replace(doubts, books=books).look_early() is None
+    assert omie.asked == asked
+
+
+def test_an_empty_list_of_orders_that_should_not_be_is_asked_for_once_and_not_each_minute():
+    case = Case(Omie({20: [CTR]}), LATER, Event.IN_DOUBT)
+    knows_an_order(case, LATER - timedelta(seconds=LAG + 5))
+    assert case.doubts().look_early() is None
+
+
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,), (Event.IN_DOUBT, Event.PARK)])
+@pytest.mark.parametrize("shown", [{20: [CTR, 7700]}, {20: [CTR]}, {}])
+@pytest.mark.parametrize("after", [timedelta(), timedelta(minutes=9), STALE, 2 * STALE])
+def test_what_is_foreseen_is_what_becomes_of_it(events, shown, after):
+    case = Case(Omie(shown), CLAIMED + WAIT + after, *events)
+    knows_an_order(case, CLAIMED + after)
+    foreseen = case.foresee()
+    resolved = case.resolve()
+    assert (foreseen.verdict, foreseen.until) == (resolved.verdict, resolved.until)
 
 
 def test_while_stage_20_shows_every_known_order_the_orders_are_not_asked_for():

@@ -1,6 +1,12 @@
-"""What `make up` says of webhooks that nobody sends."""
+"""What `make up` says of webhooks that nobody sends, and the settings that go with each kind of Omie."""
 
-from ops.local import unconnected
+import pytest
+
+from billing.settings import load_settings
+from ops.local import LocalError, demo_settings, unconnected, up
+from simulators.omie.faults import read_faults
+from simulators.omie.profiles import PROFILES
+from simulators.omie.switches import Switches
 
 STATE = {
     "addresses": {"webhooks": "http://127.0.0.1:4566/v1/webhooks"},
@@ -30,3 +36,19 @@ def test_switched_off_is_said_too():
         "No webhooks from jestor: started with --no-webhooks.",
         "No webhooks from omie: started with --no-webhooks.",
     ]
+
+
+def test_an_omie_as_live_accounts_show_it_keeps_to_what_the_settings_assume_of_it():
+    switches = Switches()
+    switches.update(PROFILES["live"].switches)
+    assert len(read_faults(PROFILES["live"].faults)) == 2
+    for company in load_settings(demo_settings("live")).companies.values():
+        assert switches.list_lag <= company.list_lag_seconds == 120
+        assert switches.read_lag <= company.read_lag_seconds == 60
+    for company in load_settings(demo_settings()).companies.values():
+        assert company.list_lag_seconds == 10
+
+
+def test_a_profile_that_there_is_not_is_refused_with_those_that_there_are():
+    with pytest.raises(LocalError, match="No profile 'real' of the Omie simulator; there are: demo, live"):
+        up(profile="real")

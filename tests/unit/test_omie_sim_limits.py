@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from simulators.omie.core import OmieCore
 from simulators.omie.desk import Desk, small_app
 
@@ -124,6 +126,17 @@ def test_the_second_identical_call_is_redundant_where_the_switch_says_so():
     assert caller.ask(FAT, "FaturarContrato", {"nCodCtr": 1001}).status == 200
     assert caller.ask(FAT, "FaturarContrato", {"nCodCtr": 1001}).code == "SOAP-ENV:Client-6"
     assert caller.ask(FAT, "FaturarContrato", {"nCodCtr": 1002}).status == 200
+
+
+@pytest.mark.parametrize(("switch", "listed"), [("cached", 2), ("fresh", 1)])
+def test_the_second_identical_read_within_a_minute_may_be_the_first_ones_answer(switch, listed):
+    caller = desk(2, repeated_read=switch)
+    ask = {"cEtapa": "20"}
+    assert len(caller.ask(FAT, "ObterContratos", ask).json["listaContratos"]) == 2
+    caller.ask(FAT, "FaturarContrato", {"nCodCtr": 1001})
+    assert len(caller.ask(FAT, "ObterContratos", ask).json["listaContratos"]) == listed
+    caller.wait(61)
+    assert len(caller.ask(FAT, "ObterContratos", ask).json["listaContratos"]) == 1
 
 
 def test_the_same_id_is_consulted_once_a_minute_even_with_other_options():

@@ -358,18 +358,21 @@ def test_what_a_person_billed_in_a_month_that_is_over_is_adopted_not_asked_for_a
 
 
 def test_what_a_person_billed_before_midnight_is_not_left_as_a_missed_month():
-    """The batch came after midnight: it parks what it may not send, and Settle looks for the month's orders."""
+    """The batch came after midnight and left everything: Settle looks for the month's orders before it parks."""
     desk = Desk()
-    by_hand, missed = desk.codes[:2]
+    by_hand, held, missed = desk.codes[:3]
     desk.person_bills(by_hand)
+    desk.lab.ledger.put_hold(held, "Churn no Jestor.", desk.lab.clock.now())
     desk.lab.clock.advance(31 * 86400)
     desk.bill()
-    assert {desk.charge(code).reason_code for code in (by_hand, missed)} == {"missed_month"}
 
     assert desk.settle_to_the_end()["mismatches"] == 0
 
-    assert [desk.charge(code).state for code in (by_hand, missed)] == [State.BILLED, State.PARKED]
+    assert [desk.charge(code).state for code in (by_hand, held, missed)] == [State.BILLED, State.HELD, State.PARKED]
     assert desk.charge(by_hand).nCodOS == desk.billings(by_hand)[0].nCodOS
+    assert desk.charge(missed).reason_code == "missed_month"
+    letters = {message["contract"] for message in desk.lab.queues.parked}
+    assert letters == set(desk.codes[2:]), "nobody is sent to bill what is billed, or who left"
 
 
 def test_a_month_that_ends_while_the_plan_is_made_has_its_orders():

@@ -448,6 +448,10 @@ class _Lane:
         now = self.deps.clock.now()
         if now < (opens := opens_at(self.batch.month, MIDNIGHT_MARGIN)):
             raise LaneStopped(opens.timestamp())
+        if self._month_is_over():
+            self.batch.counts["left"] += self.left
+            self.left = 0
+            return
         self.to_bill = self._look()
         self.todo = [line for line in self.todo if self._may_be_sent(line) or line.work != "none"]
         self.batch.counts["left"] += self.left - len(self.todo)
@@ -614,8 +618,8 @@ class _Lane:
 
     def _bill(self, line: PlanLine, found: Callable[[], _Found]) -> None:
         key = ChargeKey(line.contract, self.batch.month)
-        if not may_send(self.batch.month, self.deps.clock.now(), MIDNIGHT_MARGIN):
-            self._park(line, key, "missed_month", "O mês desta cobrança já terminou.")
+        if self._month_is_over():
+            self.batch.counts["left"] += 1
             return
         try:
             ready = self._bring(line, found())
@@ -638,6 +642,10 @@ class _Lane:
             else:
                 self.slots = wait_turn(self.slots, clock=self.deps.clock, reserve=self._reserve)
                 self._send(line, key, ready)
+
+    def _month_is_over(self) -> bool:
+        """Or almost: nothing is sent in its last minutes. Settle finds out whom a person billed, or a churn stopped."""
+        return not may_send(self.batch.month, self.deps.clock.now(), MIDNIGHT_MARGIN)
 
     def _not_yet(self, until: float, within: timedelta = ANSWERED_WITHIN) -> None:
         """In the first round what was altered is left to the next one: by then Omie shows it, and no slot is lost.

@@ -172,8 +172,8 @@ class _Book:
         if not lag.in_time:
             yield (
                 f"{settings.name}: {lag.missing:.0f} s depois de um faturamento que o Omie confirmou, as listas dele "
-                f"ainda não o mostravam; a configuração supõe {lag.assumed:.0f} s. O que estava em dúvida esperou "
-                "mais: aumente list_lag_seconds."
+                f"ainda não o mostravam; a configuração supõe {lag.assumed:.0f} s. As dúvidas esperam mais por "
+                "isso: aumente list_lag_seconds."
             )
 
     def find_beyond(self, in_plans: Container[str]) -> None:
@@ -423,7 +423,7 @@ def _answer(book: _Book, of_company: report.CompanyReport, report_at: str) -> di
         "planned_at": book.company.get("planned_at"),
         "already_billed": book.already_billed,
         "mismatches": book.company.get("mismatches", 0),
-        "list_lag_seconds": book.list_lag.seconds,
+        "list_lag_seconds": round(book.list_lag.missing),
         "report_key": report_at,
     }
 

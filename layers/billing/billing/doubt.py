@@ -12,17 +12,18 @@
 Settle asks this at the end of a run, `billing-ops resolve` and `dlq redrive` ask it any time after.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from billing.bill_batch import ALTERATION, CREATION, Look, keep_look
 from billing.clock import Clock
 from billing.domain.addition import as_billed
-from billing.domain.charge import Charge, Event, State, TransitionRefused, sent_at
-from billing.domain.list_lag import GONE_AFTER, ListLag
+from billing.domain.charge import Charge, Event, KnownOrder, State, TransitionRefused, known_order
+from billing.domain.list_lag import ListLag
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
 from billing.domain.plan import CANCELLED_REASON
 from billing.omie import mapping
@@ -132,28 +133,34 @@ class Books:
         self.orders()
         return self._listed.get(nCodOS, False)
 
-    def measure(self, charges: Iterable[Charge]) -> None:
-        """Once: how late both lists are by those of `charges` of which Omie itself answered that it billed them.
+    def measure(self, known: Sequence[KnownOrder]) -> None:
+        """Once: how late both lists are, by the orders that are known.
 
-        While stage 20 still shows all of them, ListarOS is not asked: it is probably empty, an error that counts.
+        While stage 20 still shows all of them, and none should be billed there by now, ListarOS is not asked: it is
+        probably empty, an error that counts. A cancelled order is as good a witness as a live one, but its contract
+        may stand in stage 20 again.
         """
         if self._measured:
             return
         self._measured = True
         waiting = self.to_bill()
-        for charge in charges:
-            sent = sent_at(charge)
-            if sent is None or charge.nCodOS is None:
-                continue
-            shown = charge.nCodCtr not in waiting
-            if shown:
-                self.orders()
-                shown = charge.nCodOS in self._listed
-            if not self._listed.get(charge.nCodOS, True):
-                continue  # cancelled by a person: its contract may stand in stage 20 again
-            age = (self.clock.now() - sent).total_seconds()
-            self.lag = self.lag.seen(age, listed=shown)
-            self.late += not shown and age < GONE_AFTER
+        asked_at = self.clock.now() if self.looked_at is None else datetime.fromtimestamp(self.looked_at, UTC)
+        overdue = asked_at - timedelta(seconds=self.lag.assumed)
+        if any(order.nCodCtr not in waiting or order.answered < overdue for order in known):
+            self.orders()
+        now = self.clock.now()
+        for order in sorted(known, key=lambda each: each.sent, reverse=True):  # the youngest first
+            live = self._listed.get(order.nCodOS)
+            if live is False or (live and order.nCodCtr not in waiting):
+                self.lag = self.lag.found((now - order.sent).total_seconds())
+            elif (age := (asked_at - order.answered).total_seconds()) >= 0:
+                self.late += not self.lag.undone(age)
+                self.lag = self.lag.lacking(age)
+
+    @property
+    def lists_nothing(self) -> bool:
+        """Whether ListarOS was asked, and is empty: an error that counts."""
+        return self._orders is not None and not self._listed
 
     def created(self, contract: str) -> int | None:
         """nCodCtr of a contract created in Omie since the month began, by its code."""
@@ -231,11 +238,22 @@ class Verdict(StrEnum):
 
 
 class Resolution(NamedTuple):
-    """`charge` as the ledger has it now; `until` is when a RESTS or MOVED one may be looked at again."""
+    """`charge` as the ledger has it now; `until` is when a RESTS or MOVED one may be looked at again.
+
+    `for_the_lists`: it rests because the lists may be later than assumed.
+    """
 
     verdict: Verdict
     charge: Charge
     until: datetime
+    for_the_lists: bool = False
+
+
+class _Judged(NamedTuple):
+    verdict: Verdict
+    until: datetime
+    reason: str = ""
+    for_the_lists: bool = False
 
 
 @dataclass(frozen=True)
@@ -271,68 +289,71 @@ class Doubts:
         if charge.key.kind == ALTERATION:
             return self._release(charge, "a chamada terminou; o contrato é lido de novo antes de ser faturado")
         nCodCtr = charge.nCodCtr or nCodCtr
-        match self.books.shows(nCodCtr):
-            case Shown.BILLED:
+        judged = self._judge(charge, nCodCtr)
+        match judged.verdict:
+            case Verdict.ADOPTED:
                 return self._adopt(charge, nCodCtr)
-            case Shown.TO_BILL:
-                return self._not_billed(charge, nCodCtr)
-        now = self.books.clock.now()
-        if self.books.turning(now):  # it began to while Omie answered
-            return Resolution(Verdict.RESTS, charge, now + MIDNIGHT_MARGIN)
-        if charge.state is not State.PARKED and self._may_clear_up(charge):
-            return Resolution(Verdict.RESTS, charge, now + ASK_AGAIN)
-        return self._leave(charge, nCodCtr)
+            case Verdict.RELEASED:
+                return self._release(charge, "em dúvida; o Omie mostra que não foi faturado")
+            case Verdict.PARKED:
+                return self._leave(charge, judged.reason)
+        return Resolution(judged.verdict, charge, judged.until, judged.for_the_lists)
 
-    def _not_billed(self, charge: Charge, nCodCtr: int | None) -> Resolution:
-        """Both lists say so: it may be sent again, unless they are later than assumed. Then it rests, up to a bound."""
-        fresh_at = self._fresh_at(charge)
-        if self.now >= fresh_at:
-            return self._release(charge, "em dúvida; o Omie mostra que não foi faturado")
-        bound = fresh_at - self._later() + STALE_FOR
-        if charge.state is State.PARKED or self.now < bound:
-            return Resolution(Verdict.RESTS, charge, fresh_at if charge.state is State.PARKED else min(fresh_at, bound))
-        return self._leave(charge, nCodCtr, STALE_REASON)
+    def _judge(self, charge: Charge, nCodCtr: int | None) -> _Judged:
+        """What Omie's lists say of the charge of a month, once its wait is over."""
+        shown, parked, now = self.books.shows(nCodCtr), charge.state is State.PARKED, self.books.clock.now()
+        if shown is Shown.BILLED:
+            return _Judged(Verdict.ADOPTED, now)
+        if shown is Shown.TO_BILL:
+            self.measure()
+            fresh_at = self._wait_ends(charge) + self._later()
+            if self.now >= fresh_at:
+                return _Judged(Verdict.RELEASED, now)
+            bound = self._wait_ends(charge) + STALE_FOR
+            if parked or self.now < bound:
+                return _Judged(Verdict.RESTS, fresh_at if parked else min(fresh_at, bound), for_the_lists=True)
+            return _Judged(Verdict.PARKED, now, STALE_REASON)
+        if self.books.turning(now):  # it began to while Omie answered
+            return _Judged(Verdict.RESTS, now + MIDNIGHT_MARGIN)
+        over = self.books.month < BillingMonth.of(self.now)
+        if parked:
+            return _Judged(Verdict.STAYS, now)
+        if not over and self.now < self._wait_ends(charge) + min(self._later(), STALE_FOR) + UNCLEAR_FOR:
+            return _Judged(Verdict.RESTS, now + ASK_AGAIN)  # too young to ask a person about
+        return _Judged(Verdict.PARKED, now, MONTH_OVER_REASON if over else unclear_reason(self.books, nCodCtr))
 
     def look_early(self) -> datetime | None:
         """While charges rest, looks how late the lists are; answers when to look again, or None: nothing more to learn.
 
         At once, and while an order that the ledger knows is missing: when the youngest should be listed, then each
-        minute.
+        minute. Not while ListarOS is empty when it should not be: each time is an error that counts.
         """
-        if self.books.lag.measured:
-            return None
-        youngest = max(filter(None, map(sent_at, self._billed())), default=None)
-        if youngest is None:
+        if self.books.lag.measured or not self._known:
             return None
         self.measure()
-        if not self.books.late:
+        listed_by = max(order.sent for order in self._known) + timedelta(seconds=self.books.lag.assumed + 1)
+        now = self.books.clock.now()
+        if not self.books.late or (self.books.lists_nothing and now >= listed_by):
             return None
-        listed_by = youngest + timedelta(seconds=self.books.lag.assumed + 1)
-        return max(listed_by, self.books.clock.now() + ASK_AGAIN)
+        return max(listed_by, now + ASK_AGAIN)
 
     def measure(self) -> None:
         """Looks for every order that the ledger knows: `books.lag` says how late the lists are."""
-        self.books.measure(self._billed())
+        self.books.measure(self._known)
 
-    def _billed(self) -> Iterator[Charge]:
-        return self.ledger.by_month(self.company, self.books.month, {State.BILLED})
+    @cached_property
+    def _known(self) -> list[KnownOrder]:
+        billed = self.ledger.by_month(self.company, self.books.month, {State.BILLED})
+        return [order for order in map(known_order, billed) if order is not None]
 
     def _later(self) -> timedelta:
         """By how much the lists are later than assumed."""
         lag = self.books.lag
         return timedelta(seconds=max(0.0, lag.seconds - lag.assumed))
 
-    def _fresh_at(self, charge: Charge) -> datetime:
-        """From when on both lists show what the charge's call may have billed, by what was measured until now."""
-        self.measure()
+    def _wait_ends(self, charge: Charge) -> datetime:
         since = charge.claimed_at or charge.updated_at
-        return since + self.wait + self._later() if since is not None else self.now
-
-    def _may_clear_up(self, charge: Charge) -> bool:
-        """Whether what Omie shows neither way is too young to ask a person about."""
-        since = charge.claimed_at or charge.updated_at
-        over = self.books.month < BillingMonth.of(self.now)
-        return since is not None and not over and self.now < since + self.wait + UNCLEAR_FOR
+        return since + self.wait if since is not None else self.now - STALE_FOR - UNCLEAR_FOR
 
     def foresee(self, charge: Charge) -> Resolution:
         """What `resolve` would come to, without writing anything."""
@@ -340,28 +361,17 @@ class Doubts:
         if until is not None:
             return Resolution(Verdict.RESTS, charge, until)
         if charge.key.kind == CREATION:
-            shown = Shown.BILLED if self.books.created(charge.key.contract) else Shown.TO_BILL
-        elif charge.key.kind == ALTERATION:
-            shown = Shown.TO_BILL
-        else:
-            shown = self.books.shows(charge.nCodCtr)
-            if shown is Shown.TO_BILL and self.now < (fresh_at := self._fresh_at(charge)):
-                return Resolution(Verdict.RESTS, charge, fresh_at)
-        unclear = Verdict.STAYS if charge.state is State.PARKED else Verdict.PARKED
-        if unclear is Verdict.PARKED and shown is Shown.UNCLEAR and self._may_clear_up(charge):
-            return Resolution(Verdict.RESTS, charge, self.now + ASK_AGAIN)
-        verdict = {Shown.BILLED: Verdict.ADOPTED, Shown.TO_BILL: Verdict.RELEASED}.get(shown, unclear)
-        return Resolution(verdict, charge, self.now)
+            created = self.books.created(charge.key.contract)
+            return Resolution(Verdict.ADOPTED if created else Verdict.RELEASED, charge, self.now)
+        if charge.key.kind == ALTERATION:
+            return Resolution(Verdict.RELEASED, charge, self.now)
+        judged = self._judge(charge, charge.nCodCtr)
+        return Resolution(judged.verdict, charge, judged.until, judged.for_the_lists)
 
     def rests_until(self, charge: Charge) -> datetime | None:
-        """When the charge may be decided, if not yet: after the wait, and not while the month is about to turn.
-
-        As much later as the lists are known to be late, but not beyond the bound, when it is looked at once more.
-        """
-        since = charge.claimed_at or charge.updated_at
-        wait = self.wait + min(self._later(), STALE_FOR)
-        if since is not None and self.now < since + wait:
-            return since + wait
+        """When the charge may be decided, if not yet: after the wait, and not while the month is about to turn."""
+        if self.now < (ends := self._wait_ends(charge)):
+            return ends
         return self.now + MIDNIGHT_MARGIN if self.books.turning(self.now) else None
 
     def _resolve_creation(self, charge: Charge) -> Resolution:
@@ -387,11 +397,7 @@ class Doubts:
         event = Event.REDRIVE if charge.state is State.PARKED else Event.RESEND
         return self._done(Verdict.RELEASED, charge, self._apply(charge, event, why))
 
-    def _leave(self, charge: Charge, nCodCtr: int | None, reason: str = "") -> Resolution:
-        if charge.state is State.PARKED:
-            return Resolution(Verdict.STAYS, charge, self.now)
-        over = self.books.month < BillingMonth.of(self.now)
-        reason = reason or (MONTH_OVER_REASON if over else unclear_reason(self.books, nCodCtr))
+    def _leave(self, charge: Charge, reason: str) -> Resolution:
         parked = self._apply(charge, Event.PARK, reason, reason_code="in_doubt", reason=reason)
         if parked is not None:
             tell(parked, self.ledger, self.queues)

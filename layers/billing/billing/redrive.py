@@ -469,7 +469,7 @@ class _Work:
         self._note(None, Parked(charge.key, charge.company, charge.amount), charge, decision, why)
 
     def _resolved(self, resolution: Resolution) -> tuple[Decision, str]:
-        verdict, charge, until = resolution
+        verdict, charge, until, for_the_lists = resolution
         if verdict not in {Verdict.RESTS, Verdict.STAYS, Verdict.MOVED}:
             self._pause()
         match verdict:
@@ -483,7 +483,12 @@ class _Work:
             case Verdict.PARKED:
                 return Decision.PARKED, charge.reason or UNCLEAR_REASON
             case Verdict.RESTS:
-                return Decision.STAYS, f"O Omie ainda pode terminar a chamada: repita depois das {_hour(until)}."
+                what = (
+                    "As listas do Omie podem estar atrasadas"
+                    if for_the_lists
+                    else "O Omie ainda pode terminar a chamada"
+                )
+                return Decision.STAYS, f"{what}: repita depois das {_hour(until)}."
             case Verdict.MOVED:
                 return Decision.STAYS, "Mudou neste instante: repita."
         return Decision.STAYS, "O Omie não o mostra nem a faturar nem faturado: confira lá. Não reenvie."

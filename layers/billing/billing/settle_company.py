@@ -25,7 +25,7 @@ from billing.domain.addition import Addition, as_billed, total
 from billing.domain.charge import UNDECIDED, Charge, ChargeKey, Event, State, TransitionRefused, was_sent
 from billing.domain.composition import Composition
 from billing.domain.list_lag import ListLag
-from billing.domain.month import BillingMonth, opens_at
+from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send, opens_at
 from billing.domain.plan import Action, PlanLine, Reason, chunks
 from billing.doubt import (
     ASK_AGAIN,
@@ -58,6 +58,7 @@ UNREAD_FOR = timedelta(hours=2)
 """How long a company waits for an Omie that cannot be read, before it fails."""
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
+MISSED_REASON = "O mês desta cobrança terminou antes que ela fosse enviada."
 UNSENT = frozenset({None, State.READY})
 _NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since", "held_since", "list_lag"})
 """Of the run's state: what is said anew, or not at all."""
@@ -135,25 +136,30 @@ class _Settlement:
         round_ = self.planned["round"]
         found = {"mismatches": 0, "cancelled_orders": [], "differing_orders": []}
         answer = self.planned | found | {"in_doubt": resting.count, "wait_seconds": 0}
-        answer |= {"list_lag": self.books.lag.measures()}
-        if not self.books.lag.in_time:
-            self.deps.runs.set_progress(self.planned["run"], self.company, list_lag=self.books.lag.seconds)
         answer |= waiting_for | ({"held_since": self.held_since} if self.held_since else {})
         if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
             began, looked_at = self.now.timestamp(), self.books.looked_at
             batches = write_batches(
                 self.deps.objects, self.planned, unsent, round_ + 1, looked_at=looked_at, began=began
             )
-            return answer | {"decision": "bill", "round": round_ + 1, "batches": batches}
+            return answer | self._list_lag() | {"decision": "bill", "round": round_ + 1, "batches": batches}
         if resting.count:
             until = min(resting.until, look_early) if look_early else resting.until
             wait = max(1, int((until - self.deps.clock.now()).total_seconds()) + 1)
-            return answer | {"decision": "wait", "wait_seconds": wait}
+            return answer | self._list_lag() | {"decision": "wait", "wait_seconds": wait}
         mismatches = self._compare()
+        answer |= self._list_lag()
         if self.listed_by is not None:
             wait = int((self.listed_by - self.deps.clock.now()).total_seconds()) + 2
             return answer | {"decision": "wait", "wait_seconds": max(1, wait), "waiting_for": "order_list"}
         return answer | {"decision": "done", "mismatches": mismatches} | self._named_orders()
+
+    def _list_lag(self) -> dict[str, Any]:
+        """What was measured, for the next look and CloseRun; said to who follows when it is not as assumed."""
+        lag = self.books.lag
+        if not lag.in_time:
+            self.deps.runs.set_progress(self.planned["run"], self.company, list_lag=round(lag.missing))
+        return {"list_lag": lag.measures()}
 
     def _named_orders(self) -> dict[str, Any]:
         """The cancelled orders for CloseRun: the first of them and, when there are more, the key of a file with all."""
@@ -256,7 +262,8 @@ class _Settlement:
                 self._say_unclear(0)
             return {"unclear_since": "", "waiting_for": ""}
         since = self.planned.get("unclear_since") or self.now.isoformat()
-        self.unclear_many = len(unclear) * 100 > self.settings.unclear_share_percent * self.lines
+        share = self.settings.unclear_share_percent
+        self.unclear_many = len(unclear) * 100 > share * self.lines and not self._month_ends()
         until = datetime.fromisoformat(since) + UNCLEAR_FOR
         if self.unclear_many:
             turned = opens_at(self.month, timedelta(hours=self.settings.month_turn_hours))
@@ -281,6 +288,8 @@ class _Settlement:
         for each in unclear:
             if each.written is not None and self.now < each.written + UNCLEAR_FOR:
                 young.append(each)
+            elif self._month_ends() and self.books.cancelled(each.nCodCtr) is None:
+                self._park(each.line, Reason.MISSED_MONTH, MISSED_REASON)
             else:
                 self._park(each.line, UNCLEAR, unclear_reason(self.books, each.nCodCtr), nCodCtr=each.nCodCtr)
         return young
@@ -369,10 +378,17 @@ class _Settlement:
         elif charge is not None and charge.failures >= self.settings.max_failures:
             reason = f"Falhou {charge.failures} vezes seguidas no Omie."
             self._park(line, "too_many_failures", reason)
+        elif self._month_ends():
+            unclear.append(_Unclear(line, nCodCtr, written))
         elif shown is Shown.TO_BILL or (line.work != "none" and written is None):
             unsent.append(line)
         else:
             unclear.append(_Unclear(line, nCodCtr, written))
+
+    def _month_ends(self) -> bool:
+        """Whether the month is over, or almost: its stages are not read any more, and nothing is sent."""
+        last_day_came = self.now.astimezone(SAO_PAULO).date() >= self.month.last_day
+        return last_day_came and not may_send(self.month, self.now, MIDNIGHT_MARGIN)
 
     def _creation(self, line: PlanLine, resting: "_Resting") -> Charge | None:
         """The contract's creation in Omie, as far as it is certain by now; it settles like a charge, by reading."""
@@ -422,7 +438,7 @@ class _Settlement:
         if charge.nCodOS is None or books.lists(charge.nCodOS):
             return None
         self._doubts(charge.company).measure()
-        listed_by = (charge.updated_at or self.now) + timedelta(seconds=books.lag.found)
+        listed_by = (charge.updated_at or self.now) + timedelta(seconds=books.lag.by_those_found)
         if charge.updated_at is None or listed_by < self.now:
             return charge.nCodOS
         self.listed_by = max(self.listed_by or self.now, listed_by)

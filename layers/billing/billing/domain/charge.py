@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from billing.domain.composition import Composition
 from billing.domain.month import BillingMonth
@@ -179,13 +179,23 @@ def was_sent(charge: Charge) -> bool:
     return charge.key.kind == MONTHLY and charge.attempt is not None
 
 
-def sent_at(charge: Charge) -> datetime | None:
-    """When the call was begun of which Omie itself answered that it billed the charge, by the order's number.
+class KnownOrder(NamedTuple):
+    """An order that Omie itself named in its answer to our call: when that was begun, and answered."""
 
-    None: it was not billed, or what billed it was only found later.
-    """
-    answered = charge.history and charge.history[-1]["event"] == Event.DONE
-    return charge.claimed_at if charge.state is State.BILLED and charge.nCodOS and answered else None
+    nCodOS: int
+    nCodCtr: int | None
+    sent: datetime
+    answered: datetime
+
+
+def known_order(charge: Charge) -> KnownOrder | None:
+    """None: the charge was not billed, or what billed it was only found later."""
+    if charge.state is not State.BILLED or not charge.nCodOS or charge.claimed_at is None or not charge.history:
+        return None
+    answer = charge.history[-1]
+    if answer["event"] != Event.DONE:
+        return None
+    return KnownOrder(charge.nCodOS, charge.nCodCtr, charge.claimed_at, datetime.fromisoformat(answer["at"]))
 
 
 def is_by_a_person(charge: Charge) -> bool:

@@ -30,32 +30,21 @@ class ListLag:
     missing: float = 0.0
     shown: float | None = None
 
-    def seen(self, age: float, *, listed: bool) -> Self:
-        """With one more order looked for, at that age."""
-        if listed:
-            return replace(self, shown=age if self.shown is None else min(age, self.shown))
-        return replace(self, missing=max(age, self.missing)) if age < GONE_AFTER else self
+    def found(self, age: float) -> Self:
+        """With one more order that both lists show; `age` since its call was begun."""
+        return replace(self, shown=age if self.shown is None else min(age, self.shown))
+
+    def lacking(self, age: float) -> Self:
+        """With one more order that a list lacks; `age` from Omie's answer to when the list was asked for."""
+        return self if self.undone(age) else replace(self, missing=max(age, self.missing))
+
+    def undone(self, age: float) -> bool:
+        """Whether an order that is missing at that age was undone by a person: much younger ones are shown."""
+        return age >= (GONE_AFTER if self.shown is None else 2 * max(self.shown, self.assumed))
 
     def measures(self) -> dict[str, float]:
         """What the next look begins with: `ListLag(assumed, **measures)`."""
         return {"missing": self.missing} | ({} if self.shown is None else {"shown": self.shown})
-
-    @property
-    def seconds(self) -> int:
-        """How late the lists may be: half as much again as an order was seen missing, and never less than `found`."""
-        return max(self.found, ceil(1.5 * self.missing))
-
-    @property
-    def found(self) -> int:
-        """How late the lists may be by the orders that they show; an order missing for longer was deleted.
-
-        They are not later than the youngest of them is old. If that is much more than assumed, one order may be later
-        than another: twice as old. While they show none that they should, nothing is known.
-        """
-        if self.shown is None:
-            return ceil(self.assumed if self.missing <= self.assumed else max(self.assumed, LONGEST_BELIEVED))
-        doubled = 1 if self.measured else 2
-        return ceil(max(self.assumed, min(doubled * self.shown, LONGEST_BELIEVED)))
 
     @property
     def in_time(self) -> bool:
@@ -66,3 +55,22 @@ class ListLag:
     def measured(self) -> bool:
         """Whether an order was found so young that one more look can tell nothing better."""
         return self.shown is not None and self.shown <= self.assumed + NEARLY
+
+    @property
+    def seconds(self) -> int:
+        """How late the lists may be: half as much again as an order was missing for, if that is not as assumed.
+
+        And never less than `by_those_found`.
+        """
+        return max(self.by_those_found, 0 if self.in_time else ceil(1.5 * self.missing))
+
+    @property
+    def by_those_found(self) -> int:
+        """How late the lists may be by the orders that they show.
+
+        They are not later than the youngest of them is old. If that is much more than assumed, one order may be later
+        than another: twice as old. While they show none that they should, nothing is known.
+        """
+        if self.shown is None:
+            return ceil(self.assumed if self.in_time else max(self.assumed, LONGEST_BELIEVED))
+        return ceil(max(self.assumed, min(self.shown if self.measured else 2 * self.shown, LONGEST_BELIEVED)))
