@@ -35,7 +35,11 @@ from simulators.world import OMIE_KEYS, make_world
 START = datetime(2026, 12, 8, 9, 17, 3, 400_000, tzinfo=SAO_PAULO)
 WORLD = make_world(14, 7, START.date(), clean=True)
 COMPANY = demo_settings().companies["acme"].model_copy(update={"test_account": True})
-SEEDS = range(16)
+
+
+def some(number, first=2):
+    """So many seeds; `make check` takes the first ones."""
+    return [*range(first), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(first, number))]
 
 
 def hidden(seed):
@@ -152,7 +156,7 @@ def wrong(name, value, truth):
     return value != truth
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", some(16))
 def test_a_probe_answers_what_the_simulator_plays(seed):
     switches = hidden(seed)
     account = Account(switches, seed=seed)
@@ -168,7 +172,7 @@ def test_a_probe_answers_what_the_simulator_plays(seed):
     assert account.alive() == ([], [], [], set())
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", some(4, 1))
 def test_an_account_without_any_contract_is_told_as_well(seed):
     switches = hidden(seed) | {"read_lag": 30.0}
     account = Account(switches, seed=seed)
@@ -211,7 +215,7 @@ def nothing_hidden(account, result):
 # ---- an Omie that errs
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", some(6, 1))
 @pytest.mark.parametrize(
     "faults",
     [
