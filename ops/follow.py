@@ -288,9 +288,22 @@ def _row(progress: CompanyProgress, history: Sequence[Snapshot], moved: datetime
         billed=progress.billed,
         to_bill=progress.to_bill,
         per_minute=None if speed is None else round(speed),
-        left=timedelta(minutes=left_over / speed) if speed and left_over > 0 else None,
+        left=_left(progress, step, left_over, speed, moved + doubt_wait - now if doubt_wait is not None else None),
         notes=tuple(notes),
     )
+
+
+def _left(
+    progress: CompanyProgress, step: str, left_over: int, speed: float | None, doubt: timedelta | None
+) -> timedelta | None:
+    """How long it will take at most. What is in doubt rests for `doubt` from now on, beside what is still sent."""
+    sending = timedelta(minutes=left_over / speed) if speed and left_over > 0 else None
+    if not progress.in_doubt or doubt is None or step not in {BILLING, CHECKING}:
+        return sending
+    rests = max(doubt, timedelta())
+    if step == CHECKING:
+        return rests
+    return max(sending, rests) if sending is not None else None
 
 
 def _bounded(progress: CompanyProgress) -> CompanyProgress:
@@ -320,7 +333,7 @@ def _step(progress: CompanyProgress, *, blocked: bool, left_over: int) -> str:
 
 def _total(rows: Sequence[Row]) -> Row:
     speeds = [row.per_minute for row in rows if row.per_minute is not None]
-    unfinished = [row for row in rows if row.step not in DONE_STEPS]
+    unfinished = [row for row in rows if row.step not in DONE_STEPS or row.left is not None]
     waits = [row.left for row in unfinished if row.left is not None]
     return Row(
         company="total",

@@ -305,6 +305,21 @@ def test_what_is_in_doubt_says_when_omie_is_asked_again():
     )
 
 
+def test_the_time_left_counts_the_rest_of_what_is_in_doubt():
+    """A doubt of a moment ago rests for its whole wait, beside what is still sent, in every company."""
+    waits = {"acme": timedelta(minutes=5), "nimbus": timedelta(minutes=5)}
+    doubting = [at(s, replace(ACME, billed=900 + s, in_doubt=1)) for s in range(0, 61, 2)]
+    assert plain_lines(view(doubting, doubt_waits=waits)) == [
+        "12:01:00 acme: 960/1.000 faturados · 60/min · faltam 5 min · 1 em dúvida"
+    ]
+    checking = CompanyProgress("nimbus", to_bill=100, billed=99, in_doubt=1)
+    both = [at(s, replace(ACME, billed=900 + s), checking) for s in range(0, 61, 2)]
+    assert (
+        plain_lines(view(both, doubt_waits=waits))[-1]
+        == "12:01:00 total: 1.059/1.100 faturados · 60/min · faltam 4 min"
+    )
+
+
 @pytest.mark.parametrize(
     ("unclear", "turned", "said"),
     [
