@@ -84,7 +84,11 @@ def billing_ops():
     stack = MemoryStack("billing-ops", {"InvoiceEventsQueueUrl": "the-queue"}, {}, SimpleNamespace(sqs=queue))
 
     def call(*arguments, code=0):
-        tools = Tools(environ={"AWS_REGION": "sa-east-1"}, clock=VirtualClock(NOW), connect=lambda place: stack)
+        tools = Tools(
+            environ={"AWS_PROFILE": "x", "AWS_REGION": "sa-east-1"},
+            clock=VirtualClock(NOW),
+            connect=lambda place: stack,
+        )
         result = CliRunner().invoke(app, ["invoices", *arguments], obj=tools)
         assert result.exit_code == code, result.output
         return result.output
