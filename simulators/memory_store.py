@@ -345,6 +345,9 @@ class MemoryObjects:
         except KeyError:
             raise ObjectMissing(key) from None
 
+    def get_part(self, key: str, start: int, length: int) -> bytes:
+        return self.get_text(key).encode()[start : start + length]
+
 
 class MemorySecrets:
     """`texts`: secret name -> its text, as Secrets Manager would hold it."""

@@ -3,7 +3,7 @@ import tracemalloc
 import pytest
 
 from billing.domain.month import BillingMonth
-from billing.store.objects import ObjectMissing, ObjectStore, batches_key, plan_key, report_key
+from billing.store.objects import ObjectMissing, ObjectStore, batches_key, lines_key, plan_key, report_key
 
 DECEMBER = BillingMonth(2026, 12)
 PLAN = plan_key(DECEMBER, 1, "acme", "a1b2")
@@ -49,6 +49,16 @@ def test_json_and_text_come_back(stores):
     assert "título" in stores.objects.get_text(key)
     stores.objects.put_text(key, "<p>Olá</p>", "text/html; charset=utf-8")
     assert list(stores.objects.read_lines(key)) == ["<p>Olá</p>"]
+
+
+def test_a_part_is_so_many_bytes_from_a_place_on(stores):
+    key = lines_key(PLAN, 0)
+    stores.objects.put_text(key, "São João\nfim\n")
+    assert stores.objects.get_part(key, 0, 4) == "São".encode()
+    assert stores.objects.get_part(key, 11, 4) == b"fim\n"
+    assert stores.objects.get_part(key, 11, 400) == b"fim\n"
+    with pytest.raises(ObjectMissing, match=r"lines-1\.jsonl"):
+        stores.objects.get_part(lines_key(PLAN, 1), 0, 4)
 
 
 def test_a_missing_object_is_named(stores):

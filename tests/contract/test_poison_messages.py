@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from billing import bootstrap
 from billing.bill_batch import MAX_RECEIVES, BillDeps, NoBatch, one_by_one
+from billing.domain.plan import PlanLine
 from billing.settings import Settings, SettingsError, load_settings
 from simulators.clock import VirtualClock
 from simulators.lab import START
@@ -22,6 +23,8 @@ from simulators.memory_store import MemoryLanes, MemoryLedger, MemoryObjects, Me
 ROOT = Path(__file__).resolve().parents[2]
 EVENT = json.loads((ROOT / "events" / "bill_batch.json").read_text())
 GOOD = json.loads(EVENT["Records"][0]["body"])
+PLAN = map(PlanLine.from_json, (ROOT / "events" / "plan.jsonl").read_text().splitlines())
+LINES = "".join(f"{line.to_json()}\n" for line in PLAN if line.action == "bill")
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 120_000)
 
 
@@ -84,13 +87,14 @@ def delivery(moto_aws, monkeypatch, settings):
         batch = GOOD["batch"]
         runs.put_plan(batch["run"], batch["company"], plan_hash=batch["plan_hash"], plan_key="k", planned=4)
 
-        waiting = list(problems)
+        waiting, objects = list(problems), MemoryObjects()
+        objects.put_text(batch["file"]["key"], LINES)
 
         def build():
             if waiting:
                 raise waiting.pop(0)
             return BillDeps(
-                known, MemoryLedger(), MemoryLanes(), runs, MemoryObjects(), MemoryQueues(), made.tasks, nobody,
+                known, MemoryLedger(), MemoryLanes(), runs, objects, MemoryQueues(), made.tasks, nobody,
                 VirtualClock(START), one_by_one,
             )  # fmt: skip
 
@@ -115,7 +119,7 @@ def test_a_body_without_a_token_ends_in_the_dead_letter_queue(delivery, body):
 
 
 @pytest.mark.parametrize(
-    "missing", ["company", "month", "run", "plan_hash", "lines", "contracts_per_minute", "execution"]
+    "missing", ["company", "month", "run", "plan_hash", "file", "lines", "contracts_per_minute", "execution"]
 )
 def test_a_batch_without_a_field_ends_in_the_dead_letter_queue_and_the_run_is_told_at_once(delivery, missing):
     made = delivery()
@@ -129,12 +133,22 @@ def test_a_batch_without_a_field_ends_in_the_dead_letter_queue_and_the_run_is_to
 
 @pytest.mark.parametrize(
     "batch",
-    [None, [], "texto", GOOD["batch"] | {"month": "dezembro"}, GOOD["batch"] | {"lines": [{"contract": "JST-1"}]}],
+    [None, [], "texto", GOOD["batch"] | {"month": "dezembro"}, GOOD["batch"] | {"lines": [{"amount": 1}]}],
     ids=["null", "list", "text", "month", "line"],
 )
 def test_a_batch_of_another_shape_is_told_at_once(delivery, batch):
     made = delivery()
     made.send(json.dumps({"token": GOOD["token"], "batch": batch}))
+    assert made.run() == MAX_RECEIVES
+    assert (len(made.dead()), made.told_at, made.tasks.ended[GOOD["token"]]["error"]) == (1, 1, "NoBatch")
+
+
+@pytest.mark.parametrize(
+    "file", [{"key": "elsewhere"}, {"sha256": "of other lines"}, {"start": 1}], ids=["gone", "changed", "shifted"]
+)
+def test_a_batch_whose_lines_are_not_what_it_was_written_for_is_told_at_once(delivery, file):
+    made = delivery()
+    made.send(json.dumps(GOOD | {"batch": GOOD["batch"] | {"file": GOOD["batch"]["file"] | file}}))
     assert made.run() == MAX_RECEIVES
     assert (len(made.dead()), made.told_at, made.tasks.ended[GOOD["token"]]["error"]) == (1, 1, "NoBatch")
 

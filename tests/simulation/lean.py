@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 import tenacity
 
-from billing import plan_company, report, sweep_contracts
+from billing import batches, plan_company, report, sweep_contracts
 from billing.domain.charge import Charge
 from billing.domain.contract import BadRow, Contract
 from billing.domain.plan import PlanLine
@@ -184,7 +184,7 @@ _INSTEAD: list[tuple[Any, str, Any]] = [
     (report, "render_html", lambda _: ""),
     (report, "render_json", lambda _: ""),
     (report, "csv_tee", lambda _run, lines, _file: lines),
-    (plan_company, "BATCH_SIZE", BATCH_SIZE),
+    (batches, "BATCH_SIZE", BATCH_SIZE),
     *((home, "to_contract", _row) for home in (plan_company, sweep_contracts, rows)),
     *((home, "option_labels", _options) for home in (plan_company, sweep_contracts, rows)),
     *((home, "check_fields", _problems) for home in (plan_company, sweep_contracts)),

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from billing import plan_company
+from billing import batches
 from tests.simulation import adversary, lean
 from tests.simulation.schedules import run_schedule
 
@@ -12,7 +12,7 @@ from tests.simulation.schedules import run_schedule
 @contextmanager
 def plain():
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plan_company, "BATCH_SIZE", lean.BATCH_SIZE)
+        patched.setattr(batches, "BATCH_SIZE", lean.BATCH_SIZE)
         yield
 
 
@@ -28,5 +28,5 @@ def test_the_lean_way_is_the_same_way(first: int, monkeypatch):
 def test_everything_is_put_back():
     with lean.lean():
         pass
-    assert plan_company.BATCH_SIZE == 25
+    assert batches.BATCH_SIZE == 25
     assert all(vars(home)[name] is not instead for home, name, instead in lean._INSTEAD)

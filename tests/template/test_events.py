@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from billing import bootstrap
+from billing.batches import read_lines, write_batches
 from billing.bill_batch import Batch, BillDeps, one_by_one
 from billing.close_run import CloseDeps
 from billing.deliver_invoice import InvoiceDeps
@@ -20,7 +21,6 @@ from billing.domain.month import BillingMonth
 from billing.domain.plan import Action, PlanLine, plan_hash
 from billing.jestor.client import JestorRefused
 from billing.open_run import OpenRunDeps, RunRequest
-from billing.plan_company import write_batches
 from billing.receive_webhook import Known, ReceiveDeps, Sender
 from billing.redrive import RedriveDeps, Request
 from billing.request_approval import ApprovalDeps
@@ -179,11 +179,12 @@ def test_the_plan_writes_the_batch_that_the_queue_delivers(
 ) -> None:
     to_bill = [line for line in map(PlanLine.from_json, lines) if line.action is Action.BILL]
     planned = events("settle_company")
-    assert write_batches(objects, planned, to_bill, 0, looked_at=1796115612.0) == planned["batches"]
-    (written,) = objects.read_lines(planned["batches"]["key"])
+    written = write_batches(objects, planned, to_bill, 0, page_of=lambda _: 1, looked_at=1796115612.0)
+    assert written == planned["batches"]
+    (message,) = objects.read_lines(planned["batches"]["key"])
     batch = json.loads(events("bill_batch")["Records"][0]["body"])["batch"]
-    assert json.loads(written) == batch
-    assert Batch.of(batch).lines == to_bill
+    assert json.loads(message) == batch
+    assert read_lines(objects, Batch.of(batch).part) == to_bill
 
 
 def test_bill_batch_leaves_a_replaced_plan_alone_and_answers_the_run(

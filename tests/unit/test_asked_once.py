@@ -24,9 +24,9 @@ def asked(at, answer=()):
 def test_a_worker_learns_what_another_asked_between_two_batches_of_its_own():
     objects = MemoryObjects()
     first = Answers(61.0)
-    first.load(objects, "acme", NOW)
+    first.load(objects, "acme", [], NOW)
     asked(NOW + 5, [{"id": 7}]).keep(objects, "acme", NOW + 6)
-    first.load(objects, "acme", NOW + 10)
+    first.load(objects, "acme", [], NOW + 10)
     assert not first.may_ask(QUESTION, NOW + 10)
     assert first.find(QUESTION, NOW, NOW + 10) == [{"id": 7}]
 
@@ -35,7 +35,7 @@ def test_what_a_worker_asked_later_than_another_stands():
     objects = MemoryObjects()
     asked(NOW, [{"id": "old"}]).keep(objects, "acme", NOW + 1)
     later = asked(NOW + 20, [{"id": "new"}])
-    later.load(objects, "acme", NOW + 30)
+    later.load(objects, "acme", [], NOW + 30)
     assert later.find(QUESTION, NOW, NOW + 30) == [{"id": "new"}]
 
 
@@ -43,7 +43,7 @@ def test_answers_that_cannot_be_read_keep_no_batch_from_its_work():
     objects = MemoryObjects()
     objects.put_text(answers_key("acme"), "{")
     answers = Answers(61.0)
-    answers.load(objects, "acme", NOW)
+    answers.load(objects, "acme", [], NOW)
     assert answers.may_ask(QUESTION, NOW)
 
 

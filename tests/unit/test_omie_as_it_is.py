@@ -1,12 +1,14 @@
 """Omie as live accounts show it: a month that turns late, two registers of one document, intervals, silence."""
 
 import json
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
 
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.omie.governor import ERROR_BUDGET
 from billing.settings import load_settings
 from billing.settle_company import MAX_ROUNDS, MOST_NAMED
 from ops.local import demo_settings as local_settings
@@ -289,6 +291,7 @@ def test_a_contract_that_becomes_yearly_after_the_plan_is_not_billed():
     while not lab.fifo.messages:
         lab.actions()[0]()
     lab.omie.edit_by_person("acme", number, lambda c: c["cabecalho"].update(cTipoFat="12"), now=lab.now())
+    lab.clock.advance(62)
     lab.drain()
     assert execution.answer is not None
     assert charges(lab)[contract.code].state is State.PARKED
@@ -353,34 +356,49 @@ def test_a_rough_day_ends_in_time_without_one_redundant_question_of_our_own(seed
     unanswered = book.faults["lost_reply"] + book.faults["lost_request"] + book.faults["server_error"]
     waits = MAX_ROUNDS * 61 + 61 * (unanswered + book.faults["too_many_requests"])
     assert lab.now() - began <= 1.3 * planned * 62.5 / 240 + 191 + waits
-    assert sum(paused) <= 0.1 * (lab.now() - began)
+    assert sum(paused) <= 0.1 * (lab.now() - began) or book.faults["server_error"] >= ERROR_BUDGET
 
 
-def test_an_answer_read_ahead_is_kept_when_the_lane_stops_and_by_the_next_worker():
+@pytest.mark.parametrize("by_pages", [True, False])
+def test_an_answer_read_ahead_is_kept_when_the_lane_stops_and_by_the_next_worker(by_pages):
     """Omie asks for ten seconds' rest: what was read ahead is not asked for again, by this process or another."""
     asked = []
 
     def step(name, call):
-        if name == "omie.ConsultarContrato":
-            asked.append(lab.now())
+        if name in {"omie.ConsultarContrato", "omie.ListarContratos"}:
+            asked.append(name)
         return call()
 
     lab = Lab(30, clean=True, step=step)
-    lab.omie.faults.replace([Fault("busy", methods=frozenset({"FaturarContrato"}), nth=frozenset({4}))])
+    busy = Fault("busy", methods=frozenset({"FaturarContrato"}), nth=frozenset({4}))
+    lab.omie.faults.replace([busy])
     lab.start(trigger="operator")
+    while not lab.fifo.messages:
+        lab.actions()[0]()
+    lab.clock.advance(62)  # the plan's pages are too old by now
+    if not by_pages:
+        lab.omie.faults.replace([busy, Fault("lost_request", methods=frozenset({"ListarContratos"}))])
+    asked.clear()
     while not lab.omie.book.faults["busy"]:
         (lab.actions() or [lab.wait])[0]()
     lab.warm, lab.warm_answers = {}, {}  # the next worker is another process
     lab.drain()
     assert not lab.omie.book.refused["same_id"] + lab.omie.book.refused["redundant"]
     assert {charge.state for charge in charges(lab).values()} == {State.BILLED}
-    assert len(asked) == len(charges(lab)), "each contract was looked up once"
+    if by_pages:
+        assert Counter(asked) == Counter({"omie.ListarContratos": 2}), "a page a company"
+    else:
+        assert Counter(asked)["omie.ConsultarContrato"] == len(charges(lab)), "each contract was looked up once"
 
 
 def test_no_read_in_the_lane_waits_longer_than_the_function_has_left():
     lab = Lab(30, clean=True)
-    lab.omie.faults.replace([Fault("too_many_requests", methods=frozenset({"ConsultarContrato"}), share=0.5)])
+    reads = frozenset({"ConsultarContrato", "ListarContratos"})
     lab.start(trigger="operator")
+    while not lab.fifo.messages:
+        lab.actions()[0]()
+    lab.clock.advance(62)
+    lab.omie.faults.replace([Fault("too_many_requests", methods=reads, share=0.5)])
     longest = timedelta()
     while (ready := lab.actions()) or lab.wait():
         if ready:

@@ -26,14 +26,12 @@ from billing.domain.plan import (
     Reason,
     Service,
     as_charged,
-    batches,
     brought,
     check_guardrail,
     differences,
     due_date,
     find_omie,
     fingerprint,
-    for_the_queue,
     is_jump,
     park_class,
     percent_of,
@@ -1097,32 +1095,7 @@ def test_canonical_json_is_sorted_compact_and_readable():
     assert "Açúcar" in text
 
 
-@given(st.lists(st.sampled_from(list(Action)), max_size=30), st.integers(1, 7))
-def test_batches_hold_every_bill_line_once_and_in_order(actions, size):
-    everything = lines(*({"action": action} for action in actions))
-    made = list(batches(iter(everything), size))
-    assert [line for batch in made for line in batch] == [x for x in everything if x.action is Action.BILL]
-    assert all(len(batch) == size for batch in made[:-1])
-    assert all(0 < len(batch) <= size for batch in made)
-
-
-def test_a_batch_holds_twenty_five_unless_told_otherwise():
-    assert [len(batch) for batch in batches(lines(*[{}] * 60))] == [25, 25, 10]
-
-
-@pytest.mark.parametrize("character", ["x", "ç", "\U0001f600"])
-def test_a_batch_of_long_descriptions_is_split_before_it_is_too_heavy(character):
-    long = [plan(replace(CONTRACT, description=character * 12_000))] * 25
-    made = list(batches(iter(long)))
-    assert [line for batch in made for line in batch] == long
-    assert len(made) > 1
-    for batch in made:
-        body = {"token": "t" * 1_000, "batch": {"lines": [for_the_queue(line) for line in batch]}}
-        assert len(json.dumps(body).encode()) < 262_144
-        assert len(json.dumps(body, ensure_ascii=False).encode()) < 262_144
-
-
-def test_a_contract_that_no_message_can_carry_parks_with_one_clear_line_and_no_other_does():
+def test_a_contract_with_a_pasted_text_parks_with_one_clear_line():
     line = plan(replace(CONTRACT, description="x" * 200_000), previous=Previous(100000, "2026-11"))
     assert (line.action, line.reason_code, line.amount) == (Action.PARK, Reason.TOO_LARGE, 100000)
     assert line.reason.startswith("Os textos deste contrato somam 2")

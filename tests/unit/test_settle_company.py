@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from billing.batches import write_batches
 from billing.bill_batch import ALTERATION, CREATION, STAGE_20, bill_batch
 from billing.domain.addition import Addition, Kind
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.domain.plan import PlanLine
 from billing.doubt import MONTH_OVER_REASON
 from billing.open_run import RunRequest, open_run
 from billing.plan_company import plan_company
@@ -649,13 +651,12 @@ def adding(action="bill"):
             line |= {} if action == "bill" else {"action": "skip", "reason_code": "billed_in_omie"}
         return line
 
-    texts, plan, batches = desk.lab.objects.texts, desk.planned["plan"]["key"], desk.planned["batches"]["key"]
+    texts, plan = desk.lab.objects.texts, desk.planned["plan"]["key"]
     lines = [add(json.loads(line)) for line in texts[plan].splitlines()]
     texts[plan] = "".join(f"{json.dumps(line)}\n" for line in lines)
-    messages = [json.loads(line) for line in texts[batches].splitlines()]
-    for message in messages:
-        message["lines"] = [add(line) for line in message["lines"] if action == "bill" or line["contract"] != code]
-    texts[batches] = "".join(f"{json.dumps(message)}\n" for message in messages)
+    looked_at = desk.batches(desk.planned)[0]["looked_at"]
+    again = map(PlanLine.from_dict, lines)
+    write_batches(desk.lab.objects, desk.planned, again, 0, page_of=lambda _: 1, looked_at=looked_at)
     return desk, code
 
 

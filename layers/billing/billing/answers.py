@@ -7,18 +7,26 @@ lane had to stop is kept for the next worker.
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from billing.omie.replies import NOT_SENT, OmieError
-from billing.store.objects import ObjectMissing, answers_key
+from billing.store.objects import ObjectMissing, answers_key, page_key
 from billing.store.ports import Objects
 
 MOST_KEPT: Final = 50
 """Answers handed to the next worker: more than one batch reads ahead."""
 
 Records = list[dict[str, Any]]
+
+
+_PAGE: Final = "contratos da página "
+
+
+def page_question(page: int) -> str:
+    """How a page of ListarContratos is remembered."""
+    return f"{_PAGE}{page}"
 
 
 class NotYet(Exception):  # noqa: N818
@@ -79,22 +87,17 @@ class Answers:
             self.found[question] = records
         return records
 
-    def forget(self, *questions: str) -> None:
-        """The answers are of before a write: they say nothing any more. The questions stay asked."""
-        with self._lock:
-            for question in questions:
-                self.found.pop(question, None)
-
-    def load(self, objects: Objects, company: str, now: float) -> None:
-        """What another worker read since and did not use: two processes may take a company's batches in turn."""
-        try:
-            kept = objects.get_json(answers_key(company))
-        except (ObjectMissing, ValueError):  # half a file is as good as none: Omie is asked
-            return
-        with self._lock:
-            for question, (at, records) in kept.items():
-                if now - at < self.window and at > self.asked.get(question, 0.0):
-                    self._note(question, at, records)
+    def load(self, objects: Objects, company: str, pages: Iterable[int], now: float) -> None:
+        """What the plan and other workers kept: two processes may take a company's batches in turn."""
+        for key in (answers_key(company), *(page_key(company, page) for page in pages)):
+            try:
+                kept = objects.get_json(key)
+            except (ObjectMissing, ValueError):  # half a file is as good as none: Omie is asked
+                continue
+            with self._lock:
+                for question, (at, records) in kept.items():
+                    if now - at < self.window and at > self.asked.get(question, 0.0):
+                        self._note(question, at, records)
 
     def asked_elsewhere(self, question: str, at: float) -> None:
         """Whoever else is given the answer: this worker may not ask before its minute is over."""
@@ -111,12 +114,23 @@ class Answers:
             self.found[question] = records
 
     def keep(self, objects: Objects, company: str, now: float) -> None:
-        """For the next worker, should it be another process."""
+        """For the next worker, should it be another process; but for the pages, which are kept one by one."""
         with self._lock:
             self._forget_old(now)
-            latest = sorted(self.asked.items(), key=lambda each: -each[1])[:MOST_KEPT]
-            text = json.dumps({question: [at, self.found.get(question)] for question, at in latest}, default=float)
+            alone = [question for question in self.asked if not question.startswith(_PAGE)]
+            latest = sorted(alone, key=lambda question: -self.asked[question])[:MOST_KEPT]
+            text = self._text(latest)
         objects.put_text(answers_key(company), text, "application/json")
+
+    def keep_page(self, objects: Objects, company: str, page: int) -> None:
+        """The page, or that it was asked for in vain, for the other workers."""
+        with self._lock:
+            text = self._text([page_question(page)])
+        objects.put_text(page_key(company, page), text, "application/json")
+
+    def _text(self, questions: Iterable[str]) -> str:
+        kept = {each: [self.asked[each], self.found.get(each)] for each in questions if each in self.asked}
+        return json.dumps(kept, default=float)
 
     def _forget_old(self, now: float) -> None:
         for question in [one for one, at in self.asked.items() if now - at >= self.window]:

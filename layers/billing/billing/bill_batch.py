@@ -1,7 +1,8 @@
 """Bills one batch of one company, each contract exactly once.
 
     look            which contracts Omie shows as to be billed, stage 20: the others are left to Settle
-    read ahead      Omie contract, and the titles whose charges it is to carry, while the one before is being billed
+    read ahead      Omie's contracts by pages of the list, and the titles whose charges they are to carry, while the one
+                    before is being billed
     bring           create or alter it, and leave it: a read right after a write proves nothing. It is billed in a later
                     round, once Omie shows the planned amount, additions included
     claim           SENDING in the ledger, in one transaction with the hold check
@@ -16,14 +17,16 @@ the ledger (kind ALTERATION) in one transaction with the hold check, and until t
 in-doubt wait is over, the contract is neither altered again nor billed. One that Omie accepted is not sent a second
 time for the same plan: while Omie still shows the contract as it was, the answer is "not yet".
 
+A contract is read by its page of ListarContratos, a hundred at once; what its page does not show is looked up alone.
 No read waits inside this function: a question that got no answer may have arrived, and is asked again when its minute
-is over, while other contracts are billed. Answers read ahead are kept for that minute, across batches and workers.
+is over, while other contracts are billed. Answers are kept for that minute, across batches and workers.
 
 A late charge whose title does not stand any more as the plan saw it (paid meanwhile, by instalment or cancelled) is
 withdrawn from the bill, and its amount with it: what is still owed is reckoned anew for the next one.
 """
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +34,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple, NoReturn
 
-from billing.answers import Answers, NotYet
+from billing.answers import Answers, NotYet, page_question
+from billing.batches import LinesChanged, Part, read_lines
 from billing.clock import Clock
 from billing.domain.addition import Addition
 from billing.domain.charge import (
@@ -104,7 +108,8 @@ ASKED_BEFORE = frozenset({"redundant", "being_processed"})
 LOOK_UP = "ConsultarContrato "
 """How an order of the living contract names its question to the lane; the contract's nCodCtr follows."""
 STAGE_20 = 'ObterContratos {"cEtapa": "20"}'
-"""The question, as the readers' gate words it."""
+FIRST_PAGE = "ListarContratos {}"
+"""Questions, as the readers' gate words them."""
 
 ReadAhead = Callable[[Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]]
 
@@ -203,7 +208,9 @@ class Batch:
     month: BillingMonth
     run: str
     plan_hash: str
-    lines: list[PlanLine]
+    part: Part
+    pages: Mapping[str, int]
+    """Contract -> the page of ListarContratos on which the plan found it; 0: on none."""
     per_minute: int
     who: str
     plan_key: str
@@ -216,20 +223,18 @@ class Batch:
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> "Batch":
-        """A line that cannot be read is left to Settle, which reads the plan; it does not take the others with it.
+        """Without its lines.
 
         Raises:
-            ValueError, TypeError, LookupError, AttributeError: no batch, or one of which no line can be read.
+            ValueError, TypeError, LookupError, AttributeError: no batch.
         """
-        lines = [line for line in map(_readable, message["lines"]) if line is not None]
-        if message["lines"] and not lines:
-            PlanLine.from_dict(message["lines"][0])  # raises what is wrong with it
-        batch = cls(
+        return cls(
             company=message["company"],
             month=BillingMonth.parse(message["month"]),
             run=message["run"],
             plan_hash=message["plan_hash"],
-            lines=lines,
+            part=Part.of(message),
+            pages={line["contract"]: line.get("page", 0) for line in message["lines"]},
             per_minute=message["contracts_per_minute"],
             who=f"bill_batch {message['execution']}",
             plan_key=message.get("plan_key", ""),
@@ -237,16 +242,6 @@ class Batch:
             looked_at=message.get("looked_at", 0.0),
             began=message.get("began", 0.0),
         )
-        batch.counts["left"] += len(message["lines"]) - len(lines)
-        return batch
-
-
-def _readable(line: Any) -> PlanLine | None:
-    try:
-        return PlanLine.from_dict(line)
-    except DATA_ERRORS as error:
-        note("a line of a batch", error)
-        return None
 
 
 def take(
@@ -312,17 +307,25 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
     """Answers {"wait_seconds", "billed", "parked", "in_doubt", "left"}; wait_seconds > 0 asks for the batch again.
 
     `deadline`: epoch seconds at which this function is killed.
+
+    Raises:
+        NoBatch: its lines are gone, or are not those that it was written for.
     """
     batch = Batch.of(message)
     if deps.runs.plan_hash(batch.run, batch.company) != batch.plan_hash:
         # An older plan's message: what it says was replaced.
-        return {"wait_seconds": 0, **batch.counts, "left": len(batch.lines)}
+        return {"wait_seconds": 0, **batch.counts, "left": len(batch.pages)}
+    try:
+        lines = read_lines(deps.objects, batch.part)
+    except (LinesChanged, ObjectMissing) as error:
+        raise NoBatch(str(error)) from None
+    batch.counts["left"] = len(batch.pages) - len(lines)
     settled = {State.BILLED, State.PARKED, State.HELD, State.UNKNOWN, State.SENDING}
     kinds = (MONTHLY, ALTERATION)
-    known = deps.ledger.get_many(ChargeKey(line.contract, batch.month, kind) for line in batch.lines for kind in kinds)
+    known = deps.ledger.get_many(ChargeKey(line.contract, batch.month, kind) for line in lines for kind in kinds)
     todo = [
         line
-        for line in batch.lines
+        for line in lines
         if (charge := known.get(ChargeKey(line.contract, batch.month))) is None
         or (charge.state not in settled and not _released_since(charge, batch))
     ]
@@ -330,7 +333,7 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
     if todo:
         rested = _rested(todo, known, batch, deps)
         try:
-            if rested:
+            if rested := _in_vain_last(rested, known, batch):
                 _Lane(batch, rested, known, deps, deadline).bill_all()
         except LaneStopped as stopped:
             wait = max(1.0, stopped.until - deps.clock.now().timestamp())
@@ -366,6 +369,23 @@ def _rested(todo: list[PlanLine], known: Mapping[ChargeKey, Charge], batch: Batc
         else:
             batch.counts["left"] += 1
     return rested
+
+
+def _in_vain_last(lines: list[PlanLine], known: Mapping[ChargeKey, Charge], batch: Batch) -> list[PlanLine]:
+    """Those that were tried in this round already come after the others, should the batch come again: Omie may always
+    refuse one of them in passing. An alteration that it so refused is left to the next round.
+    """
+
+    def tried(line: PlanLine, kind: str) -> bool:
+        charge = known.get(ChargeKey(line.contract, batch.month, kind))
+        if charge is None or charge.state is not State.READY or charge.claimed_at is None:
+            return False
+        since = batch.began or batch.looked_at
+        return charge.reason_code != WRITTEN and charge.run == batch.run and charge.claimed_at.timestamp() > since
+
+    left = [line for line in lines if tried(line, ALTERATION)]
+    batch.counts["left"] += len(left)
+    return sorted((line for line in lines if line not in left), key=lambda line: tried(line, MONTHLY))
 
 
 def forgotten(doubted: Charge, wait: timedelta, ledger: Charges, *, now: datetime, who: str) -> bool:
@@ -437,7 +457,10 @@ class _Lane:
         self.answers = deps.answers.setdefault(batch.company, Answers(self.company.same_question_seconds))
         self.errors_heeded = self.omie.errors
         self.left = len(todo)
+        self.to_send = 0
+        """How many of those that are left may be sent this time: each takes a slot."""
         self.slots = Slots(0.0, 0.0, 0)
+        self._one_page = threading.Lock()
         self.to_bill: frozenset[int] = frozenset()
         self.unread = False
         """Whether some question may not be asked again yet, by this worker or another."""
@@ -459,6 +482,7 @@ class _Lane:
         if not self.todo:
             return
         self._load_answers()
+        self.to_send = sum(map(self._is_sent_now, self.todo))
         self.slots = self._reserve()
         try:
             for line, existing in self.deps.read_ahead(self._read, self.todo):
@@ -470,6 +494,7 @@ class _Lane:
                 except DATA_ERRORS as error:
                     self._failed(line, error)
                 self.left -= 1
+                self.to_send -= self._is_sent_now(line)
         finally:
             if self.left or self.unread:  # else nothing was read and not used
                 self.answers.keep(self.deps.objects, self.batch.company, self._now())
@@ -477,14 +502,22 @@ class _Lane:
             raise LaneStopped(max(self.again_at))
 
     def _load_answers(self) -> None:
-        """What other workers read in the last minute, and which contracts orders of the living contract looked up."""
-        self.answers.load(self.deps.objects, self.batch.company, self._now())
-        for question, at in self.deps.lanes.get(self.batch.company).asked.items():
+        """What the plan and other workers read in the last minute, and what others asked Omie."""
+        company = self.batch.company
+        pages = sorted({self.batch.pages.get(line.contract, 0) for line in self.todo} - {0})
+        self.answers.load(self.deps.objects, company, pages, self._now())
+        for question, at in self.deps.lanes.get(company).asked.items():
             if question.startswith(LOOK_UP):
                 self.answers.asked_elsewhere(f"contrato {question.removeprefix(LOOK_UP)}", at)
+            elif question == FIRST_PAGE:
+                self.answers.asked_elsewhere(page_question(1), at)
 
     def _may_be_sent(self, line: PlanLine) -> bool:
         return line.nCodCtr is not None and line.nCodCtr in self.to_bill
+
+    def _is_sent_now(self, line: PlanLine) -> bool:
+        """Whether it may be: what must be written into Omie first is billed in a later round."""
+        return line.work == "none" or self.batch.round > 0
 
     # --- what waits to be billed -----------------------------------------------------------------------------------
 
@@ -549,7 +582,7 @@ class _Lane:
     def _reserve(self) -> Slots:
         first_call = self.deps.clock.now().timestamp() + HEAD_START
         interval = interval_for(self.batch.per_minute)
-        answer = self.deps.lanes.reserve(self.batch.company, self.left, first_call, interval)
+        answer = self.deps.lanes.reserve(self.batch.company, max(1, self.to_send), first_call, interval)
         if isinstance(answer, BlockedUntil):
             raise LaneStopped(answer.until)
         return answer
@@ -562,44 +595,59 @@ class _Lane:
         return _Found(cadastro, tuple(each for each in planned if each.title is None or self._stands(each)))
 
     def _cadastro(self, line: PlanLine) -> dict[str, Any]:
-        """The Omie contract, of the last minute; one that was altered for this plan as Omie shows it since.
+        """The Omie contract, of the last minute; one that was altered as Omie shows it since.
 
         Raises:
             NotYet: Omie was asked within its minute, and its answer is not there or is of before the alteration.
         """
         assert line.nCodCtr is not None  # noqa: S101 - the caller looks
-        written = self._written(line)
-        since = written.timestamp() if written else self._changed_elsewhere(line)
-        clients = (f"contrato {line.nCodCtr}", f"cliente {line.nCodCli}")
-        for question in clients:
-            if (answer := self.answers.find(question, since, self._now())) is not None:
-                for cadastro in answer:
-                    if cadastro["cabecalho"]["nCodCtr"] == line.nCodCtr:
-                        return cadastro
-        by_contract, by_client = clients
-        if written is None or not line.nCodCli or self.answers.may_ask(by_contract, self._now()):
-            found = self.answers.ask(
-                by_contract, self._now, lambda: [self.omie.consultar_contrato(line.nCodCtr)] if line.nCodCtr else []
-            )
-        else:  # it was looked up a moment ago, before it was altered
-            found = self.answers.ask(
-                by_client, self._now, lambda: list(self.omie.iter_contratos(filtrar_cliente=line.nCodCli))
-            )
-        for cadastro in found:
-            if cadastro["cabecalho"]["nCodCtr"] == line.nCodCtr:
-                return cadastro
-        raise NotYet(self._now() + STAGE_SHOWN_FOR)
+        since = self._changed_at(line)
+        page = self.batch.pages.get(line.contract, 0)
+        if page:
+            self._ask_page(page, since)
+        alone = f"contrato {line.nCodCtr}"
+        for question in (page_question(page), alone):
+            for cadastro in self.answers.find(question, since, self._now()) or ():
+                if cadastro["cabecalho"]["nCodCtr"] == line.nCodCtr:
+                    return cadastro
+        (found,) = self.answers.ask(alone, self._now, lambda: [self.omie.consultar_contrato(line.nCodCtr or 0)])
+        return found
 
-    def _changed_elsewhere(self, line: PlanLine) -> float:
-        """When an order of the living contract altered it (epoch seconds): a read soon after that proves nothing.
+    def _ask_page(self, page: int, since: float) -> None:
+        """Has Omie show that page, if its last answer is too old and it may be asked; the answer is kept for the next
+        workers.
+
+        A page that got no answer, or is too big for Omie, is left alone for its minute: its contracts are looked up one
+        by one meanwhile.
+        """
+        company, question = self.batch.company, page_question(page)
+        with self._one_page:  # the threads that read ahead want the same one
+            now = self._now()
+            if self.answers.find(question, since, now) is not None or not self.answers.may_ask(question, now):
+                return
+            if page == 1:  # who reads the whole list begins with this very question
+                self.deps.lanes.ask(company, FIRST_PAGE, now, self.company.same_question_seconds)
+            try:
+                self.answers.ask(question, self._now, lambda: self.omie.contratos_da_pagina(page))
+            except (Blocked, KeyRefused):
+                raise
+            except OmieError:
+                pass
+            self.answers.keep_page(self.deps.objects, company, page)
+
+    def _changed_at(self, line: PlanLine) -> float:
+        """When this system altered the contract (epoch seconds), or tried to: what was read before proves nothing.
 
         Raises:
-            NotYet: that was a moment ago.
+            NotYet: an order of the living contract did a moment ago, and a read soon after that proves nothing.
         """
         known = self.known.get(ChargeKey(line.contract, self.batch.month, ALTERATION))
-        if known is None or known.reason_code != WRITTEN or known.updated_at is None:
+        if known is None or known.updated_at is None:
             return 0.0
-        shown_at = known.updated_at.timestamp() + self.company.read_lag_seconds
+        changed_at = known.updated_at.timestamp()
+        if known.reason_code != WRITTEN or self._written(line) is not None:
+            return changed_at
+        shown_at = changed_at + self.company.read_lag_seconds
         if shown_at > self._now():
             raise NotYet(shown_at)
         return shown_at
@@ -749,14 +797,12 @@ class _Lane:
             if self.deps.clock.now() - known.updated_at > SHOWN_WITHIN:
                 return False
             raise NotShown(self._now() + STAGE_SHOWN_FOR)
-        nCodCtr, nCodCli = (int(existing["cabecalho"][name]) for name in ("nCodCtr", "nCodCli"))
-        claim = self._claim(key, nCodCtr, amount)
+        claim = self._claim(key, int(existing["cabecalho"]["nCodCtr"]), amount)
         if isinstance(claim, Held):
             self._held(line, claim)
         if not isinstance(claim, Claimed):
             return True
         attempt = claim.charge.attempt
-        self.answers.forget(f"contrato {nCodCtr}", f"cliente {nCodCli}")
         try:
             self._alter(line, desired, existing, additions)
         except InDoubt as doubt:

@@ -13,13 +13,16 @@ import json
 import pickle
 import tempfile
 import uuid
-from collections import Counter
+import zlib
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import IO, Any, NamedTuple
 
 from billing import prorated
+from billing.answers import page_question
+from billing.batches import write_batches
 from billing.clock import Clock
 from billing.domain.addition import total
 from billing.domain.calendar import HolidayCheck
@@ -37,11 +40,9 @@ from billing.domain.plan import (
     Previous,
     Reason,
     as_charged,
-    batches,
     check_guardrail,
     chunks,
     find_omie,
-    for_the_queue,
     plan_contract,
     plan_hash,
     shared_links,
@@ -55,19 +56,18 @@ from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.jestor.receivables import TableProblems
 from billing.late_charges import NOTHING, LateTitles, Reckoned, Waivers, collected_twice, no_waivers, read_late_titles
 from billing.omie import mapping
-from billing.omie.client import OmieClient
+from billing.omie.client import PAGE_SIZE, OmieClient
 from billing.omie.governor import is_pause
 from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
 from billing.settings import CompanySettings, Settings
 from billing.store.contracts import Remembered
-from billing.store.objects import batches_key, plan_key
+from billing.store.objects import page_key, plan_key
 from billing.store.ports import Charges, Contracts, Objects, Runs
 from billing.store.secrets import SecretError
 from billing.unreadable import DATA_ERRORS, note
 
 CHUNK = 100
 """Rows planned at a time: one consistent read of the ledger each."""
-BATCH_SIZE = 25
 _TOLD_BY_THE_LEDGER = frozenset({State.BILLED, State.PARKED, State.HELD})
 """Charges in these states say themselves what they amount to."""
 VANISHED_SHARE, VANISHED_LEAST = 0.10, 5
@@ -117,12 +117,15 @@ class OmieIndex:
     by_id: dict[int, OmieContract] = field(default_factory=dict)
     code_of: dict[int, str] = field(default_factory=dict)
     """nCodCtr -> code, of linked contracts that a row names by number as well."""
+    page_of: dict[int, int] = field(default_factory=dict)
+    """nCodCtr -> the page of the list on which it stood, or beside it: contracts come and go while it is read."""
 
     @classmethod
     def read(cls, contratos: Iterable[dict[str, Any]], named: Container[int], today: date) -> "OmieIndex":
         index = cls()
-        for cadastro in contratos:
+        for place, cadastro in enumerate(contratos):
             found = mapping.compact(cadastro, on=today)
+            index.page_of[found.nCodCtr] = place // PAGE_SIZE + 1
             if found.cCodIntCtr.startswith("JST-") and found.cCodIntCtr not in index.by_code:
                 index.by_code[found.cCodIntCtr] = found
                 if found.nCodCtr in named:
@@ -198,7 +201,8 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         billed = books.orders() if asked else {}
         cancelled = books.all_cancelled() if asked else {}
         rivals = rows.rivals(named)
-        index = OmieIndex.read(omie.iter_contratos(), named, today)
+        pages = _Pages(settings.same_question_seconds)
+        index = OmieIndex.read(omie.iter_contratos(pages.keep), named, today)
         customers, lacking = _customers(omie, rows, index) if settings.create_unknown else ({}, {})
         lookalikes = _lookalikes(customers, index, named)
 
@@ -255,17 +259,54 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         "planned_at": deps.clock.now().isoformat(),
         "notes": [shortened(note) for note in (*notes, *(late.notes() if late else ()))],
     }
-    return planned if event["preview"] else planned | _handed_over(planned, books, deps, summary)
+    return planned if event["preview"] else planned | _handed_over(planned, books, pages, index.page_of, deps)
 
 
-def _handed_over(planned: dict[str, Any], books: Books, deps: PlanDeps, summary: PlanSummary) -> dict[str, Any]:
-    """What the batches need: their lines, the look at stage 20, and the plan that is valid from now on."""
+def _handed_over(
+    planned: dict[str, Any], books: Books, pages: "_Pages", page_of: Mapping[int, int], deps: PlanDeps
+) -> dict[str, Any]:
+    """What the batches need: their lines, what Omie answered in the last minute, and the plan that is valid from now
+    on.
+    """
     company, plan = planned["company"], planned["plan"]
     keep_books_look(deps.objects, company, books)
+    pages.hand_over(deps.objects, company, deps.clock.now().timestamp())
     lines = map(PlanLine.from_json, deps.objects.read_lines(plan["key"]))
-    batches_file = write_batches(deps.objects, planned, lines, 0, looked_at=books.looked_at)
-    deps.runs.put_plan(planned["run"], company, plan_hash=plan["hash"], plan_key=plan["key"], planned=summary.count)
+    batches_file = write_batches(
+        deps.objects,
+        planned,
+        lines,
+        0,
+        page_of=lambda line: page_of.get(line.nCodCtr or 0, 0),
+        looked_at=books.looked_at,
+    )
+    count = plan["counts"][Action.BILL]
+    deps.runs.put_plan(planned["run"], company, plan_hash=plan["hash"], plan_key=plan["key"], planned=count)
     return {"batches": batches_file}
+
+
+class _Pages:
+    """The pages of ListarContratos that were read within the last minute, for the batches: Omie shows a page once a
+    minute, and a long list's first pages are older than that when the plan is ready.
+    """
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._read: deque[tuple[int, float, bytes]] = deque()
+
+    def keep(self, page: int, asked_at: float, contratos: list[dict[str, Any]]) -> None:
+        self._forget_old(asked_at)
+        text = json.dumps({page_question(page): [asked_at, contratos]}, default=float)
+        self._read.append((page, asked_at, zlib.compress(text.encode(), 1)))
+
+    def hand_over(self, objects: Objects, company: str, now: float) -> None:
+        self._forget_old(now)
+        for page, _, content in self._read:
+            objects.put_text(page_key(company, page), zlib.decompress(content).decode(), "application/json")
+
+    def _forget_old(self, now: float) -> None:
+        while self._read and now - self._read[0][1] >= self._window:
+            self._read.popleft()
 
 
 def _must_ask(books: Books, ledger: Charges, company: str) -> bool:
@@ -439,31 +480,6 @@ def _vanished(ledger: Charges, company: str, last_month: BillingMonth, still_her
     if gone < VANISHED_LEAST or gone <= VANISHED_SHARE * billed:
         return ""
     return f"{gone} contratos faturados em {last_month} não estão mais no Jestor (token com filtro de linhas?)."
-
-
-def write_batches(
-    objects: Objects,
-    planned: dict[str, Any],
-    lines: Iterable[PlanLine],
-    round_: int,
-    *,
-    looked_at: float | None = None,
-    began: float = 0.0,
-) -> dict[str, Any]:
-    """Writes one batch per line for the distributed Map; answers where they are and how many.
-
-    `looked_at`: when stage 20 was asked for these lines (epoch seconds); no batch of them goes by an older look.
-    `began`: when Settle began the round (epoch seconds); the first round has none.
-    """
-    key = batches_key(planned["plan"]["key"], round_)
-    head = {name: planned[name] for name in ("company", "month", "run", "execution", "contracts_per_minute")}
-    head |= {"plan_hash": planned["plan"]["hash"], "plan_key": planned["plan"]["key"]}
-    head |= {"round": round_, "looked_at": looked_at or 0.0} | ({"began": began} if began else {})
-    with objects.plan_writer(key) as batches_file:
-        for number, batch in enumerate(batches(lines, BATCH_SIZE)):
-            message = head | {"batch": f"{round_}-{number}", "lines": [for_the_queue(line) for line in batch]}
-            batches_file.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
-        return {"bucket": objects.bucket, "key": key, "count": batches_file.lines}
 
 
 def _decide(event: dict[str, Any], summary: PlanSummary, unfinished: int, reasons: list[str]) -> str:

@@ -12,13 +12,13 @@
 The answer's `decision` is "wait" (with `wait_seconds`), "bill" (with new `batches`) or "done".
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from billing.batches import pages, write_batches, written
 from billing.bill_batch import ALTERATION, CREATION, is_written
 from billing.clock import Clock
 from billing.domain.addition import Addition, as_billed, total
@@ -42,9 +42,8 @@ from billing.doubt import (
 from billing.omie.client import OmieClient
 from billing.omie.replies import BLOCK_SECONDS, Blocked, NotExecuted
 from billing.parking import REJECTED, tell
-from billing.plan_company import write_batches
 from billing.settings import Settings
-from billing.store.objects import ObjectMissing, batches_key, cancelled_orders_key
+from billing.store.objects import ObjectMissing, cancelled_orders_key
 from billing.store.ports import Charges, Messages, Objects, Runs
 
 ASK_AGAIN_MANY = timedelta(minutes=10)
@@ -138,9 +137,15 @@ class _Settlement:
         answer = self.planned | found | {"in_doubt": resting.count, "wait_seconds": 0}
         answer |= waiting_for | ({"held_since": self.held_since} if self.held_since else {})
         if unsent := self._with_rounds_left(unsent):  # what rests keeps no other waiting
-            began, looked_at = self.now.timestamp(), self.books.looked_at
+            page_of = pages(self.deps.objects, self.planned["plan"]["key"])
             batches = write_batches(
-                self.deps.objects, self.planned, unsent, round_ + 1, looked_at=looked_at, began=began
+                self.deps.objects,
+                self.planned,
+                unsent,
+                round_ + 1,
+                page_of=lambda line: page_of.get(line.contract, 0),
+                looked_at=self.books.looked_at,
+                began=self.now.timestamp(),
             )
             return answer | self._list_lag() | {"decision": "bill", "round": round_ + 1, "batches": batches}
         if resting.count:
@@ -193,11 +198,11 @@ class _Settlement:
         tried: Counter[str] = Counter()
         for round_ in range(1, self.planned["round"] + 1):
             try:
-                batches = list(self.deps.objects.read_lines(batches_key(self.planned["plan"]["key"], round_)))
+                batches = list(written(self.deps.objects, self.planned["plan"]["key"], round_))
             except ObjectMissing:
                 tried.update(line.contract for line, _ in self._charges())
                 continue
-            tried.update(line["contract"] for batch in map(json.loads, batches) for line in batch["lines"])
+            tried.update(line["contract"] for batch in batches for line in batch["lines"])
         return tried
 
     # --- each line of the plan -------------------------------------------------------------------------------------

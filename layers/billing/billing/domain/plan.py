@@ -43,7 +43,7 @@ from billing.domain.contract import ITEM_PREFIX, BadRow, Contract, ContractStatu
 from billing.domain.fiscal_limits import ABROAD, customer_warnings, description_warnings, missing_address
 from billing.domain.money import format_brl
 from billing.domain.month import BillingMonth, first_charge
-from billing.domain.sizes import LINE_BYTES, MESSAGE_BYTES, by_weight, shortened, weight
+from billing.domain.sizes import LINE_BYTES, shortened, weight
 from billing.domain.text import addresses, fold, prose, writable
 
 OPEN_ENDED_YEARS = 5
@@ -1004,21 +1004,9 @@ def plan_hash(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def batches(lines: Iterable[PlanLine], size: int = 25) -> Iterator[list[PlanLine]]:
-    """The bill lines, in order, in lists of `size` (the last may be shorter); fewer where they weigh too much."""
-    to_bill = (line for line in lines if line.action is Action.BILL)
-    return by_weight(to_bill, lambda line: weight(for_the_queue(line)), count=size, limit=MESSAGE_BYTES)
-
-
-def for_the_queue(line: PlanLine) -> dict[str, Any]:
-    """The line as a batch carries it: without proofs and warnings, which the plan keeps and no billing reads."""
-    additions = [each | {"proof": ""} for each in line.additions]
-    return line.to_dict() | {"additions": additions, "warnings": []}
-
-
 def _parked_if_too_large(line: PlanLine) -> PlanLine:
-    """The line itself, or parked where no message could carry it to its billing."""
-    if line.action is not Action.BILL or (size := weight(for_the_queue(line))) <= LINE_BYTES:
+    """The line itself, or parked where somebody pasted a text that no invoice can carry."""
+    if line.action is not Action.BILL or (size := weight(line.to_dict())) <= LINE_BYTES:
         return line
     reason = (
         f"Os textos deste contrato somam {-(-size // 1000)} KB e cabem {LINE_BYTES // 1000} KB: encurte no Jestor a "

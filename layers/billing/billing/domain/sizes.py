@@ -5,17 +5,12 @@ message is measured as JSON with every other character escaped (six bytes each):
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-T = TypeVar("T")
-
-MESSAGE_BYTES: Final = 180_000
-"""Of a message's own content. The rest is for the task token, the envelope and what the services add."""
 LETTER_BYTES: Final = 250_000
 """Of a message as a whole."""
 LINE_BYTES: Final = 150_000
-"""Of one contract in a batch: a whole plan line. More than that is a text that somebody pasted."""
+"""Of one contract in a plan. More than that is a text that somebody pasted."""
 REASON_LENGTH: Final = 1_500
 """Characters of a reason that a person reads."""
 
@@ -25,21 +20,6 @@ _LEFT_OUT: Final = " […] "
 def weight(content: Any) -> int:
     """Bytes of the content in a message, at most."""
     return len(json.dumps(content, separators=(",", ":")))
-
-
-def by_weight(items: Iterable[T], weigh: Callable[[T], int], *, count: int, limit: int) -> Iterator[list[T]]:
-    """In order, in lists of at most `count` that weigh at most `limit` together. One item alone is never split."""
-    chunk: list[T] = []
-    total = 0
-    for item in items:
-        heavy = weigh(item)
-        if chunk and (len(chunk) == count or total + heavy > limit):
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(item)
-        total += heavy
-    if chunk:
-        yield chunk
 
 
 def shortened(text: str, length: int = REASON_LENGTH) -> str:

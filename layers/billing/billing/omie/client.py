@@ -38,6 +38,8 @@ from billing.omie.replies import (
 )
 
 Json = dict[str, Any]
+KeepPage = Callable[[int, float, list[Json]], None]
+"""(page, when it was asked for in epoch seconds, its records)."""
 
 READ_ATTEMPTS = 5
 PAGE_SIZE = 100
@@ -149,6 +151,8 @@ class OmieClient:
         self._read_attempts = read_attempts
         self._longest_wait = math.inf if longest_wait is None else longest_wait
         self._repeats_errors = repeats_errors
+        self.called_at = 0.0
+        """When the last call left (epoch seconds)."""
         self.errors = 0
         """Error replies and missing answers so far."""
 
@@ -162,14 +166,23 @@ class OmieClient:
         pages = {"pagina": pagina, "registros_por_pagina": registros_por_pagina}
         return self._read("ListarContratos", pages | filters)
 
-    def iter_contratos(self, **filters: Any) -> Iterator[Json]:
-        """Every contratoCadastro once, page by page.
+    def iter_contratos(self, keep: KeepPage | None = None, **filters: Any) -> Iterator[Json]:
+        """Every contratoCadastro once, page by page. `keep` is given each page of PAGE_SIZE as it came.
 
         Raises:
             IncompleteRead: at the end, when Omie announced another number of contracts than it gave.
         """
         identity = ("cabecalho", "nCodCtr")
-        return self._pages("ListarContratos", _CADASTRO, "contratoCadastro", filters, identity)
+        return self._pages("ListarContratos", _CADASTRO, "contratoCadastro", filters, identity, keep=keep)
+
+    def contratos_da_pagina(self, pagina: int) -> list[Json]:
+        """The contratoCadastro of one page, asked in the words of `iter_contratos`; none beyond the last page."""
+        try:
+            reply = self.listar_contratos(pagina)
+        except EmptyPage:
+            return []
+        contratos: list[Json] = _part(reply, "contratoCadastro", list, "ListarContratos")
+        return contratos
 
     def consultar_contrato(self, nCodCtr: int) -> Json:
         """The contratoCadastro. Omie refuses the same contract again within 60 s."""
@@ -466,6 +479,7 @@ class OmieClient:
         headers = {"Content-Type": "application/json"}
         try:
             with nullcontext() if write or self._gate is None else self._gate.call(method):
+                self.called_at = self._clock.now().timestamp()
                 return self._http.post(self._base_url + self.paths[method], content=body, headers=headers)
         except httpx.HTTPError as exc:
             return transport_error(method, write=write, exc=exc, sent=was_sent(exc))
@@ -481,6 +495,8 @@ class OmieClient:
         key: str,
         filters: Mapping[str, Any],
         identity: tuple[str, ...] = (),
+        *,
+        keep: KeepPage | None = None,
     ) -> Iterator[Json]:
         """Records of all pages, each identity once, never asking beyond the last page (an error).
 
@@ -507,6 +523,8 @@ class OmieClient:
                 continue
             records = _part(reply, key, list, method)
             announced = _part(reply, dialect.records, int, method)
+            if keep is not None and size == PAGE_SIZE:
+                keep(page, self.called_at, records)
             for record in records:
                 identified = _dig(record, *identity) if identity else None
                 if identified is None or identified not in seen:

@@ -2,12 +2,15 @@
 
 ```
 runs/<month>/<generation>/<company>/<planning>/plan.jsonl    one line per contract
-runs/.../<planning>/batches-<round>.jsonl                    25 contracts a line, read by the distributed Map
+runs/.../<planning>/lines-<round>.jsonl                      the plan's lines that are billed, in the lane's order
+runs/.../<planning>/batches-<round>.jsonl                    a message a line, read by the distributed Map; where its
+                                                             lines lie in the file above, and their SHA-256
 runs/.../<planning>/cancelled.json                           orders that people cancelled in Omie, when there are many
 reports/<month>/<name>                                       report.html, report.csv, report.json
 discarded/<id>.json                                          a dead letter that a person took out of the queue
 looks/<company>.json                                         what Omie last showed to be billed: {"asked_at", "to_bill"}
 looks/<company>/answers.json                                 what else it answered in the last minute
+looks/<company>/contracts-<page>.json                        a page of its contracts: [asked at, contratoCadastro ...]
 ```
 """
 
@@ -42,6 +45,11 @@ def batches_key(plan: str, round_: int) -> str:
     return f"{plan.removesuffix('plan.jsonl')}batches-{round_}.jsonl"
 
 
+def lines_key(plan: str, round_: int) -> str:
+    """Beside the plan of that key."""
+    return f"{plan.removesuffix('plan.jsonl')}lines-{round_}.jsonl"
+
+
 def cancelled_orders_key(plan: str) -> str:
     """Beside the plan of that key."""
     return f"{plan.removesuffix('plan.jsonl')}cancelled.json"
@@ -57,6 +65,10 @@ def look_key(company: str) -> str:
 
 def answers_key(company: str) -> str:
     return f"looks/{company}/answers.json"
+
+
+def page_key(company: str, page: int) -> str:
+    return f"looks/{company}/contracts-{page}.json"
 
 
 def report_key(month: object, name: str) -> str:
@@ -140,6 +152,15 @@ class ObjectStore:
         """As it is stored. Raises ObjectMissing."""
         try:
             body = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"]
+        except ClientError as error:
+            raise _missing(error, key) from None
+        with body:
+            return body.read()
+
+    def get_part(self, key: str, start: int, length: int) -> bytes:
+        """So many bytes of it from `start` on, fewer where it ends; `length` > 0. Raises ObjectMissing."""
+        try:
+            body = self._s3.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-{start + length - 1}")["Body"]
         except ClientError as error:
             raise _missing(error, key) from None
         with body:
