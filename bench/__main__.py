@@ -1,6 +1,6 @@
 """The numbers of docs/performance.md.
 
-    python -m bench [--contracts 500] [--virtual] [--no-faults]      how fast contracts are billed, beside naive loops
+    python -m bench [--contracts 500] [--profile live] [--virtual]   how fast a month is billed, beside naive loops
     python -m bench plan [--contracts 100000]                        what planning a company costs
 
     python -m bench receive [--webhooks 1000]                        how fast a webhook is received, cold and warm
@@ -10,8 +10,8 @@ Write build/bench/rate.json, plan.json and receive.json; exit with 0 only when w
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,12 +22,15 @@ from rich.table import Table
 
 from bench import planning, rate
 from bench import receive as receiving
-from bench.world import Terms
+from bench.floor import CEILING, PROMISED_CALLS, Margin, Work
+from bench.world import Terms, numbers
 from simulators.omie.faults import FaultError
+from simulators.omie.profiles import PROFILES
 from simulators.omie.switches import SwitchError
 
 OUT: Final = Path(__file__).resolve().parent.parent / "build" / "bench"
-LOST_REPLIES: Final = "lost_reply:methods=FaturarContrato:share=0.03"
+LOST: Final = PROFILES["live"].faults
+NOTHING_LOST, SOME_LOST = "Nothing lost", "2.9 % of all calls lost (virtual clock)"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,38 +40,56 @@ def bill(  # noqa: PLR0917 - typer's options
     context: typer.Context,
     contracts: Annotated[int, typer.Option(min=1, help="Contracts of one company.")] = 500,
     seed: int = 7,
-    latency_ms: Annotated[float, typer.Option(help="Mean time of an Omie call.")] = 60.0,
+    profile: Annotated[
+        str, typer.Option(help="demo, or live: latency and switches of an Omie as live accounts show it.")
+    ] = "demo",
+    latency_ms: Annotated[
+        float | None, typer.Option(help="Mean time of an Omie call, instead of the profile's.")
+    ] = None,
     virtual: Annotated[bool, typer.Option("--virtual", help="On a virtual clock: seconds instead of minutes.")] = False,
-    faults: Annotated[bool, typer.Option(help="A second table, with 3 % of the replies lost (virtual clock).")] = True,
+    faults: Annotated[bool, typer.Option(help="A second table, with 2.9 % of all calls lost (virtual clock).")] = True,
     limit: Annotated[float, typer.Option(help="Seconds after which a naive loop is stopped.")] = 180.0,
-    switch: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the Omie simulator.")] = None,
+    switch: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the Omie simulator; wins over the profile's.")
+    ] = None,
 ) -> None:
-    """Bill the same contracts with our loop and with three naive ones."""
+    """Bill one company's month, in the demo's mix, with our run and with naive loops."""
     if context.invoked_subcommand:
         return
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"one of {', '.join(PROFILES)}, not {profile}", param_hint="--profile")
     console = Console()
-    switches = dict(pair.partition("=")[::2] for pair in switch or [])
-    terms = Terms(contracts, seed, latency_ms, switches=switches)
-    lossy = Terms(contracts, seed, latency_ms, LOST_REPLIES, switches)
+    as_profiled = PROFILES[profile]
+    switches = {**as_profiled.switches, **dict(pair.partition("=")[::2] for pair in switch or [])}
+    latency = as_profiled.latency_ms if latency_ms is None else latency_ms
+    terms = Terms(contracts, seed, latency, switches=switches)
     terms.switched()  # a wrong one is told now
-    pace = "a virtual clock" if virtual else f"real time; up to {max(limit, contracts * 60 / rate.CEILING):.0f} s"
-    console.print(f"{contracts} contracts of one company, {latency_ms:g} ms a call, {pace} ...")
-    plain = rate.on_the_virtual_clock(terms, limit) if virtual else rate.in_real_time(terms, limit)
-    _show(console, "No faults", plain)
-    lost = rate.on_the_virtual_clock(lossy, limit) if faults else []
-    if lost:
-        _show(console, "3 % of FaturarContrato's replies lost after Omie billed (virtual clock)", lost)
-    problems = rate.shortcomings(plain[0], lost[0] if lost else None)
+    least = Work(contracts, 0, 0).floor(latency / 1000)
+    pace = "a virtual clock" if virtual else f"real time, {least:.0f} s at least"
+    console.print(f"{contracts} contracts of one company, profile {profile}, {latency:g} ms a call, {pace} ...")
+    measure = rate.on_the_virtual_clock if virtual else rate.in_real_time
+    compared = {NOTHING_LOST: measure(terms, limit)}
+    if faults:
+        compared[SOME_LOST] = rate.on_the_virtual_clock(replace(terms, faults=LOST), limit)
+    for title, one in compared.items():
+        _show(console, title, one)
+    _show_calls(console, {title: one.margin for title, one in compared.items()})
+    existing = len(numbers(terms.world()))
+    console.print(
+        f"The naive loops are given the {existing} contracts that exist in Omie: they create none, and alter none."
+    )
+    problems = [f"{title}: {told}" for title, one in compared.items() for told in rate.shortcomings(one)]
     _write(
         console,
         "rate.json",
         {
             **asdict(terms),
+            "profile": profile,
             "clock": "virtual" if virtual else "real",
-            "ceiling_per_minute": rate.CEILING,
+            "ceiling_per_minute": CEILING,
             "limit_seconds": limit,
-            "no_faults": [asdict(result) for result in plain],
-            "lost_replies": [asdict(result) for result in lost],
+            "nothing_lost": compared[NOTHING_LOST].figures(),
+            "some_lost": {"faults": LOST, **compared[SOME_LOST].figures()} if faults else None,
             "problems": problems,
         },
         problems,
@@ -110,10 +131,10 @@ def receive(
     _write(console, "receive.json", figures | {"problems": problems}, problems)
 
 
-def _show(console: Console, title: str, results: Sequence[rate.Result]) -> None:
+def _show(console: Console, title: str, compared: rate.Comparison) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
-    for one in results:
+    for one in compared.loops:
         table.add_column(one.name, justify="right", max_width=16)
     rows: list[tuple[str, Callable[[rate.Result], str]]] = [
         ("billed", lambda one: _bad(one.billed != one.contracts, f"{one.billed} of {one.contracts}")),
@@ -129,7 +150,42 @@ def _show(console: Console, title: str, results: Sequence[rate.Result]) -> None:
         ("parallel writes", lambda one: _bad(one.parallel_writes, one.parallel_writes)),
     ]
     for name, tell in rows:
-        table.add_row(f"[dim]{name}[/]", *map(tell, results))
+        table.add_row(f"[dim]{name}[/]", *map(tell, compared.loops))
+    console.print()
+    console.print(table)
+    margin = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in _margin_rows(compared.margin):
+        margin.add_row(f"[dim]{name}[/]", value)
+    console.print(margin)
+
+
+def _margin_rows(margin: Margin) -> list[tuple[str, str]]:
+    work, calls = margin.work, margin.total_calls
+    return [
+        ("ours: to bill, to alter first, to create first", f"{work.contracts}, {work.alterations}, {work.creations}"),
+        ("floor, seconds", f"{margin.floor_seconds:.1f}"),
+        (f"promised: at most {margin.allowed}, seconds", f"{margin.allowed_seconds:.1f}"),
+        (
+            "plan ready until the last contract was billed, seconds",
+            _bad(margin.late, f"{margin.billed_seconds:.1f}"),
+        ),
+        ("that against the floor", str(margin.ratio)),
+        ("plan ready until Settle had nothing left, seconds", f"{margin.settled_seconds:.1f}"),
+        ("Omie calls, planning to Settle's end", f"{calls}, {calls / work.contracts:.2f} a contract"),
+        (
+            f"beyond the {work.writes} needed writes, a contract (promised: {PROMISED_CALLS})",
+            _bad(margin.calls_beyond > PROMISED_CALLS, margin.calls_beyond),
+        ),
+    ]
+
+
+def _show_calls(console: Console, margins: Mapping[str, Margin]) -> None:
+    table = Table(title="Our calls", title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    for title in margins:
+        table.add_column(title, justify="right", max_width=20)
+    for method in sorted({method for margin in margins.values() for method in margin.calls}):
+        table.add_row(f"[dim]{method}[/]", *(str(margin.calls.get(method, 0)) for margin in margins.values()))
     console.print()
     console.print(table)
 

@@ -1,6 +1,7 @@
 """What an integrator writes first: bill each contract; on an error or a time-out try again, up to three times.
 
-It reads nothing, plans nothing and remembers nothing: this favours it in time, and costs it the rest.
+It reads nothing, plans nothing and remembers nothing: this favours it in time, and costs it the rest. It is given the
+contracts that exist in Omie; it creates none, and bills as it stands what should have been altered first.
 """
 
 import heapq

@@ -1,96 +1,103 @@
-"""Our own loop: the real plan, bill_batch, settle_company, client, governor and ledger rules, in one process.
+"""Our own run: the state machine's steps with the real use cases, client, governor and ledger rules, in one process.
 
-The stores are in memory, and batches follow each other as the queue would let them. What AWS adds to it (Lambda,
-SQS, DynamoDB) is `make demo`'s to measure.
+The run is the lab's `Execution`: it plans, sends batches as the queue would let them out, settles, waits and sends
+again until Settle has nothing left. The stores are in memory. What AWS adds to it (Lambda, SQS, DynamoDB) is
+`make demo`'s to measure.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
-from bench.world import Terms, batches, plan
-from billing.bill_batch import BillDeps, bill_batch, read_ahead
-from billing.bootstrap import CONNECT_TIMEOUT, OMIE_READS_PER_MINUTE, OMIE_TIMEOUT
-from billing.clock import Clock
-from billing.omie.client import Credentials, OmieClient
-from billing.omie.governor import ReadGate
-from billing.omie.replies import OmieError
-from billing.settings import FUNCTION_TIMEOUT_SECONDS
-from billing.settle_company import settle_company
-from simulators.lab import Lab
-from simulators.omie.core import API, OmieCore
+from bench.floor import Work
+from bench.world import COMPANY, Terms
+from billing.bill_batch import BillDeps, read_ahead
+from billing.bootstrap import CONNECT_TIMEOUT, OMIE_TIMEOUT
+from simulators.clock import VirtualClock
+from simulators.lab import OMIE_URL, Lab
+from simulators.omie.core import API
 
 
-class PacedClock:
-    """Runs at real pace from `start` on, so that a measurement may be taken on any day of any month."""
+@dataclass(frozen=True)
+class Run:
+    """One run that ended well."""
 
-    def __init__(self, start: datetime) -> None:
-        self._start = start
+    work: Work
+    plan_ready: datetime
+    settled: datetime
+    """When Settle had nothing left."""
+
+
+class PacedClock(VirtualClock):
+    """Goes on by itself, at real pace, from the instant it is set to; to advance it is to wait."""
+
+    def set(self, instant: datetime) -> None:
+        super().set(instant)
         self._zero = time.monotonic()
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=time.monotonic() - self._zero)
+        return self._now + timedelta(seconds=time.monotonic() - self._zero)
 
-    def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            time.sleep(seconds)
+    def advance(self, seconds: float) -> None:
+        time.sleep(max(0.0, seconds))
 
 
-def bill_over_http(url: str, terms: Terms) -> float:
-    """Seconds from the first batch's start to the last one's end; planned before, against a core of its own."""
-    lab = terms.lab()
-    planned = plan(lab)
-    clock = PacedClock(lab.clock.now())
-    app = lab.omie.apps[planned["company"]]
+class _OmieOverHttp:
+    """What OmieClient needs of `httpx.Client`, for an Omie at another address than the lab's."""
 
-    def on_error(method: str, error: OmieError) -> None:
-        if error.counts_toward_block:
-            lab.lanes.note_error(app.company, method, clock.now().timestamp())
+    def __init__(self, http: httpx.Client, url: str) -> None:
+        self._http = http
+        self._url = url + API
 
+    def post(self, url: str, **request: Any) -> httpx.Response:
+        return self._http.post(self._url + url.removeprefix(OMIE_URL), **request)
+
+
+class _PacedLab(Lab):
+    """The lab at real pace, from `now` on, with its Omie in another process."""
+
+    def __init__(self, terms: Terms, now: datetime, http: httpx.Client, url: str) -> None:
+        super().__init__(world=terms.world(), seed=terms.seed)
+        self.clock = PacedClock(now)
+        self._line = _OmieOverHttp(http, url)
+
+    def omie_line(self) -> httpx.Client:
+        return cast("httpx.Client", self._line)
+
+    def bill_deps(self) -> BillDeps:
+        return replace(super().bill_deps(), read_ahead=read_ahead())
+
+
+def bill_over_http(url: str, terms: Terms, now: datetime) -> Run:
+    """`now`: the simulator's time, from which our clock goes on."""
     limits = httpx.Limits(keepalive_expiry=4.0)
     with httpx.Client(timeout=httpx.Timeout(OMIE_TIMEOUT, connect=CONNECT_TIMEOUT), limits=limits) as http:
-        omie = OmieClient(
-            Credentials(app.app_key, app.app_secret),
-            base_url=url + API,
-            http=http,
-            clock=clock,
-            gate=ReadGate(clock, OMIE_READS_PER_MINUTE),
-            on_error=on_error,
-        )
-        deps = replace(lab.bill_deps(), omie=lambda _: omie, clock=clock, read_ahead=read_ahead())
-        return _timed(clock, lambda: _bill(lab, planned, deps))
+        return bill(_PacedLab(terms, now, http, url))
 
 
-def bill_virtually(terms: Terms) -> tuple[OmieCore, float, float]:
-    """Omie with its book, seconds until the first round of batches was billed, and until Settle had nothing left."""
-    lab = terms.lab()
-    planned = plan(lab)
-    billing = _timed(lab.clock, lambda: _bill(lab, planned, lab.bill_deps()))
-    return lab.omie, billing, billing + _timed(lab.clock, lambda: _settle(lab, planned))
+def bill(lab: Lab) -> Run:
+    """A whole run of the company, at the pace of the lab's clock.
+
+    Raises:
+        RuntimeError: the company failed, or its books do not balance.
+    """
+    execution = lab.start(companies=[COMPANY])
+    _go_on(lab, until=lambda: execution.state not in {"OpenRun", "Companies"})
+    settled = lab.clock.now()
+    _go_on(lab, until=lambda: execution.ended)
+    event = execution.branches[0].event
+    if failure := event.get("error") or execution.failure:
+        raise RuntimeError(f"our run failed: {failure}")
+    return Run(Work.of(event["plan"]), datetime.fromisoformat(event["planned_at"]), settled)
 
 
-def _bill(lab: Lab, planned: dict[str, Any], deps: BillDeps) -> None:
-    for batch in batches(lab, planned):
-        wait = 1
-        while wait:
-            deadline = deps.clock.now().timestamp() + FUNCTION_TIMEOUT_SECONDS
-            wait = bill_batch(batch, deps, deadline=deadline)["wait_seconds"]
-            deps.clock.sleep(wait)
-
-
-def _settle(lab: Lab, planned: dict[str, Any]) -> None:
-    while (planned := settle_company(planned, lab.settle_deps()))["decision"] != "done":
-        if planned["decision"] == "bill":
-            _bill(lab, planned, lab.bill_deps())
+def _go_on(lab: Lab, *, until: Callable[[], bool]) -> None:
+    while not until():
+        if ready := lab.actions():
+            ready[0]()
         else:
-            lab.clock.sleep(planned["wait_seconds"])
-
-
-def _timed(clock: Clock, act: Callable[[], None]) -> float:
-    started = clock.now()
-    act()
-    return (clock.now() - started).total_seconds()
+            lab.wait()

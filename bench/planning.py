@@ -106,7 +106,7 @@ def _in_a_process(contracts: int, seed: int, *, traced: bool) -> dict[str, Any]:
 
 def serve(pipe: Connection, contracts: int, seed: int) -> None:
     """Answer (side, path, headers, body, now) with (status, headers, body, delay) until the other end closes."""
-    world = one_company(contracts, seed, clean=False)
+    world = one_company(contracts, seed)
     omie = OmieCore(apps_of(world, now=START.timestamp() - 86400), seed=seed)
     jestor = JestorCore(world, seed=seed)
     gc.freeze()

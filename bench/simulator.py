@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,10 @@ def running(terms: Terms) -> Iterator[str]:
 def read_book(url: str) -> dict[str, Any]:
     book: dict[str, Any] = httpx.get(f"{url}/_sim/book", params={"billings": 0}, timeout=60).json()
     return book
+
+
+def read_clock(url: str) -> datetime:
+    return datetime.fromisoformat(httpx.get(f"{url}/_sim/health", timeout=60).json()["now"])
 
 
 def main() -> None:

@@ -573,6 +573,10 @@ class Lab:
         kind = _Objects if name == "objects" else Port
         return cast("T", kind(name, target, self.step))
 
+    def omie_line(self) -> httpx.Client:
+        """Through which the clients reach Omie."""
+        return cast("httpx.Client", OmieLine(self.omie, self.clock, self.step))
+
     def omie_clients(
         self,
         on_error: Callable[[str, str, OmieError], None] | None = None,
@@ -583,7 +587,7 @@ class Lab:
         reads_only: bool = False,
     ) -> Callable[[str], OmieClient]:
         """`repeats`, `reads_only`: as in bootstrap."""
-        line = cast("httpx.Client", OmieLine(self.omie, self.clock, self.step))
+        line = self.omie_line()
 
         def client(company: str) -> OmieClient:
             app = self.omie.apps[company]
