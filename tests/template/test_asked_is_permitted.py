@@ -1,4 +1,6 @@
-"""What each function asks of its tables while months are simulated, its role permits: the lab enforces no policy."""
+"""What each function asks of its tables and of the bucket while months are simulated, its role permits: the lab enforces
+no policy.
+"""
 
 import sys
 from collections.abc import Callable
@@ -9,6 +11,7 @@ import pytest
 
 from billing.redrive import redrive
 from simulators.lab import Lab
+from simulators.memory_store import MemoryObjects
 from simulators.omie.faults import Fault
 from simulators.omie.switches import Switches
 
@@ -53,19 +56,45 @@ class Asked:
 
     def __init__(self) -> None:
         self.pairs: set[tuple[str, str]] = set()
+        self.objects: set[tuple[str, str, str]] = set()
+        """(function, action, resource) of every object that was read or written."""
 
     def step(self, name: str, call: Callable[[], Any]) -> Any:
-        if name in NEEDS:
-            frame = sys._getframe()
-            while frame is not None and frame.f_code.co_name not in USE_CASES:
-                frame = frame.f_back  # type: ignore[assignment]
-            if frame is not None:
-                self.pairs.add((USE_CASES[frame.f_code.co_name], name))
+        if name in NEEDS and (function := _function()):
+            self.pairs.add((function, name))
         return call()
 
 
+def _function() -> str:
+    """Whose call this is; empty for a test's own."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name not in USE_CASES:
+        frame = frame.f_back  # type: ignore[assignment]
+    return USE_CASES[frame.f_code.co_name] if frame is not None else ""
+
+
+class Bucket(MemoryObjects):
+    """Tells what is asked of it."""
+
+    def __init__(self, heard: Asked) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def get_text(self, key: str) -> str:
+        self._note("GetObject", key)
+        return super().get_text(key)
+
+    def put_text(self, key: str, text: str, content_type: str = "") -> None:
+        self._note("PutObject", key)
+        super().put_text(key, text, content_type)
+
+    def _note(self, action: str, key: str) -> None:
+        if function := _function():
+            self._heard.objects.add((function, action, f"${{DataBucket.Arn}}/{key.partition('/')[0]}/*"))
+
+
 @pytest.fixture(scope="module")
-def asked() -> set[tuple[str, str]]:
+def asked() -> Asked:
     """Of a rough month, of one whose lists are late, and of a repair of what was left."""
     heard = Asked()
     rough = [
@@ -76,6 +105,7 @@ def asked() -> set[tuple[str, str]]:
     ]
     for switches in (Switches(), Switches(list_lag=300.0, list_lag_least=300.0)):
         lab = Lab(20, switches=switches, step=heard.step)
+        lab.objects = Bucket(heard)
         lab.omie.faults.replace(rough)
         codes = [contract.code for contract in lab.world.contracts if contract.kind == "match"]
         lab.ledger.put_hold(codes[0], "Churn no Jestor.", lab.clock.now() - timedelta(days=1))
@@ -84,26 +114,37 @@ def asked() -> set[tuple[str, str]]:
         for action in ("resolve", "redrive"):
             request = {"action": action, "month": "2026-12", "dry_run": False, "who": "ana"}
             redrive(request, lab.redrive_deps(), deadline=lab.now() + 600)
-    return heard.pairs
+    return heard
 
 
-def test_what_is_asked_of_a_table_is_permitted(asked: set[tuple[str, str]], of_type: Any) -> None:
+def test_what_is_asked_of_the_bucket_is_permitted(asked: Asked, of_type: Any) -> None:
+    functions = of_type("AWS::Serverless::Function")
+    lacking = sorted(
+        f"{function}: s3:{action} of {resource}"
+        for function, action, resource in asked.objects
+        if (action, resource) not in _permitted(functions[function])
+    )
+    assert lacking == []
+    assert ("BillBatchFunction", "GetObject", "${DataBucket.Arn}/runs/*") in asked.objects
+
+
+def test_what_is_asked_of_a_table_is_permitted(asked: Asked, of_type: Any) -> None:
     functions = of_type("AWS::Serverless::Function")
     lacking = sorted(
         f"{function} calls {method}: dynamodb:{action} of {resource}"
-        for function, method in asked
+        for function, method in asked.pairs
         for action, resource in NEEDS[method]
         if (action, resource) not in _permitted(functions[function])
     )
     assert lacking == []
 
 
-def test_every_use_case_and_the_new_ways_were_heard(asked: set[tuple[str, str]]) -> None:
-    assert {function for function, _ in asked} >= set(USE_CASES.values()) - {
+def test_every_use_case_and_the_new_ways_were_heard(asked: Asked) -> None:
+    assert {function for function, _ in asked.pairs} >= set(USE_CASES.values()) - {
         "OpenRunFunction",
         "RequestApprovalFunction",
     }
-    assert ("SettleCompanyFunction", "ledger.by_month") in asked
+    assert ("SettleCompanyFunction", "ledger.by_month") in asked.pairs
 
 
 def _permitted(function: dict[str, Any]) -> set[tuple[str, str]]:
