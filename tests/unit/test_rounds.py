@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from billing.bill_batch import ALTERATION, is_written
-from billing.domain.charge import State
+from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import BillingMonth
 from billing.settle_company import MAX_ROUNDS, UNREAD_FOR
 from simulators.lab import Killed, Lab, demo_settings
@@ -149,3 +149,42 @@ def test_a_worker_that_dies_while_it_asks_for_approval_fails_its_company_and_the
     assert [b.event["error"]["Error"] for b in lab.executions[-1].branches if "error" in b.event] == ["Killed"]
     lab.run()
     assert {charge.state for charge in charges(lab).values()} == {State.BILLED}
+
+
+# --- what a read that came too early parked
+
+
+def test_the_next_run_bills_what_only_a_read_parked():
+    """A person adds an item in Omie after the plan: this run does not bill what nobody approved, the next one plans it."""
+    lab = Lab(20, clean=True)
+    code, number = first_number(lab)
+    lab.start(trigger="operator")
+    while not lab.fifo.messages:
+        (lab.actions() or [lab.wait])[0]()
+    item = {"codIntItem": "à mão", "quant": 1, "valorUnit": 12.5}
+    lab.omie.edit_by_person(
+        "acme", number, lambda c: c["itensContrato"][0]["itemCabecalho"].update(item), now=lab.now()
+    )
+    lab.clock.advance(62)
+    lab.drain()
+    parked = charges(lab)[code]
+    assert (parked.state, parked.reason_code, parked.attempt) == (State.PARKED, "amount_not_planned", None)
+    lab.start(trigger="operator")
+    lab.drain()
+    charge = charges(lab)[code]
+    assert (charge.state, charge.amount) == (State.BILLED, lab.omie.apps["acme"].contracts[number].total)
+    assert [line["event"] for line in charge.history] == ["PARK", "REDRIVE", "CLAIM", "DONE"]
+
+
+@pytest.mark.parametrize("reason", ["rejected", "in_doubt", "unreadable_contract"])
+def test_what_something_else_parked_is_no_runs_to_lift(reason):
+    lab = Lab(20, clean=True)
+    code, _ = first_number(lab)
+    key = ChargeKey(code, DECEMBER)
+    lab.ledger.apply(
+        key, Event.PARK, now=lab.clock.now(), who="t", why="t", company="acme", reason_code=reason, reason="Confira."
+    )
+    lab.clock.advance(62)
+    lab.start(trigger="operator")
+    lab.drain()
+    assert charges(lab)[code].state is State.PARKED

@@ -25,6 +25,7 @@ A late charge whose title does not stand any more as the plan saw it (paid meanw
 withdrawn from the bill, and its amount with it: what is still owed is reckoned anew for the next one.
 """
 
+import contextlib
 import json
 import threading
 import uuid
@@ -46,6 +47,7 @@ from billing.domain.charge import (
     Event,
     State,
     TransitionRefused,
+    is_parked_by_a_read,
     is_stale,
     was_sent,
 )
@@ -323,6 +325,7 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
     settled = {State.BILLED, State.PARKED, State.HELD, State.UNKNOWN, State.SENDING}
     kinds = (MONTHLY, ALTERATION)
     known = deps.ledger.get_many(ChargeKey(line.contract, batch.month, kind) for line in lines for kind in kinds)
+    _lift(lines, known, batch, deps)
     todo = [
         line
         for line in lines
@@ -343,6 +346,18 @@ def bill_batch(message: dict[str, Any], deps: BillDeps, *, deadline: float) -> d
 
 _UNREAD: Final = frozenset({Event.REDRIVE, Event.RELEASE})
 """A person's events, after which a charge is READY: the others name a reply or a reading of Omie as their proof."""
+
+
+def _lift(lines: list[PlanLine], known: dict[ChargeKey, Charge], batch: Batch, deps: BillDeps) -> None:
+    """What an earlier run's reading of Omie parked, and this plan found to be right by now, is READY again."""
+    for key in [ChargeKey(line.contract, batch.month) for line in lines if batch.round == 0]:
+        charge = known.get(key)
+        if charge is None or not is_parked_by_a_read(charge) or charge.updated_at is None:
+            continue
+        if charge.updated_at.timestamp() < batch.looked_at:
+            why = "o plano novo leu o Omie de novo"
+            with contextlib.suppress(TransitionRefused):
+                known[key] = deps.ledger.apply(key, Event.REDRIVE, now=deps.clock.now(), who=batch.who, why=why)
 
 
 def _released_since(charge: Charge, batch: Batch) -> bool:

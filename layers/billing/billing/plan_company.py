@@ -26,7 +26,15 @@ from billing.batches import write_batches
 from billing.clock import Clock
 from billing.domain.addition import total
 from billing.domain.calendar import HolidayCheck
-from billing.domain.charge import MONTHLY, UNDECIDED, Charge, ChargeKey, State, was_sent
+from billing.domain.charge import (
+    MONTHLY,
+    UNDECIDED,
+    Charge,
+    ChargeKey,
+    State,
+    is_parked_by_a_read,
+    was_sent,
+)
 from billing.domain.contract import BadRow, Contract, ContractStatus, normalise_document
 from billing.domain.list_lag import ListLag
 from billing.domain.month import SAO_PAULO, BillingMonth
@@ -593,8 +601,11 @@ def _charges(ledger: Charges, codes: list[str], month: BillingMonth) -> dict[str
 
 
 def _ledger_view(charge: Charge | None) -> LedgerView | None:
-    """A charge in doubt is planned like any other: nothing is sent until Settle has proved that it was not billed."""
-    if charge is None or charge.state in UNDECIDED:
+    """A charge in doubt is planned like any other: nothing is sent until Settle has proved that it was not billed.
+
+    So is one that was never claimed, and that only an earlier run's reading of Omie parked.
+    """
+    if charge is None or charge.state in UNDECIDED or is_parked_by_a_read(charge):
         return None
     return LedgerView(charge.state, charge.nCodOS, charge.reason, charge.reason_code)
 
@@ -604,8 +615,9 @@ def _is_billed(charge: Charge) -> bool:
 
 
 def _as_told(line: PlanLine, charge: Charge | None) -> PlanLine:
-    told = charge is not None and charge.state in _TOLD_BY_THE_LEDGER
-    return as_charged(line, charge) if charge is not None and told else line
+    if charge is None or charge.state not in _TOLD_BY_THE_LEDGER or is_parked_by_a_read(charge):
+        return line
+    return as_charged(line, charge)
 
 
 def _previous(charge: Charge | None) -> Previous | None:

@@ -179,6 +179,15 @@ def was_sent(charge: Charge) -> bool:
     return charge.key.kind == MONTHLY and charge.attempt is not None
 
 
+BY_A_READ = frozenset({"amount_not_planned", "not_monthly", "unclear_in_omie", "not_sent"})
+"""Reason codes of what only Omie's answers parked."""
+
+
+def is_parked_by_a_read(charge: Charge) -> bool:
+    """Whether it was never claimed, and nothing parked it but what Omie showed then: the next run reads it anew."""
+    return charge.state is State.PARKED and charge.attempt is None and charge.reason_code in BY_A_READ
+
+
 class KnownOrder(NamedTuple):
     """An order that Omie itself named in its answer to our call: when that was begun, and answered."""
 
