@@ -42,6 +42,8 @@ LATE = (200.0, 400.0)
 """Seconds for which the lists lack a billing where the second assumption is false."""
 LIVE = {"list_lag_seconds": 120, "read_lag_seconds": 60}
 """The settings' defaults, of a third of the schedules and of those with late lists; Omie keeps to them in the former."""
+UNNAMED_SHARE = 0.2
+"""Of the schedules: ListarOS says of no order which contract it is of."""
 LONGEST_ABANDONED = 60.0
 """config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
 MOVES = 220
@@ -269,6 +271,8 @@ class Adversary:
             self.silence = self.reality.choice((0.0, 0.03))
             _as_it_is(self.reality, switches)
             switches.repeated_read = Random(f"repeat-{seed}").choice(("cached", "fresh"))
+            if Random(f"unnamed-{seed}").random() < UNNAMED_SHARE:
+                switches.os_nCodCtr = switches.list_os_cNumContrato = "absent"
             self.live = late or Random(f"live-{seed}").random() < 1 / 3
             if self.live:
                 switches.list_lag *= LIVE["list_lag_seconds"] / LONGEST_LIST_LAG

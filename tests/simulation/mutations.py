@@ -109,6 +109,10 @@ def every_register(lab: Lab) -> None:
     """Of the registers of one document the last one counts."""
 
 
+def unnamed_orders(lab: Lab) -> None:
+    """An order that names no contract is as if it had never been."""
+
+
 def list_lag_measure(lab: Lab) -> None:
     """Nobody looks whether the lists show the orders that the ledger knows."""
 
@@ -119,6 +123,11 @@ _REAL_ORDER, _REAL_COMPACT, _REAL_CUSTOMERS = mapping.billed_order, mapping.comp
 def _live_only(*args: Any) -> Any:
     order = _REAL_ORDER(*args)
     return order if order is not None and order.live else None
+
+
+def _named_only(*args: Any) -> Any:
+    order = _REAL_ORDER(*args)
+    return None if isinstance(order, mapping.UnnamedOrder) else order
 
 
 def _monthly(*args: Any, **more: Any) -> Any:
@@ -134,6 +143,7 @@ _INSTEAD: dict[Callable[[Lab], None], tuple[Any, str, Any]] = {
     own_month_rule: (bill_batch, "may_send", lambda *_: True),
     interval_rule: (mapping, "compact", _monthly),
     cancelled_order_rule: (mapping, "billed_order", _live_only),
+    unnamed_orders: (mapping, "billed_order", _named_only),
     every_register: (plan_company, "_customers", _last_register),
     list_lag_measure: (Books, "measure", lambda *_: None),
 }
@@ -166,6 +176,7 @@ MUTATIONS = (
     cancelled_order_rule,
     every_register,
     list_lag_measure,
+    unnamed_orders,
 )
 LATE = frozenset({list_lag_measure})
 """Missed where Omie's lists are later than assumed."""

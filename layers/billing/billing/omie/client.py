@@ -308,7 +308,8 @@ class OmieClient:
         return self._pages("ListarOS", _CADASTRO, "osCadastro", billed | filters, identity)
 
     def consultar_os(self, nCodOS: int) -> Json:
-        return self._read("ConsultarOS", {"nCodOS": nCodOS})
+        """The osCadastro; unlike ListarOS it names the contract. Omie refuses the same order again within 60 s."""
+        return self._read("ConsultarOS", {"nCodOS": nCodOS}, question={"nCodOS": nCodOS})
 
     def status_os(self, nCodOS: int) -> Json:
         """With `ListaRpsNfse` and its messages."""
