@@ -8,6 +8,7 @@ from billing import bill_batch, plan_company
 from billing.domain.charge import WRITER_ONLY, Charge, ChargeKey, Event, State
 from billing.doubt import Books
 from billing.omie import mapping
+from billing.order_names import OrderNames
 from billing.store.ledger import Claimed, NotClaimed
 from simulators.lab import Lab
 
@@ -113,6 +114,10 @@ def unnamed_orders(lab: Lab) -> None:
     """An order that names no contract is as if it had never been."""
 
 
+def unnamed_order_rule(lab: Lab) -> None:
+    """What is sent does not wait for an order of which nobody says whose it is."""
+
+
 def list_lag_measure(lab: Lab) -> None:
     """Nobody looks whether the lists show the orders that the ledger knows."""
 
@@ -144,6 +149,7 @@ _INSTEAD: dict[Callable[[Lab], None], tuple[Any, str, Any]] = {
     interval_rule: (mapping, "compact", _monthly),
     cancelled_order_rule: (mapping, "billed_order", _live_only),
     unnamed_orders: (mapping, "billed_order", _named_only),
+    unnamed_order_rule: (OrderNames, "left", lambda *_: []),
     every_register: (plan_company, "_customers", _last_register),
     list_lag_measure: (Books, "measure", lambda *_: None),
 }
@@ -177,6 +183,7 @@ MUTATIONS = (
     every_register,
     list_lag_measure,
     unnamed_orders,
+    unnamed_order_rule,
 )
 LATE = frozenset({list_lag_measure})
 """Missed where Omie's lists are later than assumed."""
