@@ -9,7 +9,7 @@ from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.list_lag import LONGEST_BELIEVED, ListLag
 from billing.domain.month import BillingMonth
-from billing.doubt import ASK_AGAIN, UNCLEAR_FOR, Books, Doubts, Shown, Verdict
+from billing.doubt import ASK_AGAIN, UNCLEAR_FOR, UNCLEAR_REASON, Books, Doubts, Shown, Verdict, unclear_reason
 from billing.omie.replies import IncompleteRead, KeyRefused, NotExecuted, Rejected
 from billing.order_names import MOST_ASKED, LedgerOrders
 from simulators.clock import VirtualClock
@@ -337,6 +337,13 @@ def test_while_an_order_of_the_customer_stays_unnamed_nothing_is_sent_again_and_
 def test_what_is_parked_stays_parked_while_an_order_of_its_customer_is_unnamed():
     case = Case(Omie(LISTED, [unnamed()]), LATER, Event.IN_DOUBT, Event.PARK)
     assert (case.foresee().verdict, case.resolve().verdict) == (Verdict.STAYS, Verdict.STAYS)
+
+
+def test_a_doubt_of_no_known_contract_reads_no_orders():
+    """An empty ListarOS is an error that counts."""
+    case = Case(Omie(), LATER)
+    books = case.doubts().books
+    assert (books.shows(None), unclear_reason(books, None), case.omie.asked) == (Shown.UNCLEAR, UNCLEAR_REASON, [])
 
 
 def test_once_its_month_is_over_the_reason_still_names_the_order():

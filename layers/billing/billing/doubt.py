@@ -136,18 +136,24 @@ class Books:
 
     def order(self, nCodCtr: int | None) -> Order | None:
         """Of `orders`, once the orders of its customer that name no contract were asked for."""
+        if nCodCtr is None:
+            return None
         self._find_out(nCodCtr)
-        return self.orders().get(nCodCtr) if nCodCtr is not None else None
+        return self.orders().get(nCodCtr)
 
     def unnamed(self, nCodCtr: int | None) -> list[int]:
         """The nCodOS of orders that may be of that contract, cancelled ones with them, and whose nobody can tell."""
+        if nCodCtr is None:
+            return []
         self._find_out(nCodCtr)
-        return self._names.left(nCodCtr) if nCodCtr is not None else []
+        return self._names.left(nCodCtr)
 
     def cancelled(self, nCodCtr: int | None) -> Order | None:
         """The contract's OS of this month that a person cancelled, where no live one stands beside it."""
+        if nCodCtr is None:
+            return None
         self._find_out(nCodCtr)
-        return self._cancelled.get(nCodCtr) if nCodCtr is not None else None
+        return self._cancelled.get(nCodCtr)
 
     def all_cancelled(self) -> dict[int, Order]:
         """nCodCtr -> what `cancelled` answers, of the contracts that have one and whose orders are named by now."""
@@ -253,12 +259,11 @@ class Books:
         self._names.add(order)
         return None
 
-    def _find_out(self, nCodCtr: int | None) -> None:
+    def _find_out(self, nCodCtr: int) -> None:
         """Has the orders named that name no contract, and may be of this one."""
         orders = self.orders()
-        if nCodCtr is not None:
-            for order in self._names.find_out(nCodCtr):
-                self._keep(order, orders)
+        for order in self._names.find_out(nCodCtr):
+            self._keep(order, orders)
 
     def _keep(self, order: BilledOrder, orders: dict[int, Order]) -> None:
         known = orders.get(order.nCodCtr)
