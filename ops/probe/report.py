@@ -84,7 +84,10 @@ def _late(what: str, seen: float, supposed: int, change: str) -> str:
 
 def _shapes(told: Mapping[str, object]) -> Iterator[str]:
     if told.get("os_nCodCtr") == "absent" and told.get("list_os_cNumContrato") == "absent":
-        yield f"O ListarOS não diz de que contrato é a OS: cobranças em dúvida ficarão para uma pessoa. {TELL}"
+        yield (
+            "O ListarOS não diz de que contrato é a OS: o ConsultarOS é chamado para cada uma que este sistema não "
+            f"conhece, e o que nem ele disser fica para uma pessoa. {TELL}"
+        )
     if 0 < _number(told, "largest_page") < 100:
         yield f"O Omie dá páginas de {_number(told, 'largest_page'):.0f}, e pedimos 100. {TELL}"
     if 0 < _number(told, "in_flight") < 4:

@@ -202,6 +202,11 @@ def cancel_order(sim: Sim, app: App, order: Order, now: float, *, nfse: bool) ->
 # --------------------------------------------------------------------------------------------------- nfse
 
 
+def is_named(call: Call, order: Order) -> bool:
+    """Whether the order and its note say of which contract they are by now."""
+    return not order.billed_at or call.now >= order.billed_at + call.switches.os_named_after
+
+
 def listar_nfses(call: Call, param: Json) -> Rendered:
     """Answers an empty list, not a fault, when nothing was found (seen live)."""
     question = tuple(sorted((tag, value) for tag, value in param.items() if value and tag[:4] not in ("nPag", "nReg")))
@@ -254,7 +259,7 @@ def _letter(order: Order) -> str:
 
 
 def _nfse(call: Call, order: Order, param: Json) -> Json:
-    issued = order.nfse_at or order.billed_at
+    issued, named = order.nfse_at or order.billed_at, is_named(call, order)
     document = digits(_customer(call.app, order).get("cnpj_cpf"))
     lines = [
         {
@@ -292,8 +297,8 @@ def _nfse(call: Call, order: Order, param: Json) -> Json:
             "nCodigoOS": order.nCodOS,
             "nNumeroOS": order.cNumOS,
             "nValorOS": total,
-            "nCodigoContrato": order.nCodCtr,
-            "cNumeroContrato": order.cNumCtr,
+            "nCodigoContrato": order.nCodCtr if named else 0,
+            "cNumeroContrato": order.cNumCtr if named else "",
             "cPedidoCliente": "",
         },
         "RPS": {

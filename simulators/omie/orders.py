@@ -158,7 +158,8 @@ def excluir_os(call: Call, param: Json) -> Json:
 
 
 def consultar_os(call: Call, param: Json) -> Json:
-    return render(call, find(call.app, param), number_of_contract=True)
+    order = find(call.app, param)
+    return render(call, order, number_of_contract=invoices.is_named(call, order))
 
 
 def listar_os(call: Call, param: Json) -> Rendered:

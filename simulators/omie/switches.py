@@ -51,6 +51,8 @@ class Switches:
     duplicate_integration_code: documented as refused ("já cadastrado"), yet seen accepted after a lost reply.
     list_os_cNumContrato: one account's ListarOS leaves the field out (ConsultarOS has it).
     os_nCodCtr: whether an order born of a contract repeats nCodCtr in its Cabecalho is not documented.
+    os_named_after: seconds after its billing until ConsultarOS and ListarNFSEs say of which contract an order is; they
+      do on live accounts, and how soon is not documented.
     lot_details: one object in the 2024 schema, a list in use.
     lot_per_second: speed of FaturarLoteContrato and FaturarLoteOS; not documented.
     nfse_seconds, nfse_rejected_share: the city's time and refusals; no documented time.
@@ -99,6 +101,7 @@ class Switches:
     duplicate_integration_code: Literal["refuse", "accept"] = "refuse"
     list_os_cNumContrato: Literal["present", "absent"] = "present"
     os_nCodCtr: Literal["present", "absent"] = "absent"
+    os_named_after: float = 0.0
     lot_details: Literal["list", "object"] = "list"
     lot_per_second: int = 40
     nfse_seconds: float = 30.0

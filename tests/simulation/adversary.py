@@ -42,6 +42,10 @@ LATE = (200.0, 400.0)
 """Seconds for which the lists lack a billing where the second assumption is false."""
 LIVE = {"list_lag_seconds": 120, "read_lag_seconds": 60}
 """The settings' defaults, of a third of the schedules and of those with late lists; Omie keeps to them in the former."""
+UNNAMED_SHARE = 0.2
+"""Of the schedules: ListarOS says of no order which contract it is of."""
+NAMED_AFTER = 590.0
+"""Seconds for which nothing names an order in half of these: not longer than what is unclear is asked again."""
 LONGEST_ABANDONED = 60.0
 """config/demo.toml's longest_abandoned_call_seconds: the adversary keeps to it, and only to it."""
 MOVES = 220
@@ -269,6 +273,9 @@ class Adversary:
             self.silence = self.reality.choice((0.0, 0.03))
             _as_it_is(self.reality, switches)
             switches.repeated_read = Random(f"repeat-{seed}").choice(("cached", "fresh"))
+            if (draw := Random(f"unnamed-{seed}")).random() < UNNAMED_SHARE:
+                switches.os_nCodCtr = switches.list_os_cNumContrato = "absent"
+                switches.os_named_after = draw.choice((0.0, NAMED_AFTER))
             self.live = late or Random(f"live-{seed}").random() < 1 / 3
             if self.live:
                 switches.list_lag *= LIVE["list_lag_seconds"] / LONGEST_LIST_LAG
@@ -302,6 +309,11 @@ class Adversary:
         if self.late:
             return LATE[1]
         return float(LIVE["list_lag_seconds"]) if self.live else LONGEST_LIST_LAG
+
+    @property
+    def named_after(self) -> float:
+        """The longest for which nothing in Omie says of which contract an order is."""
+        return self.lab.omie.switches.os_named_after
 
     @property
     def read_lag(self) -> float:
@@ -349,7 +361,7 @@ class Adversary:
         lab.jestor.set_faults(())
         lab.drain(A_DAY)
         for _ in range(CALM_RUNS):
-            lab.clock.advance(self.list_lag)  # what was billed a moment ago is listed by then
+            lab.clock.advance(self.list_lag + self.named_after)  # what was billed a moment ago is listed by then
             month = str(BillingMonth.of(lab.clock.now()))
             execution = lab.start(trigger="operator")
             self.witness.calm_runs += 1

@@ -47,6 +47,7 @@ class _Check:
         self.apps = [*adversary.lab.omie.apps.values()]
         self.read_lag = adversary.read_lag
         self.nobody_can_tell = NOBODY_CAN_TELL + adversary.list_lag
+        self.named_after = adversary.named_after
         self.charges = [charge for charge in adversary.charges() if charge.key.kind == MONTHLY]
         self.broken: list[str] = []
         self.forgiven: list[str] = []
@@ -202,7 +203,9 @@ class _Check:
             hold = self.lab.ledger.find_hold(code)
             if charge.state is State.PARKED and hold is not None and hold.put_at.timestamp() < at:
                 self.broken.append(f"{code}: {month} on hold, and told as a missed month")
-            listed = [order.at + self.nobody_can_tell for order in self.orders.get((code, month), ())]
+            listed = [
+                order.at + self.nobody_can_tell + self.named_after for order in self.orders.get((code, month), ())
+            ]
             if listed and min(listed) < at:
                 self.broken.append(f"{code}: {month} billed long before it was told as a missed month")
 

@@ -8,6 +8,7 @@ from billing import bill_batch, plan_company
 from billing.domain.charge import WRITER_ONLY, Charge, ChargeKey, Event, State
 from billing.doubt import Books
 from billing.omie import mapping
+from billing.order_names import OrderNames
 from billing.store.ledger import Claimed, NotClaimed
 from simulators.lab import Lab
 
@@ -109,6 +110,14 @@ def every_register(lab: Lab) -> None:
     """Of the registers of one document the last one counts."""
 
 
+def unnamed_orders(lab: Lab) -> None:
+    """An order that names no contract is as if it had never been."""
+
+
+def unnamed_order_rule(lab: Lab) -> None:
+    """What is sent does not wait for an order of which nobody says whose it is."""
+
+
 def list_lag_measure(lab: Lab) -> None:
     """Nobody looks whether the lists show the orders that the ledger knows."""
 
@@ -119,6 +128,11 @@ _REAL_ORDER, _REAL_COMPACT, _REAL_CUSTOMERS = mapping.billed_order, mapping.comp
 def _live_only(*args: Any) -> Any:
     order = _REAL_ORDER(*args)
     return order if order is not None and order.live else None
+
+
+def _named_only(*args: Any) -> Any:
+    order = _REAL_ORDER(*args)
+    return None if isinstance(order, mapping.UnnamedOrder) else order
 
 
 def _monthly(*args: Any, **more: Any) -> Any:
@@ -134,6 +148,8 @@ _INSTEAD: dict[Callable[[Lab], None], tuple[Any, str, Any]] = {
     own_month_rule: (bill_batch, "may_send", lambda *_: True),
     interval_rule: (mapping, "compact", _monthly),
     cancelled_order_rule: (mapping, "billed_order", _live_only),
+    unnamed_orders: (mapping, "billed_order", _named_only),
+    unnamed_order_rule: (OrderNames, "left", lambda *_: []),
     every_register: (plan_company, "_customers", _last_register),
     list_lag_measure: (Books, "measure", lambda *_: None),
 }
@@ -166,6 +182,8 @@ MUTATIONS = (
     cancelled_order_rule,
     every_register,
     list_lag_measure,
+    unnamed_orders,
+    unnamed_order_rule,
 )
 LATE = frozenset({list_lag_measure})
 """Missed where Omie's lists are later than assumed."""

@@ -20,6 +20,8 @@ BITES = {
     mutations.cancelled_order_rule: (94,),
     mutations.every_register: (125, 140, 180),
     mutations.list_lag_measure: (38, 127, 348),
+    mutations.unnamed_orders: (7, 91, 94),
+    mutations.unnamed_order_rule: (12860, 31754),
 }
 
 

@@ -9,7 +9,9 @@ from billing.bill_batch import ALTERATION, CREATION
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.list_lag import LONGEST_BELIEVED, ListLag
 from billing.domain.month import BillingMonth
-from billing.doubt import ASK_AGAIN, Books, Doubts, Shown, Verdict
+from billing.doubt import ASK_AGAIN, UNCLEAR_FOR, UNCLEAR_REASON, Books, Doubts, Shown, Verdict, unclear_reason
+from billing.omie.replies import IncompleteRead, KeyRefused, NotExecuted, Rejected
+from billing.order_names import MOST_ASKED, LedgerOrders
 from simulators.clock import VirtualClock
 from simulators.memory_store import MemoryLedger, MemoryQueues
 
@@ -25,13 +27,21 @@ CREATE = ChargeKey("JST-12", MONTH, CREATION)
 CTR = 700
 
 
-class Omie:
-    """Omie's lists as given; `asked` is what was read, in order."""
+CLI, OTHER = 30, 31
+"""The contract's customer in Omie, and somebody else."""
 
-    def __init__(self, stages=None, orders=(), created=()):
+
+class Omie:
+    """Omie's lists as given; `asked` is what was read, in order.
+
+    `contracts`: nCodOS -> the nCodCtr or cNumContrato that ConsultarOS names; `notes`: the same of ListarNFSEs.
+    """
+
+    def __init__(self, stages=None, orders=(), created=(), contracts=None, notes=None, customer=CLI):
         self.stages = stages or {}
         self.orders = orders
         self.made = created
+        self.contracts, self.notes, self.customer = contracts or {}, notes or {}, customer
         self.asked = []
 
     def obter_contratos(self, cEtapa):
@@ -46,12 +56,47 @@ class Omie:
         self.asked.append(filters["filtrar_por_data_de"])
         return iter(self.made)
 
+    def consultar_os(self, nCodOS):
+        self.asked.append(f"OS {nCodOS}")
+        found = next((each for each in self.orders if each["Cabecalho"]["nCodOS"] == nCodOS), None)
+        if found is None:
+            raise Rejected("ConsultarOS", "OS não cadastrada", rule="permanent")
+        named = self.contracts.get(nCodOS)
+        if isinstance(named, Exception):
+            del self.contracts[nCodOS]
+            raise named
+        return found | {"InformacoesAdicionais": {"cNumContrato": named}} if named else found
+
+    def nfses_da_os(self, *, nCodOS):
+        self.asked.append(f"NFS-e {nCodOS}")
+        return [note(nCodOS, self.notes[nCodOS])] if nCodOS in self.notes else []
+
+    def listar_nfses(self, de, ate):
+        self.asked.append("NFS-e")
+        return (note(nCodOS, named) for nCodOS, named in self.notes.items())
+
+    def consultar_contrato(self, nCodCtr):
+        self.asked.append(f"contract {nCodCtr}")
+        if self.customer is None:
+            raise Rejected("ConsultarContrato", "Contrato não cadastrado", rule="permanent")
+        return {"cabecalho": {"nCodCtr": nCodCtr, "nCodCli": self.customer, "cCodSit": "10"}, "itensContrato": []}
+
+
+def note(nCodOS, nCodCtr):
+    return {"OrdemServico": {"nCodigoOS": nCodOS, "nCodigoContrato": nCodCtr, "cNumeroContrato": ""}}
+
 
 def order(nCodOS=55, total=100, nCodCtr=CTR, **more):
     return {
         "Cabecalho": {"nCodOS": nCodOS, "nCodCtr": nCodCtr, "nValorTotal": total},
         "InfoCadastro": {"cOrigem": "CTR", "cCancelada": "N"},
     } | more
+
+
+def unnamed(nCodOS=55, nCodCli=CLI, cancelled="N", **head):
+    """An order of ListarOS that does not say of which contract it is."""
+    head = {"nCodOS": nCodOS, "nCodCli": nCodCli, "nValorTotal": 100} | head
+    return {"Cabecalho": head, "InfoCadastro": {"cOrigem": "CTR", "cCancelada": cancelled}}
 
 
 class Case:
@@ -66,7 +111,8 @@ class Case:
         self.key = key
 
     def doubts(self):
-        books = Books(self.omie, MONTH, self.clock, ListLag(LAG))
+        ours = LedgerOrders(self.ledger, "acme", MONTH)
+        books = Books(self.omie, MONTH, self.clock, ListLag(LAG), ours)
         return Doubts("acme", self.ledger, self.queues, books, WAIT, self.clock.now(), "resolve maria")
 
     def resolve(self, before=None):
@@ -202,7 +248,7 @@ def test_a_look_that_was_early_enough_is_the_last_one():
     doubts = case.doubts()
     assert doubts.look_early() is None
     asked = list(omie.asked)
-    books = Books(omie, MONTH, case.clock, doubts.books.lag)
+    books = Books(omie, MONTH, case.clock, doubts.books.lag, doubts.books.ours)
     assert replace(doubts, books=books).look_early() is None
     assert omie.asked == asked
 
@@ -249,6 +295,185 @@ def test_parked_in_doubt_that_omie_still_does_not_explain_stays_and_is_not_told_
     case = Case(Omie(), LATER, Event.IN_DOUBT, Event.PARK)
     assert case.resolve().verdict is Verdict.STAYS
     assert case.queues.parked == []
+
+
+# ---- orders that name no contract
+
+LISTED = {10: [CTR, 7700], 20: [CTR, 7700]}
+
+
+def test_an_order_without_a_name_is_adopted_by_what_consultar_os_says_of_it():
+    case = Case(Omie(LISTED, [unnamed()], contracts={55: f"2026/{CTR}"}), LATER, Event.IN_DOUBT)
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.charge.nCodOS) == (Verdict.ADOPTED, 55)
+    assert [asked for asked in case.omie.asked if "NFS-e" in str(asked)] == []
+
+
+def test_an_order_without_a_name_is_adopted_by_what_its_note_says():
+    case = Case(Omie(LISTED, [unnamed()], notes={55: CTR}), LATER, Event.IN_DOUBT)
+    assert (case.resolve().verdict, case.ledger.get(KEY).nCodOS) == (Verdict.ADOPTED, 55)
+
+
+def test_an_order_without_a_name_that_a_person_cancelled_is_not_billed_again():
+    omie = Omie(LISTED, [unnamed(cancelled="S")], contracts={55: f"2026/{CTR}"})
+    resolution = Case(omie, LATER, Event.IN_DOUBT).resolve()
+    assert (resolution.verdict, "foi cancelada no Omie (OS 55)" in resolution.charge.reason) == (Verdict.PARKED, True)
+
+
+@pytest.mark.parametrize("cancelled", ["N", "S"])
+@pytest.mark.parametrize("events", [(), (Event.IN_DOUBT,)])
+def test_while_an_order_of_the_customer_stays_unnamed_nothing_is_sent_again_and_then_a_person_is_asked(
+    events, cancelled
+):
+    case = Case(Omie(LISTED, [unnamed(cancelled=cancelled)]), CLAIMED + WAIT, *events)
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.until) == (Verdict.RESTS, CLAIMED + WAIT + ASK_AGAIN)
+    case.clock.set(CLAIMED + WAIT + UNCLEAR_FOR)
+    resolution = case.resolve()
+    assert (resolution.verdict, resolution.charge.reason_code) == (Verdict.PARKED, "in_doubt")
+    assert "sem dizer de qual contrato (OS 55)" in resolution.charge.reason
+
+
+def test_what_is_parked_stays_parked_while_an_order_of_its_customer_is_unnamed():
+    case = Case(Omie(LISTED, [unnamed()]), LATER, Event.IN_DOUBT, Event.PARK)
+    assert (case.foresee().verdict, case.resolve().verdict) == (Verdict.STAYS, Verdict.STAYS)
+
+
+def test_a_doubt_of_no_known_contract_reads_no_orders():
+    """An empty ListarOS is an error that counts."""
+    case = Case(Omie(), LATER)
+    books = case.doubts().books
+    assert (books.shows(None), unclear_reason(books, None), case.omie.asked) == (Shown.UNCLEAR, UNCLEAR_REASON, [])
+
+
+def test_once_its_month_is_over_the_reason_still_names_the_order():
+    resolution = Case(Omie({10: [CTR]}, [unnamed()]), JANUARY, Event.IN_DOUBT).resolve()
+    assert (resolution.verdict, "OS 55" in resolution.charge.reason) == (Verdict.PARKED, True)
+
+
+def test_of_many_unnamed_orders_the_reason_names_the_first():
+    orders = [unnamed(number) for number in range(50, 58)]
+    resolution = Case(Omie(LISTED, orders), LATER, Event.IN_DOUBT).resolve()
+    assert "(OS 50, 51, 52, 53, 54 e mais 3)" in resolution.charge.reason
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        unnamed(nCodCli=OTHER),
+        unnamed(cCodIntOS="JST-12-2026-11"),
+        unnamed() | {"InfoCadastro": {"cOrigem": "MAN"}},
+    ],
+    ids=["another customer's", "made by us with a code of its own", "made by hand"],
+)
+def test_an_order_that_cannot_be_the_contracts_stops_nobody_and_is_not_asked_for(theirs):
+    case = Case(Omie(LISTED, [theirs]), LATER, Event.IN_DOUBT)
+    assert case.resolve().verdict is Verdict.RELEASED
+    assert [asked for asked in case.omie.asked if str(asked).startswith("OS")] == []
+
+
+def test_an_order_with_a_code_of_ours_is_never_a_contracts_billing_even_if_it_names_one():
+    ours = order()
+    ours["Cabecalho"]["cCodIntOS"] = "JST-12-2026-11"
+    assert Case(Omie(LISTED, [ours]), LATER, Event.IN_DOUBT).resolve().verdict is Verdict.RELEASED
+
+
+@pytest.mark.parametrize("named", ["2026/7700", "2019/1"], ids=["ours", "one that omie does not show"])
+def test_an_order_of_the_customers_other_contract_stops_nobody(named):
+    case = Case(Omie(LISTED, [unnamed()], contracts={55: named}), LATER, Event.IN_DOUBT)
+    assert case.resolve().verdict is Verdict.RELEASED
+
+
+def test_where_nobody_can_tell_the_contracts_customer_any_unnamed_order_stops_it():
+    case = Case(Omie(LISTED, [unnamed(nCodCli=OTHER)], customer=None), LATER, Event.IN_DOUBT)
+    assert case.resolve().verdict is Verdict.PARKED
+
+
+def test_an_order_that_does_not_say_whose_it_is_stops_everybody():
+    case = Case(Omie(LISTED, [unnamed(nCodCli=0)]), LATER, Event.IN_DOUBT)
+    assert case.resolve().verdict is Verdict.PARKED
+
+
+def test_an_order_that_the_ledger_knows_needs_no_call():
+    case = Case(Omie({10: [CTR, 7700], 20: [CTR]}, [unnamed(77)]), LATER, Event.IN_DOUBT)
+    knows_an_order(case, CLAIMED)
+    assert case.resolve().verdict is Verdict.RELEASED
+    assert {str(asked)[:2] for asked in case.omie.asked} & {"OS", "NF"} == set()
+
+
+def test_who_knows_the_contracts_customer_does_not_ask_for_it():
+    case = Case(Omie(LISTED, [unnamed()]), LATER, Event.IN_DOUBT)
+    doubts = case.doubts()
+    doubts.books.customers[CTR] = CLI
+    assert doubts.resolve(case.ledger.get(KEY)).verdict is Verdict.PARKED
+    assert f"contract {CTR}" not in case.omie.asked
+
+
+def test_in_one_look_each_order_is_asked_for_once():
+    case = Case(Omie(LISTED, [unnamed(), unnamed(56)], contracts={56: "2026/7700"}), LATER, Event.IN_DOUBT)
+    doubts = case.doubts()
+    assert [doubts.books.shows(CTR), doubts.books.shows(CTR), doubts.books.shows(7700)] == [
+        Shown.UNCLEAR,
+        Shown.UNCLEAR,
+        Shown.BILLED,
+    ]
+    for asked in ("OS 55", "NFS-e 55", "OS 56", f"contract {CTR}"):
+        assert case.omie.asked.count(asked) == 1
+
+
+def test_an_order_whose_asking_failed_is_not_forgotten():
+    lost = NotExecuted("ConsultarOS", "ReadTimeout", rule="transport")
+    case = Case(Omie(LISTED, [unnamed()], contracts={55: lost}), LATER, Event.IN_DOUBT)
+    doubts = case.doubts()
+    with pytest.raises(NotExecuted):
+        doubts.resolve(case.ledger.get(KEY))
+    assert doubts.resolve(case.ledger.get(KEY)).verdict is Verdict.PARKED
+
+
+def test_a_key_that_omie_refuses_is_no_order_without_a_name():
+    refused = KeyRefused("ConsultarOS", "chave", rule="key_refused")
+    case = Case(Omie(LISTED, [unnamed()], contracts={55: refused}), LATER, Event.IN_DOUBT)
+    with pytest.raises(KeyRefused):
+        case.resolve()
+
+
+def test_an_order_that_is_gone_when_it_is_asked_for_stays_unnamed_in_that_look():
+    gone = Rejected("ConsultarOS", "OS não cadastrada", rule="permanent")
+    assert Case(Omie(LISTED, [unnamed()], contracts={55: gone}), LATER, Event.IN_DOUBT).resolve().verdict is (
+        Verdict.PARKED
+    )
+
+
+def test_more_orders_than_one_look_asks_for_stay_unnamed():
+    orders = [unnamed(number) for number in range(1000, 1000 + MOST_ASKED + 5)]
+    case = Case(Omie(LISTED, orders, contracts=dict.fromkeys(range(1000, 2000), "2026/7700")), LATER)
+    assert case.resolve().verdict is Verdict.PARKED
+    assert len([asked for asked in case.omie.asked if str(asked).startswith("OS")]) <= MOST_ASKED
+
+
+def test_a_plan_has_all_orders_named_by_the_notes_and_only_the_others_one_by_one():
+    omie = Omie(
+        LISTED,
+        [unnamed(), unnamed(56, OTHER, "S"), unnamed(57)],
+        contracts={57: "2026/7800"},
+        notes={55: CTR, 56: 7700, 99: 1},
+    )
+    omie.stages = LISTED | {10: [CTR, 7700, 7800]}
+    books = Books(omie, MONTH, VirtualClock(LATER), ListLag(LAG))
+    assert {nCodCtr: each.nCodOS for nCodCtr, each in books.orders().items()} == {CTR: 55, 7800: 57}
+    assert {nCodCtr: each.nCodOS for nCodCtr, each in books.all_cancelled().items()} == {7700: 56}
+    assert [asked for asked in omie.asked if str(asked).startswith("OS")] == ["OS 57"]
+
+
+def test_a_list_of_notes_that_changed_while_it_was_read_names_what_it_shows():
+    class Changing(Omie):
+        def listar_nfses(self, de, ate):
+            yield note(55, CTR)
+            raise IncompleteRead("ListarNFSEs", "Read 1 of 2.", rule="odd_reply")
+
+    omie = Changing(LISTED, [unnamed(), unnamed(56)], contracts={56: "2026/7700"})
+    books = Books(omie, MONTH, VirtualClock(LATER), ListLag(LAG))
+    assert set(books.orders()) == {CTR, 7700}
 
 
 # ---- the month turns: stages speak of Omie's own present month

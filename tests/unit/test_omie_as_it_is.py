@@ -8,7 +8,8 @@ import pytest
 
 from billing.domain.charge import ChargeKey, Event, State
 from billing.domain.month import SAO_PAULO, BillingMonth
-from billing.omie.governor import ERROR_BUDGET
+from billing.omie.governor import ERROR_BUDGET, READER_BUDGET
+from billing.omie.replies import BLOCK_SECONDS, Blocked, NotExecuted
 from billing.settings import load_settings
 from billing.settle_company import MAX_ROUNDS, MOST_NAMED
 from ops.local import demo_settings as local_settings
@@ -475,3 +476,21 @@ def test_what_comes_too_late_for_the_month_is_a_missed_month_and_no_doubt(minute
     parked = {charge.reason_code for charge in november if charge.state is State.PARKED}
     assert "missed_month" in parked
     assert not parked & {"unclear_in_omie", "in_doubt"}
+
+
+# --- answers that are lost
+
+
+def test_lost_answers_of_an_empty_list_stop_us_before_omie_blocks_the_key():
+    """To Omie each of them is an error, whether or not it reaches us."""
+    lab = Lab(6, clean=True)
+    lab.omie.faults.replace([Fault("lost_reply", methods=frozenset({"ListarOS"}))])
+    day = lab.clock.now().date()
+    for client, asked in ((lab.settle_deps().omie("acme"), ERROR_BUDGET), (lab.readers()("acme"), READER_BUDGET)):
+        lab.clock.advance(BLOCK_SECONDS)
+        lab.omie.book.methods.clear()
+        for _ in range(3):
+            with pytest.raises((NotExecuted, Blocked)):
+                list(client.iter_os(day, day))
+        assert lab.omie.book.methods["ListarOS"].count == asked
+    assert lab.omie.book.blocks == []

@@ -476,6 +476,61 @@ def test_every_error_reply_is_told_also_those_repeated(client_of):
     assert told == [("ObterContratos", "method_busy"), ("ObterContratos", "empty_page")]
 
 
+DAY = date(2026, 12, 1)
+LOST = httpx.ReadTimeout("slow")
+ORDERS = (200, {"osCadastro": [{"Cabecalho": {"nCodOS": 1}}], "total_de_paginas": 1, "total_de_registros": 1})
+
+
+@pytest.mark.parametrize(
+    ("ask", "counts"),
+    [
+        (lambda client: list(client.iter_os(DAY, DAY)), True),
+        (lambda client: list(client.iter_movimentos(DAY, DAY)), True),
+        (lambda client: list(client.iter_contratos(filtrar_apenas_inclusao="S")), True),
+        (lambda client: list(client.iter_contratos(filtrar_cliente=7)), False),
+        (lambda client: list(client.iter_movimentos(DAY, DAY, nCodTitulo=7)), False),
+        (lambda client: list(client.listar_nfses(DAY, DAY)), False),
+        (lambda client: list(client.iter_contas_receber(DAY, DAY)), False),
+        (lambda client: client.obter_contratos(20), False),
+        (lambda client: client.consultar_contrato(7), False),
+    ],
+    ids=["orders", "titles", "new contracts", "one customer's", "one title", "notes", "receivables", "stage", "one"],
+)
+def test_a_lost_answer_counts_as_an_error_only_where_it_may_have_said_that_a_list_is_empty(client_of, ask, counts):
+    """Omie counts each "nothing found", also the one that does not reach us; ten of them block the key."""
+    told = []
+    client, _ = client_of([LOST], read_attempts=1, on_error=lambda _, error: told.append(error.counts_toward_block))
+    with pytest.raises(NotExecuted):
+        ask(client)
+    assert told == [counts]
+
+
+def test_a_lost_page_after_the_first_counts_nothing(client_of):
+    """A list that has a second page is not empty: of a thousand pages about thirty get no answer."""
+    told = []
+    first = (200, {"osCadastro": [{"Cabecalho": {"nCodOS": 1}}] * 100, "total_de_paginas": 2})
+    first[1]["total_de_registros"] = 101
+    client, _ = client_of([first, LOST], read_attempts=1, on_error=lambda _, error: told.append(error))
+    with pytest.raises(NotExecuted):
+        list(client.iter_os(DAY, DAY))
+    assert [(error.rule, error.counts_toward_block) for error in told] == [("transport", False)]
+
+
+def test_a_list_that_never_left_counts_nothing(client_of):
+    told = []
+    refused = httpx.ConnectError("refused")
+    client, _ = client_of([refused], read_attempts=1, on_error=lambda _, error: told.append(error))
+    with pytest.raises(NotExecuted):
+        list(client.iter_os(DAY, DAY))
+    assert [error.counts_toward_block for error in told] == [False]
+
+
+def test_who_repeats_no_errors_repeats_a_list_whose_answer_was_lost(client_of):
+    client, omie = client_of([LOST, ORDERS], repeats_errors=False)
+    assert len(list(client.iter_os(DAY, DAY))) == 1
+    assert len(omie.asked) == 2
+
+
 @pytest.mark.parametrize(
     "failure",
     [

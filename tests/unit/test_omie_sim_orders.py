@@ -127,6 +127,20 @@ def test_a_list_of_orders_may_leave_the_contracts_number_out():
     assert block("Cabecalho")["nCodCtr"] == 1001
 
 
+def test_an_order_and_its_note_may_say_only_later_of_which_contract_they_are():
+    caller = desk(os_named_after=100.0)
+    number = billed(caller)
+
+    def named() -> list[object]:
+        order = caller.ask(OS, "ConsultarOS", {"nCodOS": number}).json
+        [note] = caller.ask("servicos/nfse", "ListarNFSEs", {"nCodigoOS": number}).json["nfseEncontradas"]
+        return [order["InformacoesAdicionais"].get("cNumContrato"), note["OrdemServico"]["nCodigoContrato"]]
+
+    assert named() == [None, 0]
+    caller.wait(100)
+    assert named() == ["2026/00001", 1001]
+
+
 # ------------------------------------------------------------------------------------------------ NFS-e and on
 
 

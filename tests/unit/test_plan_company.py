@@ -223,7 +223,7 @@ def test_when_all_that_is_left_is_parked_somebody_must_have_been_told(told, deci
     lab = Lab(contracts=10, clean=True)
     for contract in lab.world.contracts:
         key = ChargeKey(contract.code, DECEMBER)
-        facts = {"company": contract.omie_company, "reason_code": "rejected", "reason": "O Omie recusou."}
+        facts = {"company": contract.omie_company, "reason_code": "not_sent", "reason": "Não foi enviado."}
         parked = lab.ledger.apply(key, Event.PARK, now=lab.clock.now(), who="t", why="", **facts)
         if told:
             lab.ledger.note_told(parked)

@@ -10,6 +10,7 @@ import pytest
 from billing.bill_batch import CREATION
 from billing.domain.charge import Charge, ChargeKey, Event, ParkClass, State
 from billing.domain.month import SAO_PAULO, BillingMonth
+from billing.omie.client import OmieClient
 from billing.omie.governor import LaneState
 from billing.omie.replies import Blocked
 from billing.parking import (
@@ -232,7 +233,7 @@ def test_inside_its_month_each_class_has_one_safe_step(park_class, asked, expect
 # ---- redrive: released, run again, billed once
 
 
-@pytest.mark.parametrize("code", ["not_sent", "too_many_failures", "amount_not_planned", "omie_rejected"])
+@pytest.mark.parametrize("code", ["not_sent", "too_many_failures", "omie_rejected"])
 def test_a_parked_contract_is_released_billed_once_and_repeating_changes_nothing(bench, code):
     (contract, nCodCtr), *_ = bench.contracts
     key = bench.park(contract, code)
@@ -364,6 +365,33 @@ def test_in_doubt_whose_order_was_cancelled_stays_and_names_the_order(bench, dry
     answer = bench(dry_run=dry_run)
     assert (decisions(answer), bench.state(key)) == ([(contract, "stays")], State.PARKED)
     assert f"cancelada no Omie (OS {order})" in answer["items"][0]["why"]
+
+
+@pytest.mark.parametrize("action", ["redrive", "resolve"])
+def test_an_order_that_names_no_contract_is_asked_for_and_adopted(bench, action):
+    """Omie may show its contract as to be billed all the same."""
+    bench.lab.omie.switches.update({"os_nCodCtr": "absent", "list_os_cNumContrato": "absent"})
+    contract, nCodCtr = bench.contracts[0]
+    key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.IN_DOUBT)
+    order = bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    bench.lab.omie.apps["acme"].billed_in.clear()
+    month = {"month": str(DECEMBER)} if action == "resolve" else {}
+    assert decisions(bench(action, **month)) == [(contract, "adopted")]
+    assert bench.lab.ledger.get(key).nCodOS == order
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_in_doubt_stays_while_an_order_of_its_customer_names_no_contract_and_says_which(bench, dry_run, monkeypatch):
+    bench.lab.omie.switches.update({"os_nCodCtr": "absent", "list_os_cNumContrato": "absent"})
+    monkeypatch.setattr(OmieClient, "consultar_os", lambda *_: {"Cabecalho": {}})
+    monkeypatch.setattr(OmieClient, "nfses_da_os", lambda *_, **__: [])
+    contract, nCodCtr = bench.contracts[0]
+    key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.IN_DOUBT)
+    order = bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    bench.lab.omie.apps["acme"].billed_in.clear()
+    answer = bench(dry_run=dry_run)
+    assert (decisions(answer), bench.state(key)) == ([(contract, "stays")], State.PARKED)
+    assert f"sem dizer de qual contrato (OS {order})" in answer["items"][0]["why"]
 
 
 def test_an_old_harmless_letter_does_not_release_a_doubt(bench):

@@ -176,7 +176,7 @@ def test_the_next_run_bills_what_only_a_read_parked():
     assert [line["event"] for line in charge.history] == ["PARK", "REDRIVE", "CLAIM", "DONE"]
 
 
-@pytest.mark.parametrize("reason", ["rejected", "in_doubt", "unreadable_contract"])
+@pytest.mark.parametrize("reason", ["rejected", "in_doubt", "unreadable_contract", "not_sent"])
 def test_what_something_else_parked_is_no_runs_to_lift(reason):
     lab = Lab(20, clean=True)
     code, _ = first_number(lab)

@@ -507,6 +507,80 @@ def test_a_creation_in_doubt_ends_as_one_contract_billed_once(kind):
     assert [b.nCodCtr for b in desk.lab.omie.book.billings].count(contract.nCodCtr) == 1
 
 
+# --- where ListarOS does not say of which contract an order is
+
+NAMELESS = {"os_nCodCtr": "absent", "list_os_cNumContrato": "absent"}
+
+
+def nameless(kind="lost_reply"):
+    """As `in_doubt`, on such an account."""
+    desk = Desk(switches=Switches(**NAMELESS))
+    desk.faults(Fault(kind, methods=SEND, nth=frozenset({3})))
+    desk.bill()
+    desk.faults()
+    desk.lab.clock.advance(WAIT + 1)
+    return desk, desk.codes[2]
+
+
+def asked(desk, method):
+    return desk.lab.omie.book.methods[method].count
+
+
+def test_a_doubt_is_adopted_by_its_order_and_only_that_order_is_asked_for():
+    desk, code = nameless()
+    answer = desk.settle()
+    assert (answer["decision"], answer["mismatches"]) == ("done", 0)
+    assert desk.charge(code).nCodOS == desk.billings(code)[0].nCodOS
+    assert (asked(desk, "ConsultarOS"), asked(desk, "ConsultarContrato"), asked(desk, "ListarNFSEs")) == (1, 0, 0)
+
+
+def test_a_doubt_whose_order_was_cancelled_and_whose_contract_is_to_be_billed_again_is_not_sent_again():
+    desk, code = nameless()
+    desk.lab.omie.cancel_by_person("acme", desk.billings(code)[0].nCodOS, now=desk.lab.now())
+    desk.settle_to_the_end()
+    assert len(desk.billings(code)) == 1
+    assert (desk.charge(code).state, "foi cancelada no Omie" in desk.charge(code).reason) == (State.PARKED, True)
+
+
+def test_a_doubt_without_an_order_is_sent_again_and_the_others_orders_are_not_asked_for():
+    desk, _ = nameless("lost_request")
+    desk.lab.clock.advance(600)
+    answer = desk.settle()
+    assert (answer["decision"], asked(desk, "ConsultarOS")) == ("bill", 0)
+
+
+def test_a_person_who_billed_a_contract_before_the_batch_is_adopted():
+    desk = Desk(switches=Switches(**NAMELESS))
+    desk.person_bills(desk.codes[0])
+    desk.lab.clock.advance(130)
+    desk.bill()
+    assert desk.settle_to_the_end()["mismatches"] == 0
+    assert desk.charge(desk.codes[0]).nCodOS == desk.billings(desk.codes[0])[0].nCodOS
+
+
+def test_amounts_and_second_orders_are_compared_by_the_orders_that_the_ledger_knows():
+    desk = Desk(switches=Switches(**NAMELESS))
+    desk.bill()
+    other, twice, cancelled = desk.codes[:3]
+    desk.lab.ledger._charges[ChargeKey(other, DECEMBER)]["amount"] += 1
+    desk.person_bills(twice)
+    desk.lab.omie.cancel_by_person("acme", desk.charge(cancelled).nCodOS, now=desk.lab.now())
+
+    answer = desk.settle()
+
+    assert [each["contract"] for each in answer["differing_orders"]] == [other, twice]
+    assert [each["contract"] for each in answer["cancelled_orders"]] == [cancelled]
+    assert asked(desk, "ConsultarOS") == 1, "the second order alone is not known"
+
+
+def test_the_plan_shows_what_a_person_billed():
+    desk = Desk(switches=Switches(**NAMELESS))
+    code = desk.codes[0]
+    desk.person_bills(code)
+    desk.planned = desk.plan()
+    assert desk.line(code)["reason_code"] == "billed_in_omie"
+
+
 # --- what Omie shows for what we billed
 
 

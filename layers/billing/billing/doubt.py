@@ -4,6 +4,8 @@
         a live OS of it     adopt
         Omie's stage 20,    may be sent again, if both lists are as late as assumed; if they are later by the orders
           and no OS of it   that the ledger knows (`billing.domain.list_lag`), it rests as much longer
+        an OS that may be   asked again for a while, then a person: Omie does not say of which contract it is
+          of it             (`billing.order_names`)
         anything else       asked again for a while, then a person
     its month is over       the stages speak of another month and prove nothing: an OS of it: adopt; none: a person
     altering the contract   nothing to find out: it is read before it is billed
@@ -16,18 +18,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from billing.bill_batch import ALTERATION, CREATION, Look, keep_look
 from billing.clock import Clock
 from billing.domain.addition import as_billed
-from billing.domain.charge import Charge, Event, KnownOrder, State, TransitionRefused, known_order
+from billing.domain.charge import Charge, Event, KnownOrder, State, TransitionRefused
 from billing.domain.list_lag import ListLag
 from billing.domain.month import MIDNIGHT_MARGIN, SAO_PAULO, BillingMonth, may_send
 from billing.domain.plan import CANCELLED_REASON
 from billing.omie import mapping
 from billing.omie.client import OmieClient
+from billing.omie.mapping import BilledOrder, UnnamedOrder
+from billing.order_names import LedgerOrders, OrderNames
 from billing.parking import tell
 from billing.store.ports import Charges, Messages, Objects
 
@@ -43,6 +46,12 @@ STALE_REASON = (
     "Não se sabe se foi faturado: as listas do Omie estão atrasadas e ainda não mostram ordens que ele confirmou. "
     "Confira no Omie e não reenvie."
 )
+UNNAMED_REASON = (
+    "Não se sabe se foi faturado: o Omie mostra OS deste mês sem dizer de qual contrato ({}). "
+    "Abra no Omie e confira: se alguma for deste contrato, ele já foi faturado. Não reenvie."
+)
+MOST_NAMED = 5
+"""Orders that one reason names."""
 UNCLEAR_FOR = timedelta(minutes=10)
 """How long what Omie shows neither way is asked again after the in-doubt wait, before a person is asked."""
 STALE_FOR = timedelta(minutes=30)
@@ -72,6 +81,7 @@ class Books:
         a live order of the month                     billed
         stage 20, and no order of the month           not billed: it may be sent
         anything else, a cancelled order with it      not known
+        an order that may be of it, and names none    not known
 
     Stage 30 proves nothing: until Omie turns its stages to the new month it shows what was billed last month. Make it
     after the in-doubt wait of what it is asked about: an older reading proves nothing.
@@ -82,6 +92,10 @@ class Books:
     clock: Clock
     lag: ListLag
     """How late both lists are, by earlier looks; `measure` adds this one."""
+    ours: LedgerOrders | None = None
+    """What the ledger knows. Without it, as for a plan, all orders that name no contract are named at once."""
+    customers: dict[int, int] = field(default_factory=dict)
+    """nCodCtr -> nCodCli, as far as it is known: whose unnamed orders may be of that contract."""
     late: int = 0
     """How many orders that the ledger knows `measure` did not find."""
     looked_at: float | None = None
@@ -95,6 +109,10 @@ class Books:
     _numbers: dict[str, int] | None = None
     _none_billed: bool | None = None
     _created: dict[str, int] | None = None
+    _names: OrderNames = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = OrderNames(self.omie, self._by_number, self.customers)
 
     def shows(self, nCodCtr: int | None, *, sent: bool = True) -> Shown:
         """`sent`: whether a call of ours may have billed it. If not, and stage 30 is empty, ListarOS is not asked: an
@@ -107,24 +125,38 @@ class Books:
             return Shown.TO_BILL if waiting else Shown.UNCLEAR
         if self.order(nCodCtr) is not None:
             return Shown.BILLED
-        return Shown.TO_BILL if waiting and nCodCtr not in self._cancelled else Shown.UNCLEAR
+        clear = nCodCtr not in self._cancelled and not self.unnamed(nCodCtr)
+        return Shown.TO_BILL if waiting and clear else Shown.UNCLEAR
 
     def orders(self) -> dict[int, Order]:
-        """nCodCtr -> the live OS that the contract's billing made in this month."""
+        """nCodCtr -> the live OS that the contract's billing made in this month, of those that are named by now."""
         if self._orders is None:
             self._orders = self._read_orders()
         return self._orders
 
     def order(self, nCodCtr: int | None) -> Order | None:
-        orders = self.orders()
-        return orders.get(nCodCtr) if nCodCtr is not None else None
+        """Of `orders`, once the orders of its customer that name no contract were asked for."""
+        if nCodCtr is None:
+            return None
+        self._find_out(nCodCtr)
+        return self.orders().get(nCodCtr)
+
+    def unnamed(self, nCodCtr: int | None) -> list[int]:
+        """The nCodOS of orders that may be of that contract, cancelled ones with them, and whose nobody can tell."""
+        if nCodCtr is None:
+            return []
+        self._find_out(nCodCtr)
+        return self._names.left(nCodCtr)
 
     def cancelled(self, nCodCtr: int | None) -> Order | None:
         """The contract's OS of this month that a person cancelled, where no live one stands beside it."""
-        return self.all_cancelled().get(nCodCtr) if nCodCtr is not None else None
+        if nCodCtr is None:
+            return None
+        self._find_out(nCodCtr)
+        return self._cancelled.get(nCodCtr)
 
     def all_cancelled(self) -> dict[int, Order]:
-        """nCodCtr -> what `cancelled` answers, of the contracts that have one."""
+        """nCodCtr -> what `cancelled` answers, of the contracts that have one and whose orders are named by now."""
         self.orders()
         return self._cancelled
 
@@ -133,7 +165,12 @@ class Books:
         self.orders()
         return self._listed.get(nCodOS, False)
 
-    def measure(self, known: Sequence[KnownOrder]) -> None:
+    @property
+    def known(self) -> Sequence[KnownOrder]:
+        """The orders of which Omie itself answered, by the ledger."""
+        return self.ours.answered if self.ours is not None else ()
+
+    def measure(self) -> None:
         """Once: how late both lists are, by the orders that are known.
 
         While stage 20 still shows all of them, and none should be billed there by now, ListarOS is not asked: it is
@@ -146,10 +183,10 @@ class Books:
         waiting = self.to_bill()
         asked_at = self.clock.now() if self.looked_at is None else datetime.fromtimestamp(self.looked_at, UTC)
         overdue = asked_at - timedelta(seconds=self.lag.assumed)
-        if any(order.nCodCtr not in waiting or order.answered < overdue for order in known):
+        if any(order.nCodCtr not in waiting or order.answered < overdue for order in self.known):
             self.orders()
         now = self.clock.now()
-        for order in sorted(known, key=lambda each: each.sent, reverse=True):  # the youngest first
+        for order in sorted(self.known, key=lambda each: each.sent, reverse=True):  # the youngest first
             live = self._listed.get(order.nCodOS)
             if live is False or (live and order.nCodCtr not in waiting):
                 self.lag = self.lag.found((now - order.sent).total_seconds())
@@ -205,16 +242,38 @@ class Books:
             order = mapping.billed_order(os, self._by_number)
             nCodOS, live = mapping.order_number(os)
             self._listed[nCodOS] = live
-            if order is None:
-                continue
-            if not order.live:
-                self._cancelled[order.nCodCtr] = Order(order.nCodOS, order.amount)
-                continue
-            # two of one month are more than was planned, and show up as a mismatch
-            known = found.get(order.nCodCtr, Order(order.nCodOS, 0))
-            found[order.nCodCtr] = Order(known.nCodOS, known.amount + order.amount)
-        self._cancelled = {nCodCtr: order for nCodCtr, order in self._cancelled.items() if nCodCtr not in found}
+            if isinstance(order, UnnamedOrder):
+                order = self._named_by_the_ledger(order)
+            if order is not None:
+                self._keep(order, found)
+        if self.ours is None:
+            for order in self._names.find_out_all(self.month.first_day, until):
+                self._keep(order, found)
         return found
+
+    def _named_by_the_ledger(self, order: UnnamedOrder) -> BilledOrder | None:
+        """None: the ledger does not know it; it is asked for when a contract of its customer is."""
+        nCodCtr = self.ours.contracts.get(order.nCodOS) if self.ours is not None else None
+        if nCodCtr is not None:
+            return self._names.named(order, nCodCtr)
+        self._names.add(order)
+        return None
+
+    def _find_out(self, nCodCtr: int) -> None:
+        """Has the orders named that name no contract, and may be of this one."""
+        orders = self.orders()
+        for order in self._names.find_out(nCodCtr):
+            self._keep(order, orders)
+
+    def _keep(self, order: BilledOrder, orders: dict[int, Order]) -> None:
+        known = orders.get(order.nCodCtr)
+        if order.live:
+            # two of one month are more than was planned, and show up as a mismatch
+            first, amount = known or Order(order.nCodOS, 0)
+            orders[order.nCodCtr] = Order(first, amount + order.amount)
+            self._cancelled.pop(order.nCodCtr, None)
+        elif known is None:
+            self._cancelled[order.nCodCtr] = Order(order.nCodOS, order.amount)
 
 
 def keep_books_look(objects: Objects, company: str, books: Books) -> None:
@@ -224,8 +283,15 @@ def keep_books_look(objects: Objects, company: str, books: Books) -> None:
 
 
 def unclear_reason(books: Books, nCodCtr: int | None) -> str:
-    cancelled = books.cancelled(nCodCtr)
-    return CANCELLED_REASON.format(cancelled.nCodOS) if cancelled else UNCLEAR_REASON
+    if cancelled := books.cancelled(nCodCtr):
+        return CANCELLED_REASON.format(cancelled.nCodOS)
+    unnamed = books.unnamed(nCodCtr)
+    return UNNAMED_REASON.format(_orders_named(unnamed)) if unnamed else UNCLEAR_REASON
+
+
+def _orders_named(numbers: Sequence[int]) -> str:
+    named = "OS " + ", ".join(map(str, numbers[:MOST_NAMED]))
+    return f"{named} e mais {len(numbers) - MOST_NAMED}" if len(numbers) > MOST_NAMED else named
 
 
 class Verdict(StrEnum):
@@ -320,7 +386,9 @@ class Doubts:
             return _Judged(Verdict.STAYS, now)
         if not over and self.now < self._wait_ends(charge) + min(self._later(), STALE_FOR) + UNCLEAR_FOR:
             return _Judged(Verdict.RESTS, now + ASK_AGAIN)  # too young to ask a person about
-        return _Judged(Verdict.PARKED, now, MONTH_OVER_REASON if over else unclear_reason(self.books, nCodCtr))
+        if over and not self.books.unnamed(nCodCtr):
+            return _Judged(Verdict.PARKED, now, MONTH_OVER_REASON)
+        return _Judged(Verdict.PARKED, now, unclear_reason(self.books, nCodCtr))
 
     def look_early(self) -> datetime | None:
         """While charges rest, looks how late the lists are; answers when to look again, or None: nothing more to learn.
@@ -328,10 +396,10 @@ class Doubts:
         At once, and while an order that the ledger knows is missing: when the youngest should be listed, then each
         minute. Not while ListarOS is empty when it should not be: each time is an error that counts.
         """
-        if self.books.lag.measured or not self._known:
+        if self.books.lag.measured or not self.books.known:
             return None
         self.measure()
-        listed_by = max(order.sent for order in self._known) + timedelta(seconds=self.books.lag.assumed + 1)
+        listed_by = max(order.sent for order in self.books.known) + timedelta(seconds=self.books.lag.assumed + 1)
         now = self.books.clock.now()
         if not self.books.late or (self.books.lists_nothing and now >= listed_by):
             return None
@@ -339,12 +407,7 @@ class Doubts:
 
     def measure(self) -> None:
         """Looks for every order that the ledger knows: `books.lag` says how late the lists are."""
-        self.books.measure(self._known)
-
-    @cached_property
-    def _known(self) -> list[KnownOrder]:
-        billed = self.ledger.by_month(self.company, self.books.month, {State.BILLED})
-        return [order for order in map(known_order, billed) if order is not None]
+        self.books.measure()
 
     def _later(self) -> timedelta:
         """By how much the lists are later than assumed."""

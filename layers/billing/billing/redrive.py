@@ -38,6 +38,7 @@ from billing.doubt import UNCLEAR_REASON, Books, Doubts, Resolution, Verdict, un
 from billing.omie.client import OmieClient
 from billing.omie.governor import blocked
 from billing.omie.replies import OUR_STOPS, Blocked, OmieError
+from billing.order_names import LedgerOrders
 from billing.parking import SAFE_ACTION, LostBatch, Malformed, Parked, class_of, read, tell
 from billing.settings import Settings
 from billing.store.objects import discarded_key
@@ -458,8 +459,10 @@ class _Work:
             if doubts is None:
                 return Decision.STAYS, self.refused[charge.company]
             resolution = doubts.foresee(charge) if self.request.dry_run else doubts.resolve(charge)
-            if resolution.verdict is Verdict.STAYS and doubts.books.cancelled(charge.nCodCtr) is not None:
-                return Decision.STAYS, unclear_reason(doubts.books, charge.nCodCtr)
+            if resolution.verdict is Verdict.STAYS:
+                why = unclear_reason(doubts.books, charge.nCodCtr)
+                if why != UNCLEAR_REASON:
+                    return Decision.STAYS, why
             return self._resolved(resolution)
         except OmieError as error:
             return Decision.STAYS, self._cannot_read(charge.company, error)
@@ -506,7 +509,8 @@ class _Work:
                 return None
             settings = self.deps.settings.companies[company]
             wait = timedelta(seconds=settings.in_doubt_wait_seconds)
-            books = Books(self.deps.omie(company), month, self.deps.clock, ListLag(settings.list_lag_seconds))
+            lag, ours = ListLag(settings.list_lag_seconds), LedgerOrders(self.deps.ledger, company, month)
+            books = Books(self.deps.omie(company), month, self.deps.clock, lag, ours)
             self._doubts[company, month] = Doubts(
                 company, self.deps.ledger, self.deps.queues, books, wait, self.now, self.who
             )

@@ -41,6 +41,7 @@ from billing.doubt import (
 )
 from billing.omie.client import OmieClient
 from billing.omie.replies import BLOCK_SECONDS, Blocked, NotExecuted
+from billing.order_names import LedgerOrders
 from billing.parking import REJECTED, tell
 from billing.settings import Settings
 from billing.store.objects import ObjectMissing, cancelled_orders_key
@@ -109,7 +110,7 @@ class _Settlement:
         self.now = deps.clock.now()
         self.who = f"settle_company {planned['execution']}"
         lag = ListLag(self.settings.list_lag_seconds, **planned.get("list_lag", {}))
-        self.books = Books(deps.omie(self.company), self.month, deps.clock, lag)
+        self.books = self._books_of(self.company, lag)
         self.lines = 0
         self.unclear_many = False
         self.listed_by: datetime | None = None
@@ -334,6 +335,7 @@ class _Settlement:
         lines = map(PlanLine.from_json, self.deps.objects.read_lines(self.planned["plan"]["key"]))
         for chunk in chunks(lines, 100):
             keys = [ChargeKey(line.contract, self.month) for line in chunk]
+            self.books.customers |= {line.nCodCtr: line.nCodCli for line in chunk if line.nCodCtr and line.nCodCli}
             charges = self.deps.ledger.get_many(keys)
             yield from ((line, charges.get(key)) for line, key in zip(chunk, keys, strict=True))
 
@@ -415,12 +417,16 @@ class _Settlement:
             books = self.books
             if company != self.company:
                 lag = ListLag(self.deps.settings.companies[company].list_lag_seconds)
-                books = Books(self.deps.omie(company), self.month, self.deps.clock, lag)
+                books = self._books_of(company, lag)
             wait = timedelta(seconds=self.deps.settings.companies[company].in_doubt_wait_seconds)
             self._doubts_of[company] = Doubts(
                 company, self.deps.ledger, self.deps.queues, books, wait, self.now, self.who
             )
         return self._doubts_of[company]
+
+    def _books_of(self, company: str, lag: ListLag) -> Books:
+        ours = LedgerOrders(self.deps.ledger, company, self.month)
+        return Books(self.deps.omie(company), self.month, self.deps.clock, lag, ours)
 
     # --- Omie, in bulk -----------------------------------------------------------------------------------------------
 

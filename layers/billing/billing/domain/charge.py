@@ -179,7 +179,7 @@ def was_sent(charge: Charge) -> bool:
     return charge.key.kind == MONTHLY and charge.attempt is not None
 
 
-BY_A_READ = frozenset({"amount_not_planned", "not_monthly", "unclear_in_omie", "not_sent"})
+BY_A_READ = frozenset({"amount_not_planned", "not_monthly", "unclear_in_omie"})
 """Reason codes of what only Omie's answers parked."""
 
 

@@ -66,6 +66,10 @@ _PATHS = {
 }
 PATHS = {method: path for path, methods in _PATHS.items() for method in methods.split()}
 _READS = ("Listar", "Consultar", "Obter", "Status")
+_EMPTY_IS_NO_ERROR = frozenset({"ListarNFSEs", "ListarContasReceber"})
+"""Lists that say "nothing found" with an empty page. Every other list says it with an error, which counts."""
+_OF_ONE = frozenset({"filtrar_cliente", "clientesFiltro", "nCodTitulo", "nIdLoteFat"})
+"""Filters by which a list is asked about one thing that is known to be there: its answer is not empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +321,8 @@ class OmieClient:
         return self._pages("ListarOS", _CADASTRO, "osCadastro", billed | filters, identity)
 
     def consultar_os(self, nCodOS: int) -> Json:
-        return self._read("ConsultarOS", {"nCodOS": nCodOS})
+        """The osCadastro; unlike ListarOS it names the contract. Omie refuses the same order again within 60 s."""
+        return self._read("ConsultarOS", {"nCodOS": nCodOS}, question={"nCodOS": nCodOS})
 
     def status_os(self, nCodOS: int) -> Json:
         """With `ListaRpsNfse` and its messages."""
@@ -410,9 +415,17 @@ class OmieClient:
         return found
 
     def _read(
-        self, method: str, param: Json, *, smaller_page: bool = False, question: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        param: Json,
+        *,
+        smaller_page: bool = False,
+        question: Mapping[str, Any] | None = None,
+        may_be_empty: bool = False,
     ) -> Json:
         """`smaller_page`: a Broken response is not repeated, the caller asks for less.
+
+        `may_be_empty`: a missing answer counts as an error (see `OmieError.counts_toward_block`).
 
         `question`: what another process might ask as well; each attempt takes its moment among them, unless the one
         before never left: a repetition out of turn would refuse the others, and each refusal counts.
@@ -426,14 +439,15 @@ class OmieClient:
             if question is not None and reached:
                 self._wait_to_ask(method, question)
             try:
-                return self._send(method, param, write=False)
+                return self._send(method, param, write=False, may_be_empty=may_be_empty)
             except OmieError as error:
                 reached = error.rule != NOT_SENT
                 raise
 
         def again(error: BaseException) -> bool:
             broken = isinstance(error, OmieError) and error.rule == "broken_response"
-            if isinstance(error, OmieError) and error.counts_toward_block and not self._repeats_errors:
+            counted = isinstance(error, OmieError) and error.was_answered and error.counts_toward_block
+            if counted and not self._repeats_errors:
                 return False
             return isinstance(error, NotExecuted) and not (broken and smaller_page)
 
@@ -450,9 +464,9 @@ class OmieClient:
         reply: Json = retrying(attempt)
         return reply
 
-    def _send(self, method: str, param: Json, *, write: bool) -> Json:
+    def _send(self, method: str, param: Json, *, write: bool, may_be_empty: bool = False) -> Json:
         try:
-            answer = self._post(method, param, write=write)
+            answer = self._post(method, param, write=write, may_be_empty=may_be_empty)
             if isinstance(answer, httpx.Response):
                 return read_reply(method, write=write, status=answer.status_code, body=answer.content)
             error = answer
@@ -468,7 +482,7 @@ class OmieClient:
             self._on_error(method, error)
         raise error.with_traceback(None)  # read_reply's frame knows the reply as it came
 
-    def _post(self, method: str, param: Json, *, write: bool) -> httpx.Response | OmieError:
+    def _post(self, method: str, param: Json, *, write: bool, may_be_empty: bool = False) -> httpx.Response | OmieError:
         """The answer, or why there is none.
 
         The error is returned, not raised: the keys stay in this frame, out of every traceback, and httpx's
@@ -482,7 +496,7 @@ class OmieClient:
                 self.called_at = self._clock.now().timestamp()
                 return self._http.post(self._base_url + self.paths[method], content=body, headers=headers)
         except httpx.HTTPError as exc:
-            return transport_error(method, write=write, exc=exc, sent=was_sent(exc))
+            return transport_error(method, write=write, exc=exc, sent=was_sent(exc), may_be_empty=may_be_empty)
 
     def _wait_to_ask(self, method: str, param: Mapping[str, Any]) -> None:
         if self._gate is not None:
@@ -513,6 +527,7 @@ class OmieClient:
                     {dialect.page: page, dialect.size: size, **filters},
                     smaller_page=size > 1,
                     question=None if read else filters,
+                    may_be_empty=not read and _may_be_empty(method, filters),
                 )
             except EmptyPage:
                 break
@@ -571,6 +586,11 @@ def reader_permit(readers: Callable[[], ReaderState], clock: Clock) -> Callable[
             raise Blocked(method, stop.reason, rule=READERS_STOP, retry_after=stop.until - now)
 
     return permit
+
+
+def _may_be_empty(method: str, filters: Mapping[str, Any]) -> bool:
+    """Whether the list's first page may be the error that says "nothing found"."""
+    return method not in _EMPTY_IS_NO_ERROR and not _OF_ONE & filters.keys()
 
 
 def omie_date(day: date) -> str:

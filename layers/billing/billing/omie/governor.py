@@ -24,11 +24,13 @@ Omie blocks a whole key at ten error responses of one method (help 8112984). Two
     lane     plan, bill_batch, orders, settle      LaneState        the lane, and its questions      ERROR_BUDGET   5
     readers  webhooks, sweeps, sync, terminal      ReaderState      readers' calls of that method    READER_BUDGET  2
 
-An error is counted in one of the two, and each stops asking when its own is spent. So ERROR_WINDOW seconds hold at most
-5 + 2 errors of a method, and those of calls that were under way when the last was counted: the lane's next one and the
-two it reads ahead, and one of each other reader, which has one call in flight (ReadGate). Readers of one method at one
-moment are few; three may err together before the tenth. No reader's error appears in LaneState, and `note_reader_error`
-cannot reach `blocked_until`: nothing that arrives from outside, and nothing that a person reads, can stop billing.
+What counts is said in one place, `OmieError.counts_toward_block`: each error response, and the lost answer of a list
+that may be empty. An error is counted in one of the two, and each stops asking when its own is spent. So ERROR_WINDOW
+seconds hold at most 5 + 2 errors of a method, and those of calls that were under way when the last was counted: the
+lane's next one and the two it reads ahead, and one of each other reader, which has one call in flight (ReadGate).
+Readers of one method at one moment are few; three may err together before the tenth. No reader's error appears in
+LaneState, and `note_reader_error` cannot reach `blocked_until`: nothing that arrives from outside, and nothing that a
+person reads, can stop billing.
 """
 
 import math

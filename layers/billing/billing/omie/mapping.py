@@ -79,6 +79,22 @@ class BilledOrder(NamedTuple):
     live: bool = True
 
 
+class UnnamedOrder(NamedTuple):
+    """The OS that billing a contract made, where it does not say which one; `nCodCli` is 0 if it is not told either."""
+
+    nCodOS: int
+    nCodCli: int
+    amount: int
+    live: bool
+
+
+class NotedOrder(NamedTuple):
+    """The OS of an NFS-e. `nCodCtr` is 0 for a contract that Omie does not show, and None if the note names none."""
+
+    nCodOS: int
+    nCodCtr: int | None
+
+
 def compact(cadastro: Json, on: date | None = None) -> OmieContract:
     """What planning needs of a contratoCadastro; `on` as in `total`. Absent codes (60 blanks, live) become "".
 
@@ -367,8 +383,8 @@ def split_phone(phone: str) -> tuple[str, str]:
     return area_and_number(phone)
 
 
-def billed_order(os: Json, by_number: Callable[[], Mapping[str, int]] = dict) -> BilledOrder | None:
-    """What an osCadastro says of a contract's billing; None if it is not of a known contract.
+def billed_order(os: Json, by_number: Callable[[], Mapping[str, int]] = dict) -> BilledOrder | UnnamedOrder | None:
+    """What an osCadastro says of a contract's billing; None if it is none, or not of a known contract.
 
     `by_number`: cNumCtr -> nCodCtr, asked only where an order names the contract by its number alone. An amount that
     cannot be read is 0, which differs from every planned one.
@@ -384,22 +400,44 @@ def billed_order(os: Json, by_number: Callable[[], Mapping[str, int]] = dict) ->
         raise IncompleteRead("ListarOS", text, rule="odd_reply") from error
 
 
-def _billed_order(os: Json, by_number: Callable[[], Mapping[str, int]]) -> BilledOrder | None:
+def _billed_order(os: Json, by_number: Callable[[], Mapping[str, int]]) -> BilledOrder | UnnamedOrder | None:
     cabecalho, info = os.get("Cabecalho") or {}, os.get("InfoCadastro") or {}
-    if info.get("cOrigem", "CTR") != "CTR" or not cabecalho.get("nCodOS"):
+    if not cabecalho.get("nCodOS") or not _is_of_a_contract(cabecalho, info):
         return None
-    nCodCtr = cabecalho.get("nCodCtr")
-    if not nCodCtr and (number := _text(os.get("InformacoesAdicionais") or {}, "cNumContrato")):
-        nCodCtr = by_number().get(number)
-    if not nCodCtr:
-        return None
-    live = info.get("cCancelada", "N") != "S"
+    nCodOS, live = int(cabecalho["nCodOS"]), info.get("cCancelada", "N") != "S"
+    number = _text(os.get("InformacoesAdicionais") or {}, "cNumContrato")
+    nCodCtr = _contract(cabecalho.get("nCodCtr"), number, by_number)
     try:
         amount = _centavos(cabecalho.get("nValorTotal"))
     except DATA_ERRORS as error:
-        note(f"the amount of order {cabecalho['nCodOS']}", error)
+        note(f"the amount of order {nCodOS}", error)
         amount = 0
-    return BilledOrder(int(nCodCtr), int(cabecalho["nCodOS"]), amount, live)
+    if nCodCtr is None:
+        return UnnamedOrder(nCodOS, _number_in(cabecalho, "nCodCli"), amount, live)
+    return BilledOrder(nCodCtr, nCodOS, amount, live) if nCodCtr else None
+
+
+def _is_of_a_contract(cabecalho: Json, info: Json) -> bool:
+    """Whether billing a contract may have made the order: nobody else did, and it carries no code of ours."""
+    return info.get("cOrigem", "CTR") == "CTR" and not _text(cabecalho, "cCodIntOS").startswith(ITEM_PREFIX)
+
+
+def _contract(nCodCtr: Any, number: str, by_number: Callable[[], Mapping[str, int]]) -> int | None:
+    """nCodCtr; 0 for a number of no contract that Omie shows; None when neither is named."""
+    if nCodCtr:
+        return int(nCodCtr)
+    return by_number().get(number, 0) if number else None
+
+
+def order_of_note(row: Json, by_number: Callable[[], Mapping[str, int]]) -> NotedOrder:
+    """What a row of ListarNFSEs says of its order; of one that cannot be read, that it says nothing."""
+    try:
+        order = row.get("OrdemServico") or {}
+        contract = _contract(order.get("nCodigoContrato"), _text(order, "cNumeroContrato"), by_number)
+        return NotedOrder(int(order.get("nCodigoOS") or 0), contract)
+    except DATA_ERRORS as error:
+        note("a row of ListarNFSEs", error)
+        return NotedOrder(0, None)
 
 
 def order_number(os: Json) -> tuple[int, bool]:

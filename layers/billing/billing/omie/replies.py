@@ -42,6 +42,10 @@ BLOCK_SECONDS = 1800.0
 """How long a block lasts when Omie does not say (Omie help 8112984: 30 minutes)."""
 NOT_SENT = "not_sent"
 """The rule of a call that never left: Omie has seen nothing of it, so repeating it is not redundant."""
+NO_ANSWER = "transport"
+"""The rule of a call that may have arrived, and whose answer did not."""
+LOST_PAGE = "lost_page"
+"""The rule of a list's first page whose answer did not arrive: it may have been the error that says "nothing found"."""
 LANE_STOP, READERS_STOP = "lane", "readers"
 """The rules of calls that we did not make: the company's lane stands, or its readers have spent their budget."""
 OUR_STOPS = frozenset({LANE_STOP, READERS_STOP})
@@ -106,10 +110,15 @@ class OmieError(Exception):
         """Whether Omie may count it among the ten error responses that block the key for 30 minutes.
 
         Which errors count is undocumented, so every error *response* does; a soft one (HTTP 200) and a
-        missing answer do not, and while blocked there is nothing left to protect.
+        missing answer do not, and while blocked there is nothing left to protect. A list that may be empty is
+        the exception: Omie counts its "nothing found" whether or not that reaches us.
         """
         if self.outcome is Outcome.BLOCKED or self.rule in {"soft", "odd_reply"}:
             return False
+        return self.was_answered or self.rule == LOST_PAGE
+
+    @property
+    def was_answered(self) -> bool:
         return self.http_status is not None
 
 
@@ -284,12 +293,18 @@ def read_reply(method: str, *, write: bool, status: int, body: bytes) -> dict[st
     raise _judge(refusal, in_spite_of=_issued_id(answer))
 
 
-def transport_error(method: str, *, write: bool, exc: httpx.HTTPError, sent: bool) -> OmieError:
-    """The error of a call that got no answer; `sent`: whether any of it may have left (see `was_sent`)."""
+def transport_error(
+    method: str, *, write: bool, exc: httpx.HTTPError, sent: bool, may_be_empty: bool = False
+) -> OmieError:
+    """The error of a call that got no answer; `sent`: whether any of it may have left (see `was_sent`).
+
+    `may_be_empty`: the answer may have been the error with which a list says that it is empty.
+    """
     if not sent:
         return NotExecuted(method, f"{type(exc).__name__} before the request was sent.", rule=NOT_SENT)
     kind = InDoubt if write else NotExecuted
-    return kind(method, f"{type(exc).__name__} after the request was sent.", rule="transport")
+    rule = LOST_PAGE if may_be_empty else NO_ANSWER
+    return kind(method, f"{type(exc).__name__} after the request was sent.", rule=rule)
 
 
 def was_sent(exc: httpx.HTTPError) -> bool:
