@@ -154,6 +154,9 @@ class Folder:
         with self._file(bucket, key).open("rb") as source:
             shutil.copyfileobj(source, file)
 
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> None:
+        self._file(Bucket, Key).write_bytes(Body)
+
     def _file(self, bucket: str, key: str) -> Path:
         return self._path / f"{bucket}-{key.replace('/', '-')}"
 

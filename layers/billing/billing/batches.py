@@ -27,7 +27,7 @@ from billing.store.ports import Objects
 from billing.unreadable import DATA_ERRORS, note
 
 BATCH_SIZE = 25
-_IN_MEMORY: Final = 8_000_000
+_IN_MEMORY: Final = 256 * 1024
 """Bytes of lines beyond which they wait in a file."""
 
 

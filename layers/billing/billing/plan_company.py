@@ -14,10 +14,11 @@ import pickle
 import tempfile
 import uuid
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple
 
 from billing import prorated
@@ -76,6 +77,8 @@ from billing.unreadable import DATA_ERRORS, note
 
 CHUNK = 100
 """Rows planned at a time: one consistent read of the ledger each."""
+_IN_MEMORY = 256 * 1024
+"""Bytes of Omie's pages beyond which they wait in a file."""
 _TOLD_BY_THE_LEDGER = frozenset({State.BILLED, State.PARKED, State.HELD})
 """Charges in these states say themselves what they amount to."""
 VANISHED_SHARE, VANISHED_LEAST = 0.10, 5
@@ -201,7 +204,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
     today = deps.clock.now().astimezone(SAO_PAULO).date()
     omie = deps.omie(company)
 
-    with tempfile.TemporaryFile() as spool:
+    with tempfile.TemporaryFile() as spool, SpooledTemporaryFile(_IN_MEMORY) as spooled:
         rows = _Rows(spool, deps, company)
         named = rows.read()
         books = Books(omie, month, deps.clock, ListLag(settings.list_lag_seconds))
@@ -209,7 +212,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         billed = books.orders() if asked else {}
         cancelled = books.all_cancelled() if asked else {}
         rivals = rows.rivals(named)
-        pages = _Pages(settings.same_question_seconds)
+        pages = _Pages(spooled, settings.same_question_seconds)
         index = OmieIndex.read(omie.iter_contratos(pages.keep), named, today)
         customers, lacking = _customers(omie, rows, index) if settings.create_unknown else ({}, {})
         lookalikes = _lookalikes(customers, index, named)
@@ -256,6 +259,8 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
                 raise PlanRefused(
                     f"Não há nada a faturar, e {vanished} Confira o token do Jestor e rode o mês de novo."
                 )
+        if not event["preview"]:
+            pages.hand_over(deps.objects, company, deps.clock.now().timestamp())
 
     digest = plan_hash(deps.objects.read_lines(key))
     reasons = [*check_guardrail(summary, summary.guardrail), *filter(None, [vanished])]
@@ -267,18 +272,13 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         "planned_at": deps.clock.now().isoformat(),
         "notes": [shortened(note) for note in (*notes, *(late.notes() if late else ()))],
     }
-    return planned if event["preview"] else planned | _handed_over(planned, books, pages, index.page_of, deps)
+    return planned if event["preview"] else planned | _handed_over(planned, books, index.page_of, deps)
 
 
-def _handed_over(
-    planned: dict[str, Any], books: Books, pages: "_Pages", page_of: Mapping[int, int], deps: PlanDeps
-) -> dict[str, Any]:
-    """What the batches need: their lines, what Omie answered in the last minute, and the plan that is valid from now
-    on.
-    """
+def _handed_over(planned: dict[str, Any], books: Books, page_of: Mapping[int, int], deps: PlanDeps) -> dict[str, Any]:
+    """What the batches need: their lines, the look at stage 20, and the plan that is valid from now on."""
     company, plan = planned["company"], planned["plan"]
     keep_books_look(deps.objects, company, books)
-    pages.hand_over(deps.objects, company, deps.clock.now().timestamp())
     lines = map(PlanLine.from_json, deps.objects.read_lines(plan["key"]))
     batches_file = write_batches(
         deps.objects,
@@ -298,23 +298,23 @@ class _Pages:
     minute, and a long list's first pages are older than that when the plan is ready.
     """
 
-    def __init__(self, window: float) -> None:
+    def __init__(self, spool: IO[bytes], window: float) -> None:
+        self._spool = spool
         self._window = window
-        self._read: deque[tuple[int, float, bytes]] = deque()
+        self._read: list[tuple[int, float, int]] = []
+        """(page, when it was asked for, its place in the file)."""
 
     def keep(self, page: int, asked_at: float, contratos: list[dict[str, Any]]) -> None:
-        self._forget_old(asked_at)
-        text = json.dumps({page_question(page): [asked_at, contratos]}, default=float)
-        self._read.append((page, asked_at, zlib.compress(text.encode(), 1)))
+        content = zlib.compress(json.dumps({page_question(page): [asked_at, contratos]}, default=float).encode(), 1)
+        self._read.append((page, asked_at, self._spool.tell()))
+        self._spool.write(len(content).to_bytes(4, "big") + content)
 
     def hand_over(self, objects: Objects, company: str, now: float) -> None:
-        self._forget_old(now)
-        for page, _, content in self._read:
-            objects.put_text(page_key(company, page), zlib.decompress(content).decode(), "application/json")
-
-    def _forget_old(self, now: float) -> None:
-        while self._read and now - self._read[0][1] >= self._window:
-            self._read.popleft()
+        for page, asked_at, place in self._read:
+            if now - asked_at < self._window:
+                self._spool.seek(place)
+                content = self._spool.read(int.from_bytes(self._spool.read(4), "big"))
+                objects.put_text(page_key(company, page), zlib.decompress(content).decode(), "application/json")
 
 
 def _must_ask(books: Books, ledger: Charges, company: str) -> bool:

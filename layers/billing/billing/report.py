@@ -466,7 +466,7 @@ ADVICE: Mapping[str, Advice] = {
     # parked while billing or settling
     "omie_rejected": Advice("O Omie recusou", f"Corrija o que o Omie aponta. {_RELEASE}", Where.OMIE),
     "amount_not_planned": Advice(
-        "Valor diferente do planejado", f"Confira os itens do contrato no Omie. {_RELEASE}", Where.OMIE
+        "Valor diferente do planejado", f"Confira os itens do contrato no Omie. {_AGAIN}", Where.OMIE
     ),
     "unreadable_contract": Advice(
         "Contrato que não pôde ser lido", f"Confira os itens do contrato no Omie. {_RELEASE}", Where.OMIE
