@@ -9,17 +9,17 @@ from tests.simulation import mutations
 from tests.simulation.schedules import run_schedule
 
 BITES = {
-    mutations.claim_before_call: (47, 84, 94),
+    mutations.claim_before_call: (25, 47, 61),
     mutations.hold_check: (25, 71, 97),
     mutations.in_doubt_wait: (1739,),
-    mutations.adopt: (43, 129, 183),
-    mutations.plan_hash_check: (9, 483),
-    mutations.own_month_rule: (90, 142, 203),
+    mutations.adopt: (43, 47, 91),
+    mutations.plan_hash_check: (483, 527, 726),
+    mutations.own_month_rule: (90, 141, 142),
     mutations.fifo_group: (308, 687),
     mutations.interval_rule: (6, 13, 46),
-    mutations.cancelled_order_rule: (94,),
+    mutations.cancelled_order_rule: (94, 123, 373),
     mutations.every_register: (125, 140, 180),
-    mutations.list_lag_measure: (38, 127, 348),
+    mutations.list_lag_measure: (38, 348, 543),
     mutations.unnamed_orders: (7, 91, 94),
     mutations.unnamed_order_rule: (12860, 31754),
 }
