@@ -1,8 +1,9 @@
 """How the simulator behaves as a whole: what an account of a kind does, by one name.
 
-`demo` is quick and answers every call; `live` is what integrations measured on real accounts: a call takes 1.4 s,
-2.9 % of the calls get no answer, a contract is shown as it was for up to 8 s, and a billing is missing from the stages
-and from ListarOS for up to two minutes, from each for a time of its own.
+`demo` is quick and answers every call; what was written it shows up to 8 s later, which is the switches' default.
+`live` is what integrations measured on real accounts: a call takes 1.4 s, 2.9 % of the calls get no answer, a contract
+is shown as it was for up to 8 s, and a billing is missing from the stages and from ListarOS for up to two minutes, from
+each for a time of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What Omie does not document, or where its sources disagree: each a named switch.
 
-The defaults are the uncomfortable side: a client that is safe here is safe with the comfortable side too.
+The defaults are the uncomfortable side: a client that is safe here is safe with the comfortable side too. A lag could
+always be longer: reads and lists lag behind writes for as long as reads were seen to on live accounts.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Switches:
     read_lag: for up to so many seconds after a contract was written, ConsultarContrato, ListarContratos and the stages
       show it as it was before (seen live: 2 to 8 s); lists leave a created one out as long.
     list_lag, list_lag_least: a billing is missing from the stages and from ListarOS for up to, and at least, so many
-      seconds.
+      seconds. Nobody has measured it: by default as long as reads, in the profile `live` two minutes.
     lists_lag: do the stages and ListarOS lag "alike", or each for itself ("apart")? Not documented.
     turn_late: seconds after midnight of the 1st until the stages turn to the new month: until then stage 30 still shows
       what was billed last month. Whether and when Omie turns them is not documented.
@@ -109,10 +110,10 @@ class Switches:
     boleto: Literal["automatic", "on_request"] = "automatic"
     boleto_seconds: float = 10.0
     receipt_value: Literal["gross", "net"] = "gross"
-    read_lag: float = 0.0
-    list_lag: float = 0.0
+    read_lag: float = 8.0
+    list_lag: float = 8.0
     list_lag_least: float = 0.0
-    lists_lag: Literal["alike", "apart"] = "alike"
+    lists_lag: Literal["alike", "apart"] = "apart"
     turn_late: float = 0.0
     clock_offset: float = 0.0
     after_cancel: Literal["20", "30"] = "20"

@@ -18,7 +18,7 @@ from billing.store.dynamo import decode_item
 from ops import local
 from ops.stack import Stack, connect, find_place
 from simulators.jestor.triggers import sign
-from simulators.world import CONTRACTS_TABLE, JESTOR_TOKEN
+from simulators.world import COMPANIES, CONTRACTS_TABLE, JESTOR_TOKEN
 
 LIVING_QUEUES = (
     "ContractChangesQueue",
@@ -63,6 +63,30 @@ class Deployed:
     def contracts(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Every contract of Omie's, by company and nCodCtr."""
         return httpx.get(self.state["simulators"]["omie"] + "/_sim/contracts", timeout=60).json()
+
+    def omie(self, company: str, resource: str, call: str, param: dict[str, Any]) -> dict[str, Any]:
+        """A call of Omie's, as that company's people, or its bank, would make it."""
+        whose = COMPANIES[company]
+        body = {"call": call, "app_key": whose.app_key, "app_secret": whose.app_secret, "param": [param]}
+        answer = httpx.post(f"{self.state['simulators']['omie']}/api/v1/{resource}/", json=body, timeout=60)
+        return answer.raise_for_status().json()
+
+    def until_shown(self) -> None:
+        """Omie's reads lag behind its writes: returns when its lists show every contract as it stands."""
+        self.await_that(lambda: all(map(self._shown, COMPANIES)), "lists that show what was written")
+
+    def _shown(self, company: str) -> bool:
+        wanted = {"pagina": 1, "registros_por_pagina": 100, "cExibirInfoCadastro": "S"}
+        listed = self.omie(company, "servicos/contrato", "ListarContratos", wanted)
+        assert listed["total_de_paginas"] == 1
+        shown = {
+            str(one["cabecalho"]["nCodCtr"]): f"{one['infoCadastro']['dAlt']} {one['infoCadastro']['hAlt']}"
+            for one in listed["contratoCadastro"]
+        }
+        held = self.contracts()[company]
+        return shown == {
+            number: f"{datetime.fromisoformat(one['altered']):%d/%m/%Y %H:%M:%S}" for number, one in held.items()
+        }
 
     def record(self, jestor_id: int) -> dict[str, Any]:
         """The contract's record, as Jestor shows it."""

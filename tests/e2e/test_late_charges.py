@@ -97,6 +97,7 @@ def cast(deployed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     owing = join(deployed, like[-1], [Case(day - timedelta(48), 123_456), Case(day - timedelta(20), 35_001)])
     spared = join(deployed, like[-2], [Case(day - timedelta(33), 98_765)])
     punctual = join(deployed, like[-3], [])
+    deployed.until_shown()
     first = owing.titles[0]
     first.paid = (first.due + timedelta(10), PAID)
     in_omie(
@@ -164,9 +165,7 @@ def join(deployed: Any, like: WorldContract, titles: list[Case]) -> Owner:
 
 def in_omie(deployed: Any, resource: str, call: str, param: dict[str, Any]) -> dict[str, Any]:
     """As acme's people, or its bank, would do it."""
-    body = {"call": call, "app_key": ACME.app_key, "app_secret": ACME.app_secret, "param": [param]}
-    answer = httpx.post(f"{deployed.state['simulators']['omie']}/api/v1/{resource}/", json=body, timeout=60)
-    return answer.raise_for_status().json()
+    return deployed.omie("acme", resource, call, param)
 
 
 def late_fee(deployed: Any, case: Case, as_of: date) -> dict[str, Any]:

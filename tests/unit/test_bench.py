@@ -299,7 +299,7 @@ def test_the_margin_and_only_our_own_loop_are_held_to_the_promises():
     ]
 
 
-@pytest.mark.parametrize(("profile", "latency", "lag"), [("demo", 60.0, None), ("live", 1400.0, 8.0)])
+@pytest.mark.parametrize(("profile", "latency", "lag"), [("demo", 60.0, 8.0), ("live", 1400.0, 120.0)])
 def test_a_profile_sets_latency_and_switches_and_its_faults_are_in_the_second_table(monkeypatch, profile, latency, lag):
     asked = []
 
@@ -314,7 +314,8 @@ def test_a_profile_sets_latency_and_switches_and_its_faults_are_in_the_second_ta
 
     assert done.exit_code == 0, done.output
     (plain, _), (lost, _) = asked
-    assert (plain.latency_ms, plain.switched().read_lag, plain.faults) == (latency, lag or 0.0, "")
+    assert (plain.latency_ms, plain.switched().read_lag, plain.switched().list_lag) == (latency, 8.0, lag)
+    assert plain.faults == ""
     assert lost == replace(plain, faults="lost_reply:share=0.0145;lost_request:share=0.0145")
 
 

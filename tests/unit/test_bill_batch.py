@@ -97,6 +97,11 @@ class Desk:
     def faults(self, *faults):
         self.lab.omie.faults.replace(faults)
 
+    def person_bills(self, code):
+        """A person bills the contract in Omie's own screen, and Omie's lists have shown it since."""
+        self.lab.omie.bill_by_person(self.company, self.line(code)["nCodCtr"], now=self.lab.now())
+        self.lab.clock.advance(self.lab.settings.companies[self.company].list_lag_seconds)
+
     def person_changes(self, code, change):
         """A person works on the contract in Omie's own screen."""
         app = self.lab.omie.apps[self.company]
@@ -280,7 +285,7 @@ def test_what_a_person_billed_since_the_plan_is_left_to_settle():
     desk = Desk()
     code = desk.codes[1]
     desk.lab.clock.advance(120)
-    desk.lab.omie.bill_by_person("acme", desk.line(code)["nCodCtr"], now=desk.lab.now())
+    desk.person_bills(code)
 
     answer = desk.bill()
 
@@ -294,7 +299,7 @@ def test_nobody_is_billed_while_the_last_look_is_too_old_and_the_next_may_not_be
     desk = Desk()
     code = desk.codes[1]
     desk.lab.clock.advance(720)
-    desk.lab.omie.bill_by_person("acme", desk.line(code)["nCodCtr"], now=desk.lab.now())
+    desk.person_bills(code)
     desk.lab.lanes.ask("acme", STAGE_20, desk.lab.now(), 61)
 
     answer = desk.bill()
@@ -309,7 +314,7 @@ def test_what_one_process_saw_the_next_one_knows_without_asking_again():
     desk = Desk()
     first, second = desk.codes[:2]
     desk.lab.clock.advance(720)
-    desk.lab.omie.bill_by_person("acme", desk.line(second)["nCodCtr"], now=desk.lab.now())
+    desk.person_bills(second)
     assert desk.bill(desk.of(desk.line(first)))["billed"] == 1
     asked = desk.calls("ObterContratos")
 

@@ -11,8 +11,10 @@ LOT = "servicos/contratolote"
 
 
 def desk(count: int = 3, **switches: object) -> Desk:
+    """An Omie that shows at once what was written, and answers the same question as often as it is asked."""
     core = OmieCore([small_app(count)], seed=1, latency_ms=0)
-    core.switches.update({"same_id_lookup": "off", "redundant_on": 0, **switches})
+    prompt = {"same_id_lookup": "off", "redundant_on": 0, "read_lag": 0.0, "list_lag": 0.0}
+    core.switches.update({**prompt, **switches})
     return Desk(core, pause=0.5)
 
 
@@ -41,6 +43,34 @@ def stage(caller: Desk, cEtapa: str) -> list[int]:
 
 def bill(caller: Desk, nCodCtr: int = 1001) -> Reply:
     return caller.ask(FAT, "FaturarContrato", {"nCodCtr": nCodCtr})
+
+
+# --------------------------------------------------------------------------------------------------- by default
+
+
+def test_by_default_omie_shows_what_was_written_only_after_a_while_as_live_accounts_do():
+    caller = Desk(OmieCore([small_app()], seed=1, latency_ms=0))
+    began = caller.now
+    item = {"itemCabecalho": {"codItem": 2002, "codIntItem": "I-2", "codServico": 88, "quant": 1, "valorUnit": 250}}
+    caller.ask(CTR, "AlterarContrato", {"cabecalho": {"nCodCtr": 1002}, "itensContrato": [item]})
+    order = bill(caller).json["nCodOS"]
+
+    assert items(shown(caller, 1002)) == [("I-2", 200.0)]
+    assert stage(caller, "20") == [1001, 1002, 1003]
+    assert "osCadastro" not in caller.ask("servicos/os", "ListarOS", {"pagina": 1}).json
+
+    caller.wait(61)  # the same question again is answered from memory until then
+    assert items(shown(caller, 1002)) == [("I-2", 250.0)]
+    assert stage(caller, "20") == [1002, 1003]
+    [listed] = caller.ask("servicos/os", "ListarOS", {"pagina": 1}).json["osCadastro"]
+    assert listed["Cabecalho"]["nCodOS"] == order
+    shown_at = (
+        caller.app.contracts[1002].shown_at,
+        caller.app.billed_in[202612][1001],
+        caller.app.orders[order].listed_at,
+    )
+    assert began < min(shown_at) < max(shown_at) <= began + 8
+    assert len(set(shown_at)) == 3, "each lags for itself"
 
 
 # ------------------------------------------------------------------------------------------------ the register

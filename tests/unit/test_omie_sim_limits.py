@@ -12,8 +12,9 @@ CTR = "servicos/contrato"
 
 
 def desk(count: int = 3, *, latency_ms: float = 0, pause: float = 0.0, **switches: object) -> Desk:
+    """An Omie that shows at once what was written."""
     core = OmieCore([small_app(count)], seed=1, latency_ms=latency_ms)
-    core.switches.update({"empty_page_counts": False, **switches})
+    core.switches.update({"empty_page_counts": False, "read_lag": 0.0, "list_lag": 0.0, **switches})
     return Desk(core, pause=pause)
 
 

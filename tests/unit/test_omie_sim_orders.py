@@ -14,8 +14,10 @@ CLI = "geral/clientes"
 
 
 def desk(count: int = 3, **switches: object) -> Desk:
+    """An Omie that shows at once what was written, and answers the same question as often as it is asked."""
     core = OmieCore([small_app(count)], seed=1, latency_ms=0)
-    core.switches.update({"same_id_lookup": "off", "redundant_on": 0, **switches})
+    prompt = {"same_id_lookup": "off", "redundant_on": 0, "read_lag": 0.0, "list_lag": 0.0}
+    core.switches.update({**prompt, **switches})
     return Desk(core, pause=0.5)
 
 
@@ -448,15 +450,14 @@ def test_omies_own_schedule_bills_what_is_due_and_its_lot_says_so():
 
 
 def test_orders_made_by_api_can_be_asked_for_alone():
-    core = OmieCore([small_app(1)], seed=1)
-    caller = Desk(core, pause=61)
+    caller = desk(1)
     order = {
         "Cabecalho": {"nCodCli": 501, "cEtapa": "50"},
         "ServicosPrestados": [{"nCodServico": 88, "nQtde": 1, "nValUnit": 10}],
         "InformacoesAdicionais": {"cCodCateg": "1.01.02", "nCodCC": 77},
     }
     made = caller.ask("servicos/os", "IncluirOS", order).json["nCodOS"]
-    core.bill_by_person("acme", 1001, now=caller.now)
+    caller.core.bill_by_person("acme", 1001, now=caller.now)
     both = caller.ask("servicos/os", "ListarOS", {"pagina": 1}).json["osCadastro"]
     alone = caller.ask("servicos/os", "ListarOS", {"pagina": 1, "apenas_importado_api": "S"}).json["osCadastro"]
     assert len(both) == 2

@@ -255,6 +255,7 @@ def test_what_a_person_billed_in_omie_is_skipped_to_be_adopted():
     contract = next(c for c in lab.world.contracts if c.omie_company == "acme")
     nCodCtr = contract.omie_contrato["cabecalho"]["nCodCtr"]
     lab.omie.bill_by_person("acme", nCodCtr, now=lab.now())
+    lab.clock.advance(lab.settings.companies["acme"].list_lag_seconds)
 
     assert lines(lab, plan(lab))[contract.code].reason_code == "billed_in_omie"
 

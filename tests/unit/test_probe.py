@@ -420,8 +420,16 @@ def test_the_report_says_which_setting_to_change():
     assert "Em [companies.acme]: read_lag_seconds = " in lines
     assert "Com isso, em [companies.acme]: in_doubt_wait_seconds = " in lines
     assert "Em [companies.acme.invoice]: make_missing_boleto = true" in lines
-    quiet = Account({"boleto": "automatic"}, seed=2).probe()
+    quiet = Account({"boleto": "automatic", "list_lag": 0.0, "read_lag": 0.0}, seed=2).probe()
     assert contradictions("acme", COMPANY, quiet.answers) == []
+
+
+def test_lags_below_what_the_settings_assume_contradict_nothing():
+    """The probe looks twice a minute at most, and tells the later bound: a lag of 8 s is told as half a minute."""
+    assumed = COMPANY.model_copy(update={"list_lag_seconds": 120, "read_lag_seconds": 60, "in_doubt_wait_seconds": 600})
+    probed = Account({"boleto": "automatic"}, seed=2).probe()
+    assert 8 < probed.answers["list_lag"].value < 62
+    assert contradictions("acme", assumed, probed.answers) == []
 
 
 # ---- facts grow old

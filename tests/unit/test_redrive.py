@@ -85,6 +85,12 @@ class Bench:
             ledger.note_told(parked)
         return key
 
+    def person_bills(self, nCodCtr):
+        """A person bills the contract in Omie's own screen; answers the order, which Omie's lists have shown since."""
+        order = self.lab.omie.bill_by_person("acme", nCodCtr, now=self.lab.now())
+        self.lab.clock.advance(self.lab.settings.companies["acme"].list_lag_seconds)
+        return order
+
     def state(self, key):
         charge = self.lab.ledger.get(key)
         return charge.state if charge else None
@@ -344,7 +350,7 @@ def test_in_doubt_and_to_bill_in_omie_is_released(bench):
 def test_in_doubt_and_billed_in_omie_is_adopted(bench):
     contract, nCodCtr = bench.contracts[0]
     key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.IN_DOUBT)
-    order = bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    order = bench.person_bills(nCodCtr)
     answer = bench()
     assert decisions(answer) == [(contract, "adopted")]
     assert (bench.lab.ledger.get(key).nCodOS, answer["runs"], bench.letters.count()) == (order, [], 0)
@@ -360,7 +366,7 @@ def test_in_doubt_that_omie_does_not_explain_stays(bench):
 def test_in_doubt_whose_order_was_cancelled_stays_and_names_the_order(bench, dry_run):
     contract, nCodCtr = bench.contracts[0]
     key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.IN_DOUBT)
-    order = bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    order = bench.person_bills(nCodCtr)
     bench.lab.omie.cancel_by_person("acme", order, now=bench.lab.now())
     answer = bench(dry_run=dry_run)
     assert (decisions(answer), bench.state(key)) == ([(contract, "stays")], State.PARKED)
@@ -397,7 +403,7 @@ def test_in_doubt_stays_while_an_order_of_its_customer_names_no_contract_and_say
 def test_an_old_harmless_letter_does_not_release_a_doubt(bench):
     contract, nCodCtr = bench.contracts[0]
     key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.TRANSIENT)
-    bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    bench.person_bills(nCodCtr)
     bench()
     assert bench.state(key) is State.BILLED
 
@@ -714,7 +720,7 @@ def doubt(bench, contract, nCodCtr, ago, kind="mensalidade"):
 
 def test_resolve_adopts_releases_parks_and_leaves_what_rests(bench):
     (one, at_one), (two, at_two), (three, at_three), *_ = bench.contracts
-    bench.lab.omie.bill_by_person("acme", at_one, now=bench.lab.now())
+    bench.person_bills(at_one)
     keys = [
         doubt(bench, one, at_one, 60),
         doubt(bench, two, at_two, 60),
@@ -736,7 +742,7 @@ def test_resolve_adopts_releases_parks_and_leaves_what_rests(bench):
 def test_resolve_reads_the_parked_doubts_again_and_redrive_then_clears_their_letters(bench):
     contract, nCodCtr = bench.contracts[0]
     bench.park(contract, "in_doubt", attempt="a1")
-    bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    bench.person_bills(nCodCtr)
     assert decisions(bench("resolve")) == [(contract, "adopted")]
     assert decisions(bench()) == [(contract, "deleted")]
 
@@ -798,7 +804,7 @@ def test_what_names_its_order_or_has_one_in_omie_stays_billed_whoever_says_what(
     assert "OS 77" in item["why"]
     other = Bench()
     key, nCodCtr = adopted(other)
-    order = other.lab.omie.bill_by_person("acme", nCodCtr, now=other.lab.now())
+    order = other.person_bills(nCodCtr)
     [item] = deny(other, key)["items"]
     assert (item["decision"], other.lab.ledger.get(key).state) == ("stays", State.BILLED)
     assert f"OS {order}" in item["why"]
