@@ -379,7 +379,7 @@ def test_an_order_that_names_no_contract_is_asked_for_and_adopted(bench, action)
     bench.lab.omie.switches.update({"os_nCodCtr": "absent", "list_os_cNumContrato": "absent"})
     contract, nCodCtr = bench.contracts[0]
     key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.IN_DOUBT)
-    order = bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    order = bench.person_bills(nCodCtr)
     bench.lab.omie.apps["acme"].billed_in.clear()
     month = {"month": str(DECEMBER)} if action == "resolve" else {}
     assert decisions(bench(action, **month)) == [(contract, "adopted")]
@@ -393,7 +393,7 @@ def test_in_doubt_stays_while_an_order_of_its_customer_names_no_contract_and_say
     monkeypatch.setattr(OmieClient, "nfses_da_os", lambda *_, **__: [])
     contract, nCodCtr = bench.contracts[0]
     key = bench.park(contract, "in_doubt", attempt="a1", told=ParkClass.IN_DOUBT)
-    order = bench.lab.omie.bill_by_person("acme", nCodCtr, now=bench.lab.now())
+    order = bench.person_bills(nCodCtr)
     bench.lab.omie.apps["acme"].billed_in.clear()
     answer = bench(dry_run=dry_run)
     assert (decisions(answer), bench.state(key)) == ([(contract, "stays")], State.PARKED)

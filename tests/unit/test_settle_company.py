@@ -569,6 +569,7 @@ def test_amounts_and_second_orders_are_compared_by_the_orders_that_the_ledger_kn
     desk.lab.ledger._charges[ChargeKey(other, DECEMBER)]["amount"] += 1
     desk.person_bills(twice)
     desk.lab.omie.cancel_by_person("acme", desk.charge(cancelled).nCodOS, now=desk.lab.now())
+    desk.until_listed()
 
     answer = desk.settle()
 
