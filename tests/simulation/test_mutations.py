@@ -9,15 +9,15 @@ from tests.simulation import mutations
 from tests.simulation.schedules import run_schedule
 
 BITES = {
-    mutations.claim_before_call: (25, 47, 61),
+    mutations.claim_before_call: (28, 94, 112),
     mutations.hold_check: (25, 71, 97),
-    mutations.in_doubt_wait: (1739,),
-    mutations.adopt: (43, 47, 91),
-    mutations.plan_hash_check: (483, 527, 726),
+    mutations.in_doubt_wait: (2775,),
+    mutations.adopt: (25, 245, 276),
+    mutations.plan_hash_check: (223, 475, 540),
     mutations.own_month_rule: (90, 141, 142),
-    mutations.fifo_group: (308, 687),
+    mutations.fifo_group: (940, 1409, 2594),
     mutations.interval_rule: (6, 13, 46),
-    mutations.cancelled_order_rule: (94, 123, 373),
+    mutations.cancelled_order_rule: (466, 704, 763),
     mutations.every_register: (125, 140, 180),
     mutations.list_lag_measure: (38, 348, 543),
     mutations.unnamed_orders: (7, 91, 94),
