@@ -40,7 +40,7 @@ test-deployed: setup ## the template's lint, then a stack of its own, end to end
 	@(AWS_DEFAULT_REGION=sa-east-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint && \
 	    MAKEFLAGS= $(BIN)/python -m pytest tests/e2e $(ARGS)) > build/deployed.txt 2>&1; result=$$?; cat build/deployed.txt; exit $$result
 
-check: setup-dev ## lint, types, unit, contract and template tests; offline
+check: setup-dev .tools/sam/.done ## lint, types, unit, contract and template tests; offline
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

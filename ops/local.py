@@ -220,7 +220,7 @@ def build() -> None:
 
 
 def _deploy(env: Mapping[str, str], addresses: Mapping[str, str]) -> None:
-    overrides = [_runtime(), f"OmieBaseUrl={addresses['omie']}", f"JestorBaseUrl={addresses['jestor']}"]
+    overrides = [_runtime(), f"OmieBaseUrl={addresses['omie']}", f"JestorBaseUrl={addresses['jestor']}", "Alarms=false"]
     overrides += os.environ.get("PARAMETERS", "").split()
     command = [
         str(TOOLS / "sam" / "bin" / "sam"),

@@ -1,7 +1,9 @@
 """template.yaml and the state machine as plain data."""
 
 import json
+import os
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,24 @@ def _states() -> dict[str, Any]:
     text = (ROOT / "statemachine" / "billing_run.asl.json").read_text()
     # A substitution outside quotes is a number.
     return json.loads(re.sub(r"(?<=: )\$\{\w+\}(?=[,\s])", "172800", text))
+
+
+@cache
+def _translated() -> dict[str, Any]:
+    sam = ROOT / ".tools" / "sam" / "bin" / "python"
+    if not sam.exists():
+        pytest.skip("the SAM tool is missing: make setup")
+    command = [sam, ROOT / "tests" / "template" / "translate.py", ROOT / "template.yaml"]
+    environment = os.environ | {"AWS_DEFAULT_REGION": "sa-east-1", "PYTHONPATH": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="session")
+def translated() -> dict[str, dict[str, Any]]:
+    """Name -> resource of what CloudFormation is given, once SAM has translated the template."""
+    return _translated()["Resources"]
 
 
 @pytest.fixture(scope="session")

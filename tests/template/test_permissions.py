@@ -115,10 +115,13 @@ def test_the_lanes_are_written_by_whoever_calls_omie(statements: list[Statement]
 
 
 def test_only_the_repair_takes_letters_out_of_the_dead_letter_queue(statements: list[Statement]) -> None:
-    takers = {
-        owner for owner, actions, _, _ in statements if set(actions) & {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+    letters = {
+        owner
+        for owner, actions, resources, _ in statements
+        if set(actions) & {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+        and {"Fn::GetAtt": "OmieWritesDlq.Arn"} in resources
     }
-    assert takers == {"RedriveFunction"}
+    assert letters == {"RedriveFunction"}
 
 
 def test_only_the_worker_settle_and_the_repair_write_to_the_ledger(statements: list[Statement]) -> None:
