@@ -22,6 +22,7 @@ _PUSH: Final = "billing-ops settings push ARQUIVO"
 _QUEUES: Final = {
     "OmieWritesDlq": ("contratos parados à espera de uma pessoa", "billing-ops dlq list"),
     "ScheduleDlq": ("inícios do agendamento que falharam", "inicie o do mês à mão: billing-ops run; docs/runbook.md"),
+    "SweepsDlq": ("varreduras do dia que falharam", "docs/runbook.md, seção 5, diz qual repetir"),
     "LivingDlq": ("avisos do Jestor ou do Omie que falharam", "docs/runbook.md diz o que fazer com cada um"),
 }
 
@@ -51,6 +52,7 @@ def examine_stack(stack: Stack, settings: Settings, companies: Sequence[str], *,
     yield from _guarded("aws.webhooks", _webhooks(stack, settings))
     if not local:
         yield from _addresses(stack, settings)
+        yield from _guarded("aws.told", _told(stack))
     yield from _guarded("aws.schedule", _schedule(stack))
     yield from _guarded("aws.dead_letters", _dead_letters(stack))
 
@@ -158,6 +160,27 @@ def _schedule(stack: Stack) -> Findings:
             "aws.schedule",
             "O agendamento está desligado: o mês só começa à mão (billing-ops run).",
             "Quando a prévia estiver certa, a engenharia publica com ScheduleState=ENABLED.",
+        )
+
+
+def _told(stack: Stack) -> Findings:
+    """Whether alarms and the ends of runs reach anybody."""
+    if "NotificationTopicArn" not in stack.outputs:  # published before it was said
+        return
+    confirmed, pending = stack.told()
+    if confirmed:
+        yield say.ok("aws.told", f"Avisos e alarmes chegam a {count(confirmed, 'endereço', 'endereços')}.")
+    elif pending:
+        yield say.error(
+            "aws.told",
+            "Ninguém recebe os avisos e alarmes: a inscrição espera a confirmação.",
+            'Abra o e-mail "AWS Notification - Subscription Confirmation" e clique em Confirm subscription.',
+        )
+    else:
+        yield say.error(
+            "aws.told",
+            "Ninguém recebe os avisos e alarmes: nenhum endereço está inscrito.",
+            "A engenharia publica com NotificationEmail=ENDEREÇO, e o clique no e-mail da AWS confirma.",
         )
 
 

@@ -168,6 +168,7 @@ class Clients(NamedTuple):
     functions: Any = None
     """Lambda."""
     scheduler: Any = None
+    sns: Any = None
 
 
 def find_place(environ: Mapping[str, str], name: str | None, local_file: Path = LOCAL_FILE) -> Place:
@@ -225,7 +226,7 @@ def find_stack(name: str, client: Callable[[str], Any]) -> Stack:
             f"Confira --stack ou publique de novo (make deploy)."
         )
     parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found[0].get("Parameters", [])}
-    services = ("stepfunctions", "dynamodb", "s3", "sqs", "secretsmanager", "sts", "lambda", "scheduler")
+    services = ("stepfunctions", "dynamodb", "s3", "sqs", "secretsmanager", "sts", "lambda", "scheduler", "sns")
     return Stack(name, outputs, parameters, Clients(*map(client, services)))
 
 
@@ -422,6 +423,15 @@ class Stack:
         """The state (ENABLED, DISABLED) and the expression of the monthly schedule."""
         found = self.clients.scheduler.get_schedule(Name=self.outputs["ScheduleName"])
         return str(found["State"]), str(found["ScheduleExpression"])
+
+    def told(self) -> tuple[int, int]:
+        """How many subscriptions hear of runs and alarms, and how many nobody has confirmed yet."""
+        pages = self.clients.sns.get_paginator("list_subscriptions_by_topic").paginate(
+            TopicArn=self.outputs["NotificationTopicArn"]
+        )
+        arns = [str(each["SubscriptionArn"]) for page in pages for each in page["Subscriptions"]]
+        confirmed = sum(arn.startswith("arn:") for arn in arns)  # else "PendingConfirmation"
+        return confirmed, len(arns) - confirmed
 
     def webhook_routes(self, pages: int = 5) -> set[str]:
         """Whose webhooks are among those kept ("contract", "churn", "omie"); of a full table only a part is read."""

@@ -21,7 +21,7 @@ BITES = {
     mutations.every_register: (125, 140, 180),
     mutations.list_lag_measure: (38, 348, 543),
     mutations.unnamed_orders: (7, 91, 94),
-    mutations.unnamed_order_rule: (12860, 31754),
+    mutations.unnamed_order_rule: (5854,),
 }
 
 

@@ -49,6 +49,7 @@ OUTPUTS = {
     "ScheduleName": "billing-ops-MonthlySchedule",
     "OmieWritesDlqUrl": "omie-writes-dlq",
     "LivingDlqUrl": "living-dlq",
+    "NotificationTopicArn": "arn:aws:sns:sa-east-1:123456789012:topic",
     "WebhooksUrl": "https://api.test/v1/webhooks",
 }
 PARAMETERS = {"OmieBaseUrl": "https://app.omie.com.br/api/v1/", "JestorBaseUrl": "https://demo.api.jestor.com"}
@@ -98,6 +99,7 @@ class House:
     routes: set = field(default_factory=lambda: {"contract", "omie"})
     facts: dict = field(default_factory=dict)
     schedule: str = "ENABLED"
+    subscriptions: tuple = ("arn:aws:sns:sa-east-1:123456789012:topic:1",)
     lane: Lane = field(default_factory=lambda: Lane(None, ""))
     terminal: bool = False
 
@@ -124,7 +126,7 @@ class House:
         )
 
     def tools(self):
-        clients = Clients(None, None, self, self, self, None, None, self)
+        clients = Clients(None, None, self, self, self, None, None, self, self)
         stack = MemoryStack("billing-ops", self.outputs, self.parameters, clients, self)
         return Tools(
             environ={"AWS_PROFILE": "x"},
@@ -176,6 +178,14 @@ class House:
         if isinstance(self.schedule, Exception):
             raise self.schedule
         return {"State": self.schedule, "ScheduleExpression": "cron(0 6 * * ? *)"}
+
+    def get_paginator(self, operation):
+        assert operation == "list_subscriptions_by_topic"
+        return self
+
+    def paginate(self, *, TopicArn):
+        assert TopicArn == OUTPUTS["NotificationTopicArn"]
+        return [{"Subscriptions": [{"SubscriptionArn": arn}]} for arn in self.subscriptions]
 
     # shorthand
 
@@ -455,6 +465,19 @@ def test_a_schedule_that_is_off_or_hidden_is_told(house):
     assert "ScheduleState=ENABLED" in found(house.findings(), "aws.schedule", "warning")[0]
     house = House(schedule=refused("GetSchedule", "AccessDeniedException", "to perform: scheduler:GetSchedule on"))
     assert "scheduler:GetSchedule" in found(house.findings(), "aws.schedule", "error")[0]
+
+
+@pytest.mark.parametrize(
+    ("arns", "word"), [((), "nenhum endereço está inscrito"), (("PendingConfirmation",), "espera a confirmação")]
+)
+def test_that_nobody_hears_of_alarms_is_an_error(house, arns, word):
+    house.subscriptions = arns
+    assert word in found(house.findings(), "aws.told", "error")[0]
+
+
+def test_one_who_has_confirmed_is_enough(house):
+    house.subscriptions = ("PendingConfirmation", *house.subscriptions)
+    assert found(house.findings(), "aws.told", "ok") == ["Avisos e alarmes chegam a 1 endereço."]
 
 
 def test_dead_letters_are_counted_queue_by_queue(house):
