@@ -21,12 +21,12 @@ MOST_KEPT: Final = 50
 Records = list[dict[str, Any]]
 
 
-_PAGE: Final = "contratos da página "
+_PAGE: Final = "ListarContratos "
 
 
 def page_question(page: int) -> str:
-    """How a page of ListarContratos is remembered."""
-    return f"{_PAGE}{page}"
+    """A page of ListarContratos, as the readers' gate words the question, and as it is remembered."""
+    return f"{_PAGE}{{}}" if page == 1 else f'{_PAGE}{{"pagina": {page}}}'
 
 
 class NotYet(Exception):  # noqa: N818
@@ -50,6 +50,8 @@ class Answers:
     window: float
     asked: dict[str, float] = field(default_factory=dict)
     found: dict[str, Records] = field(default_factory=dict)
+    too_big: set[int] = field(default_factory=set)
+    """Pages of contracts that Omie could not answer whole: asked again they would be errors that count."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, question: str, since: float, now: float) -> Records | None:

@@ -110,8 +110,11 @@ ASKED_BEFORE = frozenset({"redundant", "being_processed"})
 LOOK_UP = "ConsultarContrato "
 """How an order of the living contract names its question to the lane; the contract's nCodCtr follows."""
 STAGE_20 = 'ObterContratos {"cEtapa": "20"}'
-FIRST_PAGE = "ListarContratos {}"
-"""Questions, as the readers' gate words them."""
+"""The question, as the readers' gate words it."""
+ALTERED_FROM = 30.0
+"""Seconds for which a reading may be what an alteration begins with: it holds people's own items, and Omie may take an
+alteration for the whole contract.
+"""
 
 ReadAhead = Callable[[Callable[[PlanLine], Any], Iterable[PlanLine]], Iterator[tuple[PlanLine, Callable[[], Any]]]]
 
@@ -524,8 +527,8 @@ class _Lane:
         for question, at in self.deps.lanes.get(company).asked.items():
             if question.startswith(LOOK_UP):
                 self.answers.asked_elsewhere(f"contrato {question.removeprefix(LOOK_UP)}", at)
-            elif question == FIRST_PAGE:
-                self.answers.asked_elsewhere(page_question(1), at)
+            elif question in map(page_question, pages):
+                self.answers.asked_elsewhere(question, at)
 
     def _may_be_sent(self, line: PlanLine) -> bool:
         return line.nCodCtr is not None and line.nCodCtr in self.to_bill
@@ -617,13 +620,15 @@ class _Lane:
         """
         assert line.nCodCtr is not None  # noqa: S101 - the caller looks
         since = self._changed_at(line)
+        if line.work == "alter" and self._written(line) is None:
+            since = max(since, self._now() - ALTERED_FROM)
         page = self.batch.pages.get(line.contract, 0)
         if page:
             self._ask_page(page, since)
         alone = f"contrato {line.nCodCtr}"
         for question in (page_question(page), alone):
             for cadastro in self.answers.find(question, since, self._now()) or ():
-                if cadastro["cabecalho"]["nCodCtr"] == line.nCodCtr:
+                if mapping.contract_number(cadastro) == line.nCodCtr:
                     return cadastro
         (found,) = self.answers.ask(alone, self._now, lambda: [self.omie.consultar_contrato(line.nCodCtr or 0)])
         return found
@@ -632,35 +637,51 @@ class _Lane:
         """Has Omie show that page, if its last answer is too old and it may be asked; the answer is kept for the next
         workers.
 
-        A page that got no answer, or is too big for Omie, is left alone for its minute: its contracts are looked up one
-        by one meanwhile.
+        A page that got no answer, or is too big for Omie, is left alone: its contracts are looked up one by one.
         """
         company, question = self.batch.company, page_question(page)
         with self._one_page:  # the threads that read ahead want the same one
-            now = self._now()
-            if self.answers.find(question, since, now) is not None or not self.answers.may_ask(question, now):
+            if page in self.answers.too_big or self.answers.find(question, since, self._now()) is not None:
                 return
-            if page == 1:  # who reads the whole list begins with this very question
-                self.deps.lanes.ask(company, FIRST_PAGE, now, self.company.same_question_seconds)
+            if not self._may_ask(question):
+                return
             try:
                 self.answers.ask(question, self._now, lambda: self.omie.contratos_da_pagina(page))
             except (Blocked, KeyRefused):
                 raise
-            except OmieError:
-                pass
+            except OmieError as error:
+                if error.rule == "broken_response":
+                    self.answers.too_big.add(page)
             self.answers.keep_page(self.deps.objects, company, page)
 
+    def _may_ask(self, question: str) -> bool:
+        """Whether nobody else asked it in the last minute: who reads the whole list asks the same. Then it is ours."""
+        now, window = self._now(), self.company.same_question_seconds
+        if not self.answers.may_ask(question, now):
+            return False
+        asked_at = self.deps.lanes.get(self.batch.company).asked.get(question, 0.0)
+        if now < asked_at + window:
+            self.answers.asked_elsewhere(question, asked_at)
+            return False
+        wait = self.deps.lanes.ask(self.batch.company, question, now, window)
+        if isinstance(wait, BlockedUntil):
+            raise LaneStopped(wait.until)
+        if wait > 0:  # somebody was a moment faster
+            self.answers.asked_elsewhere(question, now)
+        return wait <= 0
+
     def _changed_at(self, line: PlanLine) -> float:
-        """When this system altered the contract (epoch seconds), or tried to: what was read before proves nothing.
+        """When Omie shows what this system wrote into the contract last, or tried to (epoch seconds): what was read
+        before proves nothing.
 
         Raises:
-            NotYet: an order of the living contract did a moment ago, and a read soon after that proves nothing.
+            NotYet: that is still to come.
         """
         known = self.known.get(ChargeKey(line.contract, self.batch.month, ALTERATION))
         if known is None or known.updated_at is None:
             return 0.0
         changed_at = known.updated_at.timestamp()
-        if known.reason_code != WRITTEN or self._written(line) is not None:
+        if known.reason_code != WRITTEN:
             return changed_at
         shown_at = changed_at + self.company.read_lag_seconds
         if shown_at > self._now():

@@ -39,6 +39,7 @@ _CLASS_OF_CODE: Final[Mapping[str, ParkClass]] = {
     "created_elsewhere": ParkClass.DATA,
     "not_monthly": ParkClass.DATA,
     "unclear_in_omie": ParkClass.IN_DOUBT,
+    "order_unnamed": ParkClass.IN_DOUBT,
     "unreadable_contract": ParkClass.DATA,
     "missed_month": ParkClass.MISSED_MONTH,
     "not_sent": ParkClass.TRANSIENT,

@@ -65,7 +65,7 @@ from billing.jestor.field_map import check_fields, option_labels, to_contract
 from billing.jestor.receivables import TableProblems
 from billing.late_charges import NOTHING, LateTitles, Reckoned, Waivers, collected_twice, no_waivers, read_late_titles
 from billing.omie import mapping
-from billing.omie.client import PAGE_SIZE, OmieClient
+from billing.omie.client import OmieClient
 from billing.omie.governor import is_pause
 from billing.omie.replies import BLOCK_SECONDS, Blocked, IncompleteRead, KeyRefused, NotExecuted, OmieError
 from billing.settings import CompanySettings, Settings
@@ -128,15 +128,12 @@ class OmieIndex:
     by_id: dict[int, OmieContract] = field(default_factory=dict)
     code_of: dict[int, str] = field(default_factory=dict)
     """nCodCtr -> code, of linked contracts that a row names by number as well."""
-    page_of: dict[int, int] = field(default_factory=dict)
-    """nCodCtr -> the page of the list on which it stood, or beside it: contracts come and go while it is read."""
 
     @classmethod
     def read(cls, contratos: Iterable[dict[str, Any]], named: Container[int], today: date) -> "OmieIndex":
         index = cls()
-        for place, cadastro in enumerate(contratos):
+        for cadastro in contratos:
             found = mapping.compact(cadastro, on=today)
-            index.page_of[found.nCodCtr] = place // PAGE_SIZE + 1
             if found.cCodIntCtr.startswith("JST-") and found.cCodIntCtr not in index.by_code:
                 index.by_code[found.cCodIntCtr] = found
                 if found.nCodCtr in named:
@@ -272,7 +269,7 @@ def _plan(event: dict[str, Any], deps: PlanDeps) -> dict[str, Any]:
         "planned_at": deps.clock.now().isoformat(),
         "notes": [shortened(note) for note in (*notes, *(late.notes() if late else ()))],
     }
-    return planned if event["preview"] else planned | _handed_over(planned, books, index.page_of, deps)
+    return planned if event["preview"] else planned | _handed_over(planned, books, pages.page_of, deps)
 
 
 def _handed_over(planned: dict[str, Any], books: Books, page_of: Mapping[int, int], deps: PlanDeps) -> dict[str, Any]:
@@ -301,11 +298,14 @@ class _Pages:
     def __init__(self, spool: IO[bytes], window: float) -> None:
         self._spool = spool
         self._window = window
+        self.page_of: dict[int, int] = {}
+        """nCodCtr -> the page on which it stood. Of a page that came in parts, being too big, nothing is known."""
         self._read: list[tuple[int, float, int]] = []
         """(page, when it was asked for, its place in the file)."""
 
     def keep(self, page: int, asked_at: float, contratos: list[dict[str, Any]]) -> None:
         content = zlib.compress(json.dumps({page_question(page): [asked_at, contratos]}, default=float).encode(), 1)
+        self.page_of |= dict.fromkeys(map(mapping.contract_number, contratos), page)
         self._read.append((page, asked_at, self._spool.tell()))
         self._spool.write(len(content).to_bytes(4, "big") + content)
 

@@ -456,6 +456,12 @@ ADVICE: Mapping[str, Advice] = {
         "Veja no Omie se há OS deste mês; se não há, confira a lista a faturar e rode o mês de novo.",
         Where.OMIE,
     ),
+    "order_unnamed": Advice(
+        "OS sem contrato no Omie",
+        "Abra no Omie as OS que o motivo cita. Se uma for deste contrato, ele já foi faturado; se nenhuma for, "
+        "libere-o com `billing-ops dlq redrive`.",
+        Where.OMIE,
+    ),
     "differs": Advice("Omie diferente do Jestor", "Deixe os dois iguais e mande de novo.", Where.OMIE),
     "missed_month": Advice(
         "O mês passou",

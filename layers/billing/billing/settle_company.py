@@ -58,6 +58,8 @@ UNREAD_FOR = timedelta(hours=2)
 """How long a company waits for an Omie that cannot be read, before it fails."""
 UNCLEAR = "unclear_in_omie"
 """Reason code: Omie showed it neither with an order nor to be billed for too long."""
+UNNAMED = "order_unnamed"
+"""Reason code: Omie shows orders that may be of it, and does not say whose they are."""
 MISSED_REASON = "O mês desta cobrança terminou antes que ela fosse enviada."
 UNSENT = frozenset({None, State.READY})
 _NOT_KEPT = frozenset({"approval", "error", "cancelled_orders_key", "unread_since", "held_since", "list_lag"})
@@ -297,7 +299,8 @@ class _Settlement:
             elif self._month_ends() and self.books.cancelled(each.nCodCtr) is None:
                 self._park(each.line, Reason.MISSED_MONTH, MISSED_REASON)
             else:
-                self._park(each.line, UNCLEAR, unclear_reason(self.books, each.nCodCtr), nCodCtr=each.nCodCtr)
+                code = UNNAMED if self.books.unnamed(each.nCodCtr) else UNCLEAR
+                self._park(each.line, code, unclear_reason(self.books, each.nCodCtr), nCodCtr=each.nCodCtr)
         return young
 
     def _say_unclear(self, number: int, again: datetime | None = None) -> None:

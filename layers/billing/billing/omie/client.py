@@ -526,7 +526,7 @@ class OmieClient:
                     method,
                     {dialect.page: page, dialect.size: size, **filters},
                     smaller_page=size > 1,
-                    question=None if read else filters,
+                    question=_question(method, page, filters),
                     may_be_empty=not read and _may_be_empty(method, filters),
                 )
             except EmptyPage:
@@ -591,6 +591,13 @@ def reader_permit(readers: Callable[[], ReaderState], clock: Clock) -> Callable[
 def _may_be_empty(method: str, filters: Mapping[str, Any]) -> bool:
     """Whether the list's first page may be the error that says "nothing found"."""
     return method not in _EMPTY_IS_NO_ERROR and not _OF_ONE & filters.keys()
+
+
+def _question(method: str, page: int, filters: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What another process might ask as well: a list's first page, and each one of the whole list of contracts."""
+    if page == 1:
+        return filters
+    return {"pagina": page} if method == "ListarContratos" and not filters else None
 
 
 def omie_date(day: date) -> str:

@@ -136,6 +136,12 @@ def _unreadable(cadastro: object, error: BaseException) -> OmieContract:
     )
 
 
+def contract_number(cadastro: object) -> int:
+    """nCodCtr of a contratoCadastro; 0 where it does not say, or in no way that can be read."""
+    head = cadastro.get("cabecalho") if isinstance(cadastro, dict) else None
+    return _number_in(head, "nCodCtr") if isinstance(head, dict) else 0
+
+
 def _number_in(block: Mapping[str, Any], name: str) -> int:
     """0 where there is none, or none that can be read."""
     try:
