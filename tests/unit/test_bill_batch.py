@@ -21,6 +21,7 @@ from billing.plan_company import plan_company
 from simulators.lab import Killed, Lab
 from simulators.omie import contracts as omie_contracts
 from simulators.omie.faults import Fault
+from simulators.omie.switches import Switches
 
 DECEMBER = BillingMonth(2026, 12)
 RUN = "2026-12#mensalidade#acme"
@@ -1178,3 +1179,16 @@ def test_what_is_parked_remembers_what_a_person_might_bill_with_it():
     desk.bill()
     assert desk.charge(code).state is State.PARKED
     assert desk.charge(code).additions == (FEE.charged(),)
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_an_alteration_begins_with_a_reading_that_is_not_older_than_half_a_minute(mode):
+    """The page holds people's own items as they were: sent back, it would wipe what a person added since."""
+    desk = Desk(40, clean=False, idle=20.0, switches=Switches(items_on_alter=mode))
+    code = next(code for code in desk.codes if desk.line(code)["work"] == "alter")
+    desk.person_changes(code, add_item)
+    desk.lab.clock.advance(35)
+    desk.bill()
+    items = desk.lab.omie.apps["acme"].contracts[desk.line(code)["nCodCtr"]].cadastro()["itensContrato"]
+    assert "MANUAL" in {item["itemCabecalho"].get("codIntItem") for item in items}
+    assert desk.calls("ConsultarContrato") >= 1

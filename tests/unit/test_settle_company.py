@@ -802,3 +802,20 @@ def test_what_settle_parks_remembers_its_additions():
     desk.settle(desk.planned | {"round": MAX_ROUNDS})
     assert desk.charge(code).state is State.PARKED
     assert desk.charge(code).additions == (FEE.charged(),)
+
+
+def test_a_charge_once_sent_whose_order_was_cancelled_is_not_sent_again_though_its_contract_was_created_for_it():
+    """A person released it: its contract stands in stage 20 again, and nothing is left to be written first."""
+    desk = Desk(20, clean=False)
+    code = next(code for code in desk.codes if desk.line(code)["work"] == "create")
+    event = desk.settle_to_the_end()
+    charge = desk.charge(code)
+    assert charge.state is State.BILLED
+    desk.lab.omie.cancel_by_person(desk.company, charge.nCodOS, now=desk.lab.now())
+    desk.until_listed()
+    charge = desk.lab.ledger._charges[ChargeKey(code, DECEMBER)]
+    charge["state"] = "READY"  # as after a doubt that was parked, and released
+    del charge["nCodOS"]
+    answer = desk.settle(event | {"round": 1})
+    assert answer["decision"] != "bill"
+    assert len([billing for billing in desk.lab.omie.book.billings if billing.cCodIntCtr == code]) == 1

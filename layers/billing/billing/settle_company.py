@@ -390,8 +390,8 @@ class _Settlement:
             self._park(line, "too_many_failures", reason)
         elif self._month_ends():
             unclear.append(_Unclear(line, nCodCtr, written))
-        elif shown is Shown.TO_BILL or (line.work != "none" and written is None):
-            unsent.append(line)
+        elif shown is Shown.TO_BILL or (line.work != "none" and written is None and not sent):
+            unsent.append(line)  # what is to be written first may not be in stage 20 yet, but was never sent either
         else:
             unclear.append(_Unclear(line, nCodCtr, written))
 

@@ -542,6 +542,7 @@ class OmieClient:
                 keep(page, self.called_at, records)
             for record in records:
                 identified = _dig(record, *identity) if identity else None
+                identified = identified if isinstance(identified, int | str) else None  # an odd one is nobody's double
                 if identified is None or identified not in seen:
                     seen.add(identified)
                     given += 1
