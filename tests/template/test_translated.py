@@ -1,5 +1,7 @@
 """What CloudFormation is given once SAM has translated the template: SAM adds roles, policies and stages of its own."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -131,3 +133,18 @@ def test_who_publishes_may_use_the_topics_key(translated: Resources) -> None:
             key = {"Fn::GetAtt": ["NotificationKey", "Arn"]}
             assert any({"kms:Decrypt", "kms:GenerateDataKey"} <= set(a) and key in r for a, r in statements), name
     assert publishers == 4
+
+
+def test_the_dashboard_can_be_drawn_and_shows_every_queue_that_a_person_must_empty(translated: Resources) -> None:
+    (dashboard,) = _of(translated, "AWS::CloudWatch::Dashboard").values()
+    text = re.sub(r"\$\{[A-Za-z:.]+\}", "x", dashboard["DashboardBody"]["Fn::Sub"]).replace("${!", "${")
+    widgets = json.loads(text)["widgets"]
+    named = set(re.findall(r"\$\{(\w+)\.QueueName\}", dashboard["DashboardBody"]["Fn::Sub"]))
+    assert named >= {name for name in _of(translated, "AWS::SQS::Queue") if name.endswith("Dlq")}
+    first = [metric[0] for widget in widgets[1:] for metric in widget["properties"]["metrics"]]
+    assert {one for one in first if isinstance(one, str)} == {"AWS/States", "AWS/SQS", "AWS/ApiGateway"}
+    drawn = [one["expression"] for one in first if isinstance(one, dict)]
+    assert drawn
+    assert all("""SEARCH('{"billing-ops",company,service} MetricName=""" in one for one in drawn), (
+        "as Powertools names them"
+    )
