@@ -11,7 +11,7 @@ from tests.simulation.schedules import run_schedule
 BITES = {
     mutations.claim_before_call: (28, 94, 112),
     mutations.hold_check: (25, 71, 97),
-    mutations.in_doubt_wait: (2775,),
+    mutations.in_doubt_wait: (277,),
     mutations.adopt: (25, 245, 276),
     mutations.plan_hash_check: (223, 475, 540),
     mutations.own_month_rule: (90, 141, 142),
@@ -19,9 +19,9 @@ BITES = {
     mutations.interval_rule: (6, 13, 46),
     mutations.cancelled_order_rule: (466, 704, 763),
     mutations.every_register: (125, 140, 180),
-    mutations.list_lag_measure: (38, 348, 543),
+    mutations.list_lag_measure: (158, 276, 546),
     mutations.unnamed_orders: (7, 91, 94),
-    mutations.unnamed_order_rule: (5854,),
+    mutations.unnamed_order_rule: (8161,),
 }
 
 
