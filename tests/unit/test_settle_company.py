@@ -819,3 +819,18 @@ def test_a_charge_once_sent_whose_order_was_cancelled_is_not_sent_again_though_i
     answer = desk.settle(event | {"round": 1})
     assert answer["decision"] != "bill"
     assert len([billing for billing in desk.lab.omie.book.billings if billing.cCodIntCtr == code]) == 1
+
+
+def test_an_order_that_is_not_listed_yet_is_looked_for_again_long_before_the_lag_that_cannot_be_ruled_out():
+    """The youngest order found by an earlier look was minutes old, so the lists may be twice as late; they rarely are."""
+    desk = Desk(switches=Switches(list_lag=8.0, list_lag_least=8.0))
+    desk.bill()
+    began = desk.lab.now()
+    event = desk.settle(desk.planned | {"list_lag": {"missing": 0.5, "shown": 249.0}})
+    assert (event["decision"], event["waiting_for"]) == ("wait", "order_list")
+    assert event["wait_seconds"] <= 64
+    while event["decision"] == "wait":
+        desk.lab.clock.advance(event["wait_seconds"])
+        event = desk.settle(event)
+    assert event["decision"] == "done"
+    assert desk.lab.now() - began < 150

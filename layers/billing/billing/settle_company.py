@@ -117,6 +117,8 @@ class _Settlement:
         self.unclear_many = False
         self.listed_by: datetime | None = None
         """When Omie's list shows the last order that it does not show yet."""
+        self.expected_by = self.now
+        """When it should, by the setting; from then on it is looked for each minute."""
         self.cancelled: list[dict[str, Any]] = []
         """BILLED charges whose order a person cancelled in Omie: {contract, nCodOS, amount in centavos}."""
         self.differing: list[dict[str, Any]] = []
@@ -158,7 +160,9 @@ class _Settlement:
         mismatches = self._compare()
         answer |= self._list_lag()
         if self.listed_by is not None:
-            wait = int((self.listed_by - self.deps.clock.now()).total_seconds()) + 2
+            now = self.deps.clock.now()
+            until = min(self.listed_by, max(self.expected_by, now + ASK_AGAIN))
+            wait = int((until - now).total_seconds()) + 2
             return answer | {"decision": "wait", "wait_seconds": max(1, wait), "waiting_for": "order_list"}
         return answer | {"decision": "done", "mismatches": mismatches} | self._named_orders()
 
@@ -456,6 +460,8 @@ class _Settlement:
         if charge.updated_at is None or listed_by < self.now:
             return charge.nCodOS
         self.listed_by = max(self.listed_by or self.now, listed_by)
+        assumed = timedelta(seconds=books.lag.assumed)
+        self.expected_by = max(self.expected_by, charge.updated_at + assumed)
         return None
 
     def _is_listed_by_now(self, charge: Charge) -> bool:
