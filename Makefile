@@ -33,7 +33,7 @@ test-all: test model ## all of it, hours: what make test leaves out, 50,000 sche
 
 test-offline: check ## check, the slow ones, the model's and the simulation's tests
 	$(BIN)/python -m pytest -q -n 2 -m "slow and not long" tests/unit tests/contract tests/template
-	SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not model" tests/model tests/simulation
+	SCHEDULES=$(or $(SCHEDULES),5000) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not model" tests/model tests/simulation
 
 test-deployed: setup ## the template's lint, then a stack of its own, end to end; printed when it is through
 	@mkdir -p build
