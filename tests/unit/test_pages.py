@@ -76,7 +76,7 @@ def test_of_a_list_that_comes_in_parts_no_page_is_guessed():
     assert {line["page"] for line in lines} == {0}
 
 
-@pytest.mark.parametrize("billed", [0, 60, 120])
+@pytest.mark.parametrize("billed", [60, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 120))])
 def test_who_reads_the_whole_list_meanwhile_costs_nobody_an_error(billed):
     """A preview asks the very pages that the batches ask: each waits for the other's minute."""
     lab = Lab(300, clean=True, switches=Switches(redundant_on=2))

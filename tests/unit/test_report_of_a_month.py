@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,7 @@ def test_one_more_contract_adds_its_own_line_and_changes_no_other():
     assert "Sem causa conhecida" not in third.html
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(st.integers(2, 400))
 def test_whatever_the_world_a_second_run_tells_the_same(seed):
